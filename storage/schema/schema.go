@@ -1,0 +1,29 @@
+// Package schema names the ClickHouse tables of headgate and carries the migrations that make them.
+//
+// A migration is a file NNNN_name.sql of statements that end in ";" at the end of a line, applied in order and
+// forward-only; a statement may be run twice (IF NOT EXISTS), because a start can die between two of them.
+package schema
+
+import "embed"
+
+// The telemetry tables. Each has the columns TenantId, Partition, RetentionDays, RunId and ReceivedAt.
+const (
+	Logs                        = "otel_logs"
+	Traces                      = "otel_traces"
+	MetricsGauge                = "otel_metrics_gauge"
+	MetricsSum                  = "otel_metrics_sum"
+	MetricsHistogram            = "otel_metrics_histogram"
+	MetricsExponentialHistogram = "otel_metrics_exponential_histogram"
+	MetricsSummary              = "otel_metrics_summary"
+)
+
+// Tables lists every telemetry table.
+var Tables = []string{
+	Logs, Traces,
+	MetricsGauge, MetricsSum, MetricsHistogram, MetricsExponentialHistogram, MetricsSummary,
+}
+
+// Migrations holds the files NNNN_*.sql.
+//
+//go:embed *.sql
+var Migrations embed.FS
