@@ -1,0 +1,102 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+)
+
+//go:embed migrations/*.sql
+var embedded embed.FS
+
+var errForeign = errors.New("tables of another program are in it: choose another file")
+
+// migration is one file migrations/NNNN_name.sql.
+type migration struct {
+	version int
+	name    string
+	sql     string
+}
+
+// migrate applies what is missing, each file in a transaction of its own: dying between two leaves a valid older schema.
+// Versions above the newest known one belong to a newer binary and are left alone.
+func migrate(ctx context.Context, w *sql.DB) error {
+	all, err := migrations(embedded)
+	if err != nil {
+		return err
+	}
+	if err := inTx(ctx, w, func(tx *sql.Tx) error { return prepare(ctx, tx) }); err != nil {
+		return err
+	}
+	for _, m := range all {
+		if err := inTx(ctx, w, func(tx *sql.Tx) error { return apply(ctx, tx, m) }); err != nil {
+			return fmt.Errorf("migration %s: %w", m.name, err)
+		}
+	}
+	return nil
+}
+
+// prepare makes the table of applied migrations, and refuses a database that holds tables but not this one.
+func prepare(ctx context.Context, tx *sql.Tx) error {
+	var tables, ours int
+	err := tx.QueryRowContext(ctx, `SELECT count(*), count(CASE WHEN name = 'schema_migrations' THEN 1 END)
+		FROM sqlite_schema WHERE type = 'table'`).Scan(&tables, &ours)
+	if err != nil {
+		return err
+	}
+	if ours == 1 {
+		return nil
+	}
+	if tables > 0 {
+		return errForeign
+	}
+	_, err = tx.ExecContext(ctx, `CREATE TABLE schema_migrations (
+		version INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT`)
+	return err
+}
+
+// apply runs m unless it is recorded. The check is inside the transaction, which holds the write lock: a second process
+// starting now waits and then finds it recorded.
+func apply(ctx context.Context, tx *sql.Tx, m migration) error {
+	var name string
+	err := tx.QueryRowContext(ctx, `SELECT name FROM schema_migrations WHERE version = ?`, m.version).Scan(&name)
+	switch {
+	case err == nil && name != m.name:
+		return fmt.Errorf("recorded as %s: the file comes from another build", name)
+	case err == nil || !errors.Is(err, sql.ErrNoRows):
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, m.sql); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO schema_migrations (version, name) VALUES (?, ?)`, m.version, m.name)
+	return err
+}
+
+// migrations lists the files of fsys in order and refuses gaps, doubles and odd names.
+func migrations(fsys fs.FS) ([]migration, error) {
+	paths, err := fs.Glob(fsys, "migrations/*.sql") // sorted
+	if err != nil {
+		return nil, err
+	}
+	var out []migration
+	for _, p := range paths {
+		name := strings.TrimPrefix(p, "migrations/")
+		number, _, _ := strings.Cut(name, "_")
+		v, err := strconv.Atoi(number)
+		if err != nil || len(number) != 4 || v != len(out)+1 {
+			return nil, fmt.Errorf("migration file %s: want number %04d", name, len(out)+1)
+		}
+		text, err := fs.ReadFile(fsys, p)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, migration{version: v, name: name, sql: string(text)})
+	}
+	return out, nil
+}
