@@ -1,0 +1,21 @@
+# headgate: make run and make test do all their set-up; Go and npm are all they assume.
+export CGO_ENABLED = 0
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+TELEMETRYGEN := github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen@v0.161.0
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME ?= 30s
+
+.PHONY: build run test race demo bench fuzz lint fmt engine-lib clean
+build: ; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/headgate ./cmd/headgate
+run: engine-lib build ; exec bin/headgate serve --data-dir ./data --demo
+test: engine-lib ; go test -timeout 15m ./...
+race: engine-lib ; CGO_ENABLED=1 go test -race -timeout 25m ./...
+demo: engine-lib build bin/telemetrygen ; sh deploy/demo.sh
+bench: engine-lib build ; go run ./cmd/bench
+fuzz: engine-lib ; sh .ci/fuzz $(FUZZTIME)
+lint: ; STATICCHECK=$(STATICCHECK) sh .ci/lint
+fmt: ; gofmt -w $$(git ls-files '*.go')
+engine-lib: ; @sh storage/engine/fetch.sh
+clean: ; rm -rf bin
+bin/telemetrygen: ; GOBIN=$(CURDIR)/bin go install $(TELEMETRYGEN)
