@@ -1,0 +1,125 @@
+package auth
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/headgate-io/headgate/internal/store"
+)
+
+// clock is a settable time source.
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+// world is a directory on a fresh database, and its operator.
+type world struct {
+	*Directory
+	t     *testing.T
+	clock *clock
+	op    Principal
+	path  string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	return openWorld(t, filepath.Join(t.TempDir(), "state.db"), &clock{t: time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)})
+}
+
+func openWorld(t *testing.T, path string, c *clock) *world {
+	t.Helper()
+	db, err := store.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	d, err := Open(t.Context(), db, Options{Now: c.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &world{Directory: d, t: t, clock: c, op: operatorOf(t, d, filepath.Dir(path)), path: path}
+}
+
+func operatorOf(t *testing.T, d *Directory, dir string) Principal {
+	t.Helper()
+	token, err := os.ReadFile(filepath.Join(dir, OperatorFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	op, err := d.Operator(strings.TrimSpace(string(token)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return op
+}
+
+func (w *world) tenant(n NewTenant) Tenant {
+	w.t.Helper()
+	t, err := w.Tenants().Create(w.t.Context(), w.op, n)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return t
+}
+
+func (w *world) key(n NewKey) (Key, string) {
+	w.t.Helper()
+	if n.Scopes == nil {
+		n.Scopes = []KeyScope{ScopeIngest}
+	}
+	k, text, err := w.Keys().Create(w.t.Context(), w.op, n)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return k, text
+}
+
+// as returns the principal of a new key of the tenant with these scopes.
+func (w *world) as(name string, scopes ...KeyScope) Principal {
+	w.t.Helper()
+	_, text := w.key(NewKey{Tenant: name, Scopes: scopes})
+	p, err := w.Authenticate(text)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+// expect fails unless Authenticate(text) answers want, nil being success.
+func (w *world) expect(text string, want error) {
+	w.t.Helper()
+	p, err := w.Authenticate(text)
+	if !errors.Is(err, want) || (err == nil) != (want == nil) {
+		w.t.Errorf("Authenticate = %v, want %v", err, want)
+	}
+	if err != nil && p != (Principal{}) {
+		w.t.Errorf("a principal came with %v", err)
+	}
+}
+
+func wantErr(t *testing.T, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) || (err == nil) != (want == nil) {
+		t.Errorf("%s = %v, want %v", what, err, want)
+	}
+}
+
+func ptr[T any](v T) *T { return &v }

@@ -1,0 +1,69 @@
+package auth
+
+import (
+	"crypto/sha256"
+	"sync/atomic"
+
+	"github.com/headgate-io/headgate/internal/tenant"
+)
+
+// keyEntry is a live key in memory.
+type keyEntry struct {
+	key   Key
+	mac   [sha256.Size]byte
+	built atomic.Pointer[versioned]
+}
+
+// versioned is a grant and the directory's version it was built from.
+type versioned struct {
+	version uint64
+	grant   *grant
+}
+
+// grantLocked returns the key's grant for the present state, built again only after a change. Readers that hold the lock
+// together may build it twice; both are the same.
+func (d *Directory) grantLocked(e *keyEntry) *grant {
+	if b := e.built.Load(); b != nil && b.version == d.version {
+		return b.grant
+	}
+	b := &versioned{d.version, d.buildLocked(e)}
+	e.built.Store(b)
+	return b.grant
+}
+
+func (d *Directory) buildLocked(e *keyEntry) *grant {
+	t := d.tenants[e.key.Tenant]
+	if t == nil {
+		return &grant{err: ErrTenantInactive}
+	}
+	scope, err := tenant.NewScope(t.ID)
+	if err != nil {
+		return &grant{err: ErrTenantInactive}
+	}
+	g := &grant{
+		tenant: t.ID, name: t.Name, scope: scope, keyID: e.key.ID, scopes: e.key.Scopes,
+		partition: t.Partition, retention: t.RetentionDays, atLimit: t.AtLimit,
+		limits: []Limit{{OwnerKey, e.key.ID, limitOf(e.key.DailyBytes), t.AtLimit}},
+	}
+	owner := OwnerTenant
+	for depth := 0; t != nil; depth++ {
+		// SECURITY: a child is never more active than its ancestors. A chain that does not end (a damaged table) or that
+		// leads to a deleted or missing tenant counts as inactive.
+		if t.Status != Active || d.gone[t.ID] || depth == maxDepth {
+			return &grant{err: ErrTenantInactive}
+		}
+		g.limits = append(g.limits, Limit{owner, t.ID.String(), limitOf(t.DailyBytes), t.AtLimit})
+		if t.Parent.IsZero() {
+			return g
+		}
+		t, owner = d.tenants[t.Parent], OwnerParent
+	}
+	return &grant{err: ErrTenantInactive}
+}
+
+func limitOf(n *int64) int64 {
+	if n == nil {
+		return Unlimited
+	}
+	return *n
+}

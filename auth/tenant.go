@@ -1,0 +1,168 @@
+package auth
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/headgate-io/headgate/internal/tenant"
+)
+
+// Status is the state of a tenant. Only active tenants whose ancestors are all active are served.
+type Status string
+
+// The states. active ⇄ inactive → deleting → gone.
+const (
+	Active   Status = "active"
+	Inactive Status = "inactive"
+	Deleting Status = "deleting"
+)
+
+// Policy is what happens to a request that would pass a daily limit.
+type Policy string
+
+// The policies: refuse it, swallow it, take and bill it, or let a heartbeat pass now and then.
+const (
+	Refuse Policy = "refuse"
+	Drop   Policy = "drop"
+	Bill   Policy = "bill"
+	Sample Policy = "sample"
+)
+
+const (
+	maxNameBytes         = 64
+	maxDepth             = 8
+	sharedPlacements     = 16
+	defaultRetentionDays = 30
+	maxRetentionDays     = 3650
+)
+
+// Tenant is one organization.
+type Tenant struct {
+	ID     tenant.ID
+	Name   string
+	Parent tenant.ID // zero for a root
+	Status Status
+	// DailyBytes is the bytes billed per UTC day at most, own and descendants'. nil is unlimited; with 0 nothing passes.
+	DailyBytes    *int64
+	RetentionDays uint16
+	AtLimit       Policy
+	// Partition is the ClickHouse partition of the rows: one of sixteen shared ones, or the tenant's own, its id.
+	Partition string
+	CreatedAt time.Time
+	ChangedAt time.Time
+}
+
+// NewTenant is what Create needs. Only Name is required.
+type NewTenant struct {
+	Name          string
+	Parent        string // name or id
+	DailyBytes    *int64
+	RetentionDays int    // 0 is 30
+	AtLimit       Policy // "" is Refuse
+	OwnPartition  bool
+}
+
+// Patch is a partial update: nil fields stay. The parent cannot change, for a tenant's use counts against its ancestors and
+// billed days do not move.
+type Patch struct {
+	Name *string
+	// DailyBytes sets the limit; Unlimited removes it. Both together are an error.
+	DailyBytes    *int64
+	Unlimited     bool
+	RetentionDays *int
+	AtLimit       *Policy
+	OwnPartition  *bool
+}
+
+// normalName returns the form a name is stored and compared in: 1 to 64 of a-z 0-9 . _ -, the first a letter or digit.
+// Upper case is folded.
+//
+// SECURITY: other alphabets are refused before folding, because some of their letters fold into ASCII or look like it (the
+// Kelvin sign becomes k), and so is the form of an id, because names and ids are accepted in the same places.
+func normalName(s string) (string, error) {
+	bad := func() (string, error) {
+		return "", detail(ErrInvalid, "tenant name %q: want 1 to %d characters of a-z 0-9 . _ - with a letter or digit first",
+			clip(s), maxNameBytes)
+	}
+	if len(s) == 0 || len(s) > maxNameBytes {
+		return bad()
+	}
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case i > 0 && (c == '.' || c == '_' || c == '-'):
+		default:
+			return bad()
+		}
+	}
+	if _, err := ulid.ParseStrict(s); err == nil {
+		return "", detail(ErrInvalid, "tenant name %q: has the form of an id", s)
+	}
+	return strings.ToLower(s), nil
+}
+
+func clip(s string) string { return s[:min(len(s), 2*maxNameBytes)] }
+
+// partition chooses where a tenant's rows go.
+func partition(id tenant.ID, own bool) string {
+	if own {
+		return id.String()
+	}
+	h := fnv.New32a()
+	h.Write([]byte(id.String()))
+	return fmt.Sprintf("shared-%02d", h.Sum32()%sharedPlacements)
+}
+
+// check returns the first rule that t breaks. Names are checked by normalName.
+func (t *Tenant) check(retentionDays int) error {
+	if retentionDays < 1 || retentionDays > maxRetentionDays {
+		return detail(ErrInvalid, "retention of %d days: want 1 to %d", retentionDays, maxRetentionDays)
+	}
+	t.RetentionDays = uint16(retentionDays)
+	switch t.AtLimit {
+	case Refuse, Drop, Bill, Sample:
+	default:
+		return detail(ErrInvalid, "at-limit policy %q: want refuse, drop, bill or sample", clip(string(t.AtLimit)))
+	}
+	return checkDailyBytes(t.DailyBytes)
+}
+
+func checkDailyBytes(n *int64) error {
+	if n != nil && *n < 0 {
+		return detail(ErrInvalid, "daily limit of %d bytes: want 0 or more", *n)
+	}
+	return nil
+}
+
+// apply changes t as p says, or returns the first rule that the outcome breaks.
+func (p Patch) apply(t *Tenant) error {
+	if p.Name != nil {
+		name, err := normalName(*p.Name)
+		if err != nil {
+			return err
+		}
+		t.Name = name
+	}
+	if p.Unlimited && p.DailyBytes != nil {
+		return detail(ErrInvalid, "daily limit: both a number of bytes and unlimited")
+	}
+	if p.Unlimited || p.DailyBytes != nil {
+		t.DailyBytes = p.DailyBytes
+	}
+	if p.AtLimit != nil {
+		t.AtLimit = *p.AtLimit
+	}
+	if p.OwnPartition != nil {
+		t.Partition = partition(t.ID, *p.OwnPartition)
+	}
+	days := int(t.RetentionDays)
+	if p.RetentionDays != nil {
+		days = *p.RetentionDays
+	}
+	return t.check(days)
+}
