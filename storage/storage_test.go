@@ -1,0 +1,90 @@
+package storage
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/headgate-io/headgate/internal/chtest"
+	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/storage/native"
+	"github.com/headgate-io/headgate/storage/schema"
+)
+
+func TestMain(m *testing.M) { chtest.Main(m) }
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// migrated returns a connection to a fresh database with all tables.
+func migrated(t *testing.T, e *chtest.Engine) driver.Conn {
+	t.Helper()
+	conn := e.Open(t, chtest.Database(t))
+	if err := Migrate(t.Context(), conn, schema.Migrations, quiet); err != nil {
+		t.Fatalf("Migrate: %v", err)
+	}
+	return conn
+}
+
+// running returns a Writer that runs until the test ends.
+func running(t *testing.T, conn driver.Conn, opt WriterOptions) (*Writer, *prometheus.Registry) {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	w := NewWriter(conn, opt, quiet, reg)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return w, reg
+}
+
+const day = 20_000 // 2024-10-04
+
+// logRows are n rows of one tenant on the given days since 1970, one after another.
+func logRows(tenantID, partition string, n int, days ...uint16) Rows {
+	if len(days) == 0 {
+		days = []uint16{day}
+	}
+	id, part := native.NewLowCardinality(), native.NewLowCardinality()
+	retention, received, ts := native.NewFixed[uint16]("UInt16"), native.NewFixed[uint32]("DateTime"), native.NewFixed[int64]("DateTime64(9)")
+	body := native.NewString()
+	var b native.Builder
+	b.Add("TenantId", id)
+	b.Add("Partition", part)
+	b.Add("RetentionDays", retention)
+	b.Add("ReceivedAt", received)
+	b.Add("Timestamp", ts)
+	b.Add("Body", body)
+	for i := range n {
+		id.Append([]byte(tenantID))
+		part.Append([]byte(partition))
+		retention.Append(30)
+		received.Append(uint32(time.Now().Unix()))
+		ts.Append(int64(days[i%len(days)]) * int64(24*time.Hour))
+		body.Append([]byte("the message"))
+	}
+	return Rows{Table: schema.Logs, Partition: partition, Days: days, Block: b.Encode(n)}
+}
+
+func scan[T any](t *testing.T, conn driver.Conn, query string, args ...any) (v T) {
+	t.Helper()
+	if err := conn.QueryRow(t.Context(), query, args...).Scan(&v); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return v
+}
+
+func id(t *testing.T, s string) tenant.ID {
+	t.Helper()
+	v, err := tenant.ParseID(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
