@@ -1,0 +1,56 @@
+package native
+
+import "unsafe"
+
+// Column is a column under construction. The types of this package are all there are.
+type Column interface {
+	// Type returns the column's ClickHouse type, as it stands in a block.
+	Type() string
+	// Rows returns the number of rows appended since the last Reset.
+	Rows() int
+	// Reset empties the column and keeps its memory.
+	Reset()
+
+	stateBytes() int
+	bodyBytes() int
+	appendState(dst []byte) []byte
+	appendBody(dst []byte) []byte
+}
+
+// Flat is a column whose rows hold one value each, as the keys and values of a Map must.
+type Flat interface {
+	Column
+	mark() mark
+	repeat(from mark, times int)
+}
+
+// mark is a position in a Flat column: values before it, and bytes where they cannot be told from the values.
+type mark struct{ values, bytes int }
+
+// maxKeptBytes is the largest slice that a Reset keeps. One request far above the usual must not hold its memory for
+// good.
+const maxKeptBytes = 8 << 20
+
+// emptied returns s with no elements, without its memory if that is more than usual.
+func emptied[T any](s []T) []T {
+	var zero T
+	if cap(s)*int(unsafe.Sizeof(zero)) > maxKeptBytes {
+		return nil
+	}
+	return s[:0]
+}
+
+// repeated appends the tail s[from:] another times times.
+func repeated[T any](s []T, from, times int) []T {
+	n := (len(s) - from) * times
+	if n <= 0 {
+		return s
+	}
+	for todo := n; todo > 0; {
+		// What was copied is source for the next copy: the work is a few large copies.
+		k := min(todo, len(s)-from)
+		s = append(s, s[from:from+k]...)
+		todo -= k
+	}
+	return s
+}

@@ -1,0 +1,136 @@
+package native
+
+// Nullable is a column of fixed-width values that may be NULL.
+type Nullable[T Number] struct {
+	nulls []uint8
+	vals  *Fixed[T]
+}
+
+// NewNullable returns an empty column of type Nullable(typ).
+func NewNullable[T Number](typ string) *Nullable[T] { return &Nullable[T]{vals: NewFixed[T](typ)} }
+
+// Append adds the row v.
+func (c *Nullable[T]) Append(v T) {
+	c.nulls = append(c.nulls, 0)
+	c.vals.Append(v)
+}
+
+// AppendNull adds a row of NULL.
+func (c *Nullable[T]) AppendNull() {
+	c.nulls = append(c.nulls, 1)
+	c.vals.Append(0)
+}
+
+// Type implements Column.
+func (c *Nullable[T]) Type() string { return "Nullable(" + c.vals.Type() + ")" }
+
+// Rows implements Column.
+func (c *Nullable[T]) Rows() int { return len(c.nulls) }
+
+// Reset implements Column.
+func (c *Nullable[T]) Reset() {
+	c.nulls = emptied(c.nulls)
+	c.vals.Reset()
+}
+
+func (c *Nullable[T]) stateBytes() int               { return 0 }
+func (c *Nullable[T]) bodyBytes() int                { return len(c.nulls) + c.vals.bodyBytes() }
+func (c *Nullable[T]) appendState(dst []byte) []byte { return dst }
+
+func (c *Nullable[T]) appendBody(dst []byte) []byte {
+	return c.vals.appendBody(append(dst, c.nulls...))
+}
+
+// Array is a column of arrays. A row is begun by appending to Elem and ended by EndRow. A Nested column of a table is
+// one Array per member, all with rows of the same lengths.
+type Array[C Column] struct {
+	Elem C
+	ends []uint64
+}
+
+// NewArray returns an empty column of arrays of elem.
+func NewArray[C Column](elem C) *Array[C] { return &Array[C]{Elem: elem} }
+
+// EndRow adds the row of all elements appended since the last EndRow.
+func (c *Array[C]) EndRow() { c.ends = append(c.ends, uint64(c.Elem.Rows())) }
+
+// Type implements Column.
+func (c *Array[C]) Type() string { return "Array(" + c.Elem.Type() + ")" }
+
+// Rows implements Column.
+func (c *Array[C]) Rows() int { return len(c.ends) }
+
+// Reset implements Column.
+func (c *Array[C]) Reset() {
+	c.ends = emptied(c.ends)
+	c.Elem.Reset()
+}
+
+func (c *Array[C]) stateBytes() int               { return c.Elem.stateBytes() }
+func (c *Array[C]) bodyBytes() int                { return 8*len(c.ends) + c.Elem.bodyBytes() }
+func (c *Array[C]) appendState(dst []byte) []byte { return c.Elem.appendState(dst) }
+
+func (c *Array[C]) appendBody(dst []byte) []byte {
+	return c.Elem.appendBody(appendNumbers(dst, c.ends))
+}
+
+// Map is a column of maps. A row is begun by appending to Keys and Vals alike and ended by EndRow. That a key stands in
+// a row once is the caller's business.
+type Map[K, V Flat] struct {
+	Keys K
+	Vals V
+	ends []uint64
+}
+
+// NewMap returns an empty column of maps from keys to vals.
+func NewMap[K, V Flat](keys K, vals V) *Map[K, V] { return &Map[K, V]{Keys: keys, Vals: vals} }
+
+// EndRow adds the row of all pairs appended since the last EndRow.
+func (c *Map[K, V]) EndRow() { c.ends = append(c.ends, uint64(c.Keys.Rows())) }
+
+// MapMark is a position between two rows of a Map.
+type MapMark struct{ keys, vals mark }
+
+// Mark returns the present end of the column, for Repeat.
+func (c *Map[K, V]) Mark() MapMark { return MapMark{c.Keys.mark(), c.Vals.mark()} }
+
+// Repeat adds the one row since from another times times, by copying its bytes.
+func (c *Map[K, V]) Repeat(from MapMark, times int) {
+	if times <= 0 {
+		return
+	}
+	pairs := uint64(c.Keys.Rows() - from.keys.values)
+	c.Keys.repeat(from.keys, times)
+	c.Vals.repeat(from.vals, times)
+	for end := c.ends[len(c.ends)-1]; times > 0; times-- {
+		end += pairs
+		c.ends = append(c.ends, end)
+	}
+}
+
+// Type implements Column.
+func (c *Map[K, V]) Type() string { return "Map(" + c.Keys.Type() + ", " + c.Vals.Type() + ")" }
+
+// Rows implements Column.
+func (c *Map[K, V]) Rows() int { return len(c.ends) }
+
+// Reset implements Column.
+func (c *Map[K, V]) Reset() {
+	c.ends = emptied(c.ends)
+	c.Keys.Reset()
+	c.Vals.Reset()
+}
+
+func (c *Map[K, V]) stateBytes() int { return c.Keys.stateBytes() + c.Vals.stateBytes() }
+
+func (c *Map[K, V]) bodyBytes() int {
+	return 8*len(c.ends) + c.Keys.bodyBytes() + c.Vals.bodyBytes()
+}
+
+func (c *Map[K, V]) appendState(dst []byte) []byte {
+	return c.Vals.appendState(c.Keys.appendState(dst))
+}
+
+func (c *Map[K, V]) appendBody(dst []byte) []byte {
+	return c.Vals.appendBody(c.Keys.appendBody(appendNumbers(dst, c.ends)))
+}

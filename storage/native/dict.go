@@ -1,0 +1,116 @@
+package native
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"math"
+)
+
+// dict numbers distinct byte strings in the order they came and keeps them as the body of a String column.
+//
+// SECURITY: clients choose the strings. The hash is seeded at random per dict, so that nobody can aim at one slot.
+type dict struct {
+	seed  maphash.Seed
+	slots []slot // open addressing, a power of two, at most half full
+	body  []byte
+	spans []span
+	last  uint32 // what find returned last
+}
+
+type slot struct {
+	hash uint32
+	next uint32 // index into spans plus one; 0 is free
+}
+
+type span struct {
+	from, to uint32
+	follower uint32 // the index that was asked for after this one, last time
+}
+
+const minSlots = 64
+
+func newDict() dict { return dict{seed: maphash.MakeSeed()} }
+
+// find returns the index of b.
+//
+// Telemetry repeats itself: attribute keys come in the same order, record after record. So the index that followed the
+// last one before is compared first, which spares the hash.
+func (d *dict) find(b []byte) (uint32, bool) {
+	if int(d.last) < len(d.spans) {
+		guess := d.spans[d.last].follower
+		s := d.spans[guess]
+		if string(d.body[s.from:s.to]) == string(b) {
+			d.last = guess
+			return guess, true
+		}
+	}
+	return d.lookup(b)
+}
+
+func (d *dict) lookup(b []byte) (uint32, bool) {
+	if len(d.slots) == 0 {
+		return 0, false
+	}
+	h := uint32(maphash.Bytes(d.seed, b))
+	mask := uint32(len(d.slots) - 1)
+	for i := h & mask; ; i = (i + 1) & mask {
+		s := d.slots[i]
+		if s.next == 0 {
+			return 0, false
+		}
+		if s.hash == h {
+			at := d.spans[s.next-1]
+			if string(d.body[at.from:at.to]) == string(b) {
+				d.follow(s.next - 1)
+				return s.next - 1, true
+			}
+		}
+	}
+}
+
+func (d *dict) follow(i uint32) {
+	d.spans[d.last].follower = i
+	d.last = i
+}
+
+// add numbers b, which must not be there yet.
+func (d *dict) add(b []byte) uint32 {
+	if 2*(len(d.spans)+1) > len(d.slots) {
+		d.grow()
+	}
+	d.body = binary.AppendUvarint(d.body, uint64(len(b)))
+	from := len(d.body)
+	d.body = append(d.body, b...)
+	if len(d.body) > math.MaxUint32 {
+		panic("BUG: dictionary of more than 4 GiB")
+	}
+	i := uint32(len(d.spans))
+	d.spans = append(d.spans, span{from: uint32(from), to: uint32(len(d.body)), follower: i})
+	d.place(uint32(maphash.Bytes(d.seed, b)), i)
+	d.follow(i)
+	return i
+}
+
+func (d *dict) place(h, i uint32) {
+	mask := uint32(len(d.slots) - 1)
+	at := h & mask
+	for d.slots[at].next != 0 {
+		at = (at + 1) & mask
+	}
+	d.slots[at] = slot{hash: h, next: i + 1}
+}
+
+func (d *dict) grow() {
+	d.slots = make([]slot, max(minSlots, 2*len(d.slots)))
+	for i, s := range d.spans {
+		d.place(uint32(maphash.Bytes(d.seed, d.body[s.from:s.to])), uint32(i))
+	}
+}
+
+func (d *dict) reset() {
+	if len(d.slots) > minSlots && len(d.spans) < len(d.slots)/16 {
+		d.slots = nil // far larger than what is used: clearing it every time would cost more than growing again
+	}
+	clear(d.slots)
+	d.body, d.spans, d.last = emptied(d.body), emptied(d.spans), 0
+}

@@ -1,0 +1,19 @@
+// Package native builds columns in the bytes of ClickHouse's Native format, the form of revision 0: no block information
+// and no custom-serialization byte, as an INSERT over HTTP reads it.
+//
+// A column is appended to row by row, already in wire form, so that finishing a block is copying:
+//
+//	block   columns uvarint, rows uvarint, then each column
+//	column  name string, type string, state, body          (string: length uvarint, bytes)
+//	state   LowCardinality: version 1 as uint64; Array and Map: the states of their parts; others: nothing
+//	body    fixed width: little-endian values              String: length uvarint and bytes, per value
+//	        Nullable: one byte per value (1 = NULL), values
+//	        Array, Map: end offset of each row as uint64, then the elements (Map: all keys, then all values)
+//	        LowCardinality: flags uint64, dictionary size uint64, dictionary, count uint64, indexes; nothing for no values
+//
+// A Builder names the columns of a table, and Encode copies them into one Block. Columns keep their memory on Reset, so a
+// warm builder allocates only the Block. Nothing here is safe for concurrent use, except a Block, which is never written
+// after it was made.
+//
+// A column cannot take a row back: check a record before appending it.
+package native
