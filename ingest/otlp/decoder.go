@@ -1,0 +1,240 @@
+package otlp
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/storage/native"
+)
+
+// Stamp is what headgate says about every row of a request, whatever the client sent.
+type Stamp struct {
+	Tenant        tenant.ID
+	Partition     string
+	RetentionDays uint16
+	Received      time.Time
+}
+
+// Limits bound what one request may ask for. Zero values mean the defaults.
+type Limits struct {
+	// MaxDays is how many distinct UTC days the rows of one table may lie on (64). ClickHouse makes a part for each.
+	MaxDays int
+	// MaxExpansion is how many times the size of the body the rows may take (16), beyond the first 16 MiB. A row repeats
+	// its resource and its scope, so few bytes can ask for many.
+	MaxExpansion int
+}
+
+const (
+	defaultMaxDays      = 64
+	defaultMaxExpansion = 16
+	freeRowBytes        = 16 << 20
+	maxBodyBytes        = 1 << 30 // positions in a dictionary are 32 bits
+)
+
+// Rows is the rows of one table.
+type Rows struct {
+	Table string
+	Days  []uint16 // distinct UTC days since 1970 of the table's partition key, in the order they were seen
+	Block native.Block
+}
+
+// Result is a decoded request.
+type Result struct {
+	Rows               []Rows // tables without rows are not there
+	Accepted, Rejected int    // records: log records, spans, data points
+	Reasons            Counts // of the rejected
+	// BilledBytes is the size of the body less the encoded fields of the rejected records.
+	BilledBytes int64
+	// Message explains the rejections to the tenant, for partial_success; "" if there are none.
+	Message string
+}
+
+// Decoder decodes requests one at a time and keeps its memory from one to the next. It is not safe for concurrent use.
+type Decoder struct {
+	limits Limits
+
+	logs    *logsTable
+	traces  *tracesTable
+	metrics *metricsTables
+	tables  [3][]*table // by signal
+
+	// The request in hand.
+	sig    Signal
+	stamp  Stamp
+	tenant []byte // the stamp's tenant as text
+	res    Result
+	budget int // what rows may still take, in bytes
+
+	// Where the walk is.
+	resource resourceState
+	scope    scopeState
+	metric   metricState
+
+	// The record in hand.
+	bad   Reason // why it is rejected, or none
+	attrs attrSet
+	parts parts
+
+	arena     []byte // pieces of messages that were split on the wire, joined
+	arenaLeft int
+	entries   []entry
+	scratch   []byte
+	bodyText  []byte
+}
+
+// NewDecoder returns a Decoder.
+func NewDecoder(l Limits) *Decoder {
+	if l.MaxDays <= 0 {
+		l.MaxDays = defaultMaxDays
+	}
+	if l.MaxExpansion <= 0 {
+		l.MaxExpansion = defaultMaxExpansion
+	}
+	d := &Decoder{limits: l, logs: newLogsTable(), traces: newTracesTable(), metrics: newMetricsTables()}
+	d.tables[Logs] = []*table{&d.logs.table}
+	d.tables[Traces] = []*table{&d.traces.table}
+	d.tables[Metrics] = d.metrics.all()
+	return d
+}
+
+var (
+	errNoTenant  = errors.New("no tenant")
+	errTooLarge  = errors.New("body of more than 1 GiB")
+	errManyParts = errors.New("too many messages split in parts")
+)
+
+// Decode decodes body, an export request of sig in protobuf, into rows stamped with st. The Result is the caller's and
+// keeps no reference to body or to d. An error means that the request must be refused as a whole, for good; it is fit for
+// the client's eyes.
+func (d *Decoder) Decode(sig Signal, body []byte, st Stamp) (Result, error) {
+	// SECURITY: rows without an owner must not exist.
+	if st.Tenant.IsZero() {
+		return Result{}, fmt.Errorf("decode %s: %w", sig, errNoTenant)
+	}
+	if len(body) > maxBodyBytes {
+		return Result{}, fmt.Errorf("decode %s: %w", sig, errTooLarge)
+	}
+	d.begin(sig, len(body), st)
+	err := d.request(body)
+	res := d.end(int64(len(body)), err == nil)
+	if err != nil {
+		return Result{}, fmt.Errorf("decode %s: %w", sig, err)
+	}
+	return res, nil
+}
+
+func (d *Decoder) begin(sig Signal, size int, st Stamp) {
+	d.sig, d.stamp, d.res = sig, st, Result{}
+	d.metric.bad, d.metric.bytes = none, 0 // only metrics have one
+	d.tenant = append(d.tenant[:0], st.Tenant.String()...)
+	d.budget = freeRowBytes + d.limits.MaxExpansion*size
+	d.arena, d.arenaLeft = d.arena[:0], size+4096
+}
+
+// end encodes the rows and empties the decoder, so that it holds no reference to the request.
+func (d *Decoder) end(size int64, good bool) Result {
+	if good {
+		n := 0
+		for _, t := range d.tables[d.sig] {
+			if t.rows > 0 {
+				n++
+			}
+		}
+		if n > 0 {
+			d.res.Rows = make([]Rows, 0, n)
+		}
+		for _, t := range d.tables[d.sig] {
+			if t.rows > 0 {
+				d.res.Rows = append(d.res.Rows, t.finish(d))
+			}
+		}
+		d.res.BilledBytes += size
+		d.res.Message = d.res.Reasons.message(d.sig, d.res.Accepted, d.res.Rejected)
+	}
+	for _, t := range d.tables[d.sig] {
+		t.reset()
+	}
+	d.forget()
+	res := d.res
+	d.res = Result{}
+	return res
+}
+
+func (d *Decoder) forget() {
+	d.stamp = Stamp{}
+	d.resource.forget()
+	d.scope.forget()
+	d.metric.forget()
+	d.attrs.forget()
+	d.parts.forget()
+	clear(d.entries[:cap(d.entries)])
+}
+
+// reject counts a record of wire encoded bytes out.
+func (d *Decoder) reject(r Reason, wire int) {
+	d.res.Rejected++
+	d.res.Reasons[r]++
+	d.res.BilledBytes -= int64(wire)
+}
+
+// admit decides about the record in hand, after everything about it is known: it is accepted into t with the partition
+// time ns, or rejected. wire is its size on the wire, extra what else its row takes.
+func (d *Decoder) admit(t *table, ns uint64, wire, extra int) bool {
+	bad := d.bad
+	for _, outer := range [...]Reason{d.metric.bad, d.scope.bad, d.resource.bad} {
+		if outer != none {
+			bad = outer
+		}
+	}
+	cost := t.rowBytes + d.resource.bytes + d.scope.bytes + d.metric.bytes + wire + extra
+	switch {
+	case bad != none:
+	case cost > d.budget:
+		bad = TooLarge
+	case !t.admitDay(ns, d.limits.MaxDays):
+		bad = TooManyDays
+	default:
+		d.budget -= cost
+		d.res.Accepted++
+		t.rows++
+		return true
+	}
+	d.reject(bad, wire)
+	return false
+}
+
+// keep appends piece to the arena.
+func (d *Decoder) keep(piece []byte) error {
+	if d.arenaLeft -= len(piece); d.arenaLeft < 0 {
+		return errManyParts
+	}
+	d.arena = append(d.arena, piece...)
+	return nil
+}
+
+// merged returns the concatenation of all fields tag of the message b, which means the same as merging them.
+func (d *Decoder) merged(b []byte, tag uint64) ([]byte, error) {
+	from := len(d.arena)
+	for i := 0; i < len(b); {
+		got, next := varint(b, i)
+		if next < 0 {
+			return nil, ErrMalformed
+		}
+		if got != tag {
+			if i = skip(b, next, got); i < 0 {
+				return nil, ErrMalformed
+			}
+			continue
+		}
+		var piece []byte
+		if piece, i = block(b, next); i < 0 {
+			return nil, ErrMalformed
+		}
+		if err := d.keep(piece); err != nil {
+			return nil, err
+		}
+	}
+	return d.arena[from:len(d.arena):len(d.arena)], nil
+}

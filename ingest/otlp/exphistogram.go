@@ -1,0 +1,202 @@
+package otlp
+
+import (
+	"github.com/headgate-io/headgate/storage/native"
+	"github.com/headgate-io/headgate/storage/schema"
+)
+
+// Fields of ExponentialHistogramDataPoint and its Buckets.
+const (
+	tagExpAttr      = 1<<3 | wireBytes
+	tagExpScale     = 6<<3 | wireVarint
+	tagExpZeroCount = 7<<3 | wire64
+	tagExpPositive  = 8<<3 | wireBytes
+	tagExpNegative  = 9<<3 | wireBytes
+	tagExpFlags     = 10<<3 | wireVarint
+	tagExpExemplar  = 11<<3 | wireBytes
+	tagExpMin       = 12<<3 | wire64
+	tagExpMax       = 13<<3 | wire64
+	tagExpThreshold = 14<<3 | wire64
+
+	tagBucketsOffset       = 1<<3 | wireVarint
+	tagBucketsCounts       = 2<<3 | wireVarint
+	tagBucketsCountsPacked = 2<<3 | wireBytes
+)
+
+type expHistogramTable struct {
+	metricTable
+
+	count         *native.Fixed[uint64]
+	sum, min, max *native.Nullable[float64]
+	scale         *native.Fixed[int32]
+	zeroCount     *native.Fixed[uint64]
+	threshold     *native.Fixed[float64]
+	posOffset     *native.Fixed[int32]
+	posCounts     *native.Array[*native.Fixed[uint64]]
+	negOffset     *native.Fixed[int32]
+	negCounts     *native.Array[*native.Fixed[uint64]]
+	temporality   *native.Fixed[int32]
+	exemplars     exemplarColumns
+
+	point expHistogram // the point in hand
+}
+
+func newExpHistogramTable() *expHistogramTable {
+	t := &expHistogramTable{}
+	t.begin(schema.MetricsExponentialHistogram, 224)
+	b := &t.b
+	t.count = addFixed[uint64](b, "Count", "UInt64")
+	t.sum = addNullable[float64](b, "Sum", "Float64")
+	t.min = addNullable[float64](b, "Min", "Float64")
+	t.max = addNullable[float64](b, "Max", "Float64")
+	t.scale = addFixed[int32](b, "Scale", "Int32")
+	t.zeroCount = addFixed[uint64](b, "ZeroCount", "UInt64")
+	t.threshold = addFixed[float64](b, "ZeroThreshold", "Float64")
+	t.posOffset = addFixed[int32](b, "PositiveOffset", "Int32")
+	t.posCounts = addArray(b, "PositiveBucketCounts", native.NewFixed[uint64]("UInt64"))
+	t.negOffset = addFixed[int32](b, "NegativeOffset", "Int32")
+	t.negCounts = addArray(b, "NegativeBucketCounts", native.NewFixed[uint64]("UInt64"))
+	t.temporality = addFixed[int32](b, "AggregationTemporality", "Int32")
+	t.exemplars = newExemplarColumns(b)
+	t.end()
+	return t
+}
+
+type expHistogram struct {
+	point
+	count, zeroCount uint64
+	sum, min, max    optional
+	scale            int32
+	threshold        float64
+	pos, neg         buckets
+}
+
+// buckets is one side of an exponential histogram.
+type buckets struct {
+	offset int32
+	counts []uint64
+}
+
+// expHistogramPoint reads an ExponentialHistogramDataPoint and appends its row.
+func (d *Decoder) expHistogramPoint(b []byte, wire int) error {
+	t := d.metrics.expHist
+	p := &t.point
+	*p = expHistogram{pos: buckets{counts: p.pos.counts[:0]}, neg: buckets{counts: p.neg.counts[:0]}}
+	if err := d.readExpHistogram(p, b); err != nil {
+		return err
+	}
+	// A count may be one byte on the wire and is eight in the row.
+	if !d.admitPoint(&t.metricTable, &p.point, wire, 8*(len(p.pos.counts)+len(p.neg.counts))) {
+		return nil
+	}
+	t.count.Append(p.count)
+	appendOptional(t.sum, p.sum, p.noValue())
+	appendOptional(t.min, p.min, p.noValue())
+	appendOptional(t.max, p.max, p.noValue())
+	t.scale.Append(p.scale)
+	t.zeroCount.Append(p.zeroCount)
+	t.threshold.Append(p.threshold)
+	t.posOffset.Append(p.pos.offset)
+	appendRow(t.posCounts, p.pos.counts)
+	t.negOffset.Append(p.neg.offset)
+	appendRow(t.negCounts, p.neg.counts)
+	t.temporality.Append(d.metric.temporality)
+	t.exemplars.append(d)
+	return nil
+}
+
+func (d *Decoder) readExpHistogram(p *expHistogram, b []byte) error {
+	for i := 0; i < len(b); {
+		var tag, n uint64
+		var msg []byte
+		var err error
+		if tag, i = varint(b, i); i < 0 {
+			return ErrMalformed
+		}
+		switch tag {
+		case tagPointStart:
+			p.start, i = fixed64(b, i)
+		case tagPointTime:
+			p.time, i = fixed64(b, i)
+		case tagPointCount:
+			p.count, i = fixed64(b, i)
+		case tagPointSum:
+			p.sum, i = someDouble(b, i)
+		case tagExpMin:
+			p.min, i = someDouble(b, i)
+		case tagExpMax:
+			p.max, i = someDouble(b, i)
+		case tagExpScale:
+			n, i = varint(b, i)
+			p.scale = zigzag(n)
+		case tagExpZeroCount:
+			p.zeroCount, i = fixed64(b, i)
+		case tagExpThreshold:
+			p.threshold, i = double(b, i)
+		case tagExpFlags:
+			n, i = varint(b, i)
+			p.flags = uint32(n)
+		case tagExpPositive:
+			if msg, i = block(b, i); i >= 0 {
+				err = p.pos.read(msg)
+			}
+		case tagExpNegative:
+			if msg, i = block(b, i); i >= 0 {
+				err = p.neg.read(msg)
+			}
+		case tagExpAttr:
+			if msg, i = block(b, i); i >= 0 {
+				err = d.addAttr(&d.attrs, msg)
+			}
+		case tagExpExemplar:
+			if msg, i = block(b, i); i >= 0 {
+				err = d.readExemplar(msg)
+			}
+		default:
+			i = skip(b, i, tag)
+		}
+		if i < 0 {
+			return ErrMalformed
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// zigzag decodes a sint32.
+func zigzag(n uint64) int32 { return int32(uint32(n)>>1) ^ -int32(n&1) }
+
+// read adds a Buckets message to s, merging it with what was read before.
+func (s *buckets) read(b []byte) error {
+	for i := 0; i < len(b); {
+		var tag, n uint64
+		if tag, i = varint(b, i); i < 0 {
+			return ErrMalformed
+		}
+		switch tag {
+		case tagBucketsOffset:
+			n, i = varint(b, i)
+			s.offset = zigzag(n)
+		case tagBucketsCounts:
+			n, i = varint(b, i)
+			s.counts = append(s.counts, n)
+		case tagBucketsCountsPacked:
+			var list []byte
+			list, i = block(b, i)
+			for at := 0; at < len(list); {
+				if n, at = varint(list, at); at < 0 {
+					return ErrMalformed
+				}
+				s.counts = append(s.counts, n)
+			}
+		default:
+			i = skip(b, i, tag)
+		}
+		if i < 0 {
+			return ErrMalformed
+		}
+	}
+	return nil
+}

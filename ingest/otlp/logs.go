@@ -1,0 +1,191 @@
+package otlp
+
+import (
+	"math"
+
+	"github.com/headgate-io/headgate/storage/native"
+	"github.com/headgate-io/headgate/storage/schema"
+)
+
+// Fields of LogRecord.
+const (
+	tagLogTime     = 1<<3 | wire64
+	tagLogSeverity = 2<<3 | wireVarint
+	tagLogText     = 3<<3 | wireBytes
+	tagLogBody     = 5<<3 | wireBytes
+	tagLogAttr     = 6<<3 | wireBytes
+	tagLogDropped  = 7<<3 | wireVarint
+	tagLogFlags    = 8<<3 | wire32
+	tagLogTraceID  = 9<<3 | wireBytes
+	tagLogSpanID   = 10<<3 | wireBytes
+	tagLogObserved = 11<<3 | wire64
+	tagLogEvent    = 12<<3 | wireBytes
+)
+
+// Where a log's Timestamp is from; values of the column TimestampSource.
+const (
+	sourceTime     = 1
+	sourceObserved = 2
+	sourceReceived = 3
+	sourceClamped  = 4
+)
+
+type logsTable struct {
+	table
+
+	time     *native.Fixed[int64]
+	source   *native.Fixed[uint8]
+	observed *native.Fixed[int64]
+	traceID  *native.String
+	spanID   *native.String
+	trace    *native.Fixed[uint8]
+	flags    *native.Fixed[uint32]
+	text     *native.LowCardinality
+	severity *native.Fixed[uint8]
+	body     *native.String
+	event    *native.LowCardinality
+	attrs    *attrMap
+	dropped  *native.Fixed[uint32]
+}
+
+func newLogsTable() *logsTable {
+	t := &logsTable{}
+	t.begin(schema.Logs, 128)
+	b := &t.b
+	t.time = addFixed[int64](b, "Timestamp", dateTime64)
+	t.source = addFixed[uint8](b, "TimestampSource", "Enum8('time' = 1, 'observed' = 2, 'received' = 3, 'clamped' = 4)")
+	t.observed = addFixed[int64](b, "ObservedTimestamp", dateTime64)
+	t.traceID = addString(b, "TraceId")
+	t.spanID = addString(b, "SpanId")
+	t.trace = addFixed[uint8](b, "TraceFlags", "UInt8")
+	t.flags = addFixed[uint32](b, "Flags", "UInt32")
+	t.text = addLowCardinality(b, "SeverityText")
+	t.severity = addFixed[uint8](b, "SeverityNumber", "UInt8")
+	t.body = addString(b, "Body")
+	t.event = addLowCardinality(b, "EventName")
+	t.attrs = addAttrMap(b, "LogAttributes")
+	t.dropped = addFixed[uint32](b, "DroppedAttrCount", "UInt32")
+	t.end()
+	return t
+}
+
+type logRecord struct {
+	time, observed uint64
+	severity       int32
+	dropped, flags uint32
+
+	text, traceID, spanID, event []byte
+
+	body value
+}
+
+// logRecord reads a LogRecord and appends its row.
+func (d *Decoder) logRecord(b []byte, wire int) error {
+	var r logRecord
+	if err := d.readLog(&r, b); err != nil {
+		return err
+	}
+	ns, source := r.timestamp(uint64(d.stamp.Received.UnixNano()))
+	t := d.logs
+	if !d.admit(&t.table, ns, wire, 8*len(d.attrs.list)) {
+		return nil
+	}
+	t.time.Append(int64(ns))
+	t.source.Append(source)
+	t.observed.Append(int64(clampTime(r.observed)))
+	appendID(t.traceID, r.traceID, traceIDBytes)
+	appendID(t.spanID, r.spanID, spanIDBytes)
+	t.trace.Append(uint8(r.flags))
+	t.flags.Append(r.flags)
+	t.text.AppendIndex(d.intern(t.text, r.text))
+	t.severity.Append(uint8(min(max(r.severity, 0), math.MaxUint8)))
+	d.appendText(t.body, &r.body)
+	t.event.AppendIndex(d.intern(t.event, r.event))
+	t.attrs.append(d, d.attrs.list)
+	t.dropped.Append(r.dropped)
+	return nil
+}
+
+// timestamp returns the record's time, or the nearest thing to it, and where it is from.
+func (r *logRecord) timestamp(received uint64) (ns uint64, source uint8) {
+	switch {
+	case r.time != 0:
+		ns, source = r.time, sourceTime
+	case r.observed != 0:
+		ns, source = r.observed, sourceObserved
+	default:
+		ns, source = received, sourceReceived
+	}
+	if clampTime(ns) != ns {
+		return clampTime(ns), sourceClamped
+	}
+	return ns, source
+}
+
+func (d *Decoder) readLog(r *logRecord, b []byte) error {
+	d.attrs.reset()
+	d.bad = none
+	var body []byte
+	bodies := 0
+	for i := 0; i < len(b); {
+		var tag, n uint64
+		if tag, i = varint(b, i); i < 0 {
+			return ErrMalformed
+		}
+		switch tag {
+		case tagLogTime:
+			r.time, i = fixed64(b, i)
+		case tagLogObserved:
+			r.observed, i = fixed64(b, i)
+		case tagLogSeverity:
+			n, i = varint(b, i)
+			r.severity = int32(n)
+		case tagLogText:
+			r.text, i = block(b, i)
+		case tagLogBody:
+			body, i = block(b, i)
+			bodies++
+		case tagLogAttr:
+			var pair []byte
+			if pair, i = block(b, i); i < 0 {
+				break
+			}
+			if err := d.addAttr(&d.attrs, pair); err != nil {
+				return err
+			}
+		case tagLogDropped:
+			n, i = varint(b, i)
+			r.dropped = uint32(n)
+		case tagLogFlags:
+			r.flags, i = fixed32(b, i)
+		case tagLogTraceID:
+			r.traceID, i = block(b, i)
+		case tagLogSpanID:
+			r.spanID, i = block(b, i)
+		case tagLogEvent:
+			r.event, i = block(b, i)
+		default:
+			i = skip(b, i, tag)
+		}
+		if i < 0 {
+			return ErrMalformed
+		}
+	}
+	return d.readBody(r, b, body, bodies)
+}
+
+func (d *Decoder) readBody(r *logRecord, b, body []byte, bodies int) (err error) {
+	if bodies > 1 {
+		if body, err = d.merged(b, tagLogBody); err != nil {
+			return err
+		}
+	}
+	if r.body, err = d.anyValue(body); err != nil {
+		return err
+	}
+	if r.body.kind == kindArray || r.body.kind == kindMap {
+		d.bodyText = d.bodyText[:0]
+		return d.render(&r.body, &d.bodyText)
+	}
+	return nil
+}

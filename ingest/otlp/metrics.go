@@ -1,0 +1,276 @@
+package otlp
+
+import (
+	"github.com/headgate-io/headgate/storage/native"
+	"github.com/headgate-io/headgate/storage/schema"
+)
+
+// Fields of Metric, and of the five kinds of data, which agree on the numbers.
+const (
+	tagMetricName     = 1<<3 | wireBytes
+	tagMetricDesc     = 2<<3 | wireBytes
+	tagMetricUnit     = 3<<3 | wireBytes
+	tagMetricGauge    = 5<<3 | wireBytes
+	tagMetricSum      = 7<<3 | wireBytes
+	tagMetricHist     = 9<<3 | wireBytes
+	tagMetricExpHist  = 10<<3 | wireBytes
+	tagMetricSummary  = 11<<3 | wireBytes
+	tagMetricMetadata = 12<<3 | wireBytes
+
+	tagDataPoints      = 1<<3 | wireBytes
+	tagDataTemporality = 2<<3 | wireVarint
+	tagDataMonotonic   = 3<<3 | wireVarint
+)
+
+// metricState is the metric that the walk is in.
+type metricState struct {
+	name, desc, unit []byte
+	metadata         attrSet
+	temporality      int32
+	monotonic        bool
+	bad              Reason
+	bytes            int
+}
+
+func (m *metricState) forget() {
+	m.name, m.desc, m.unit = nil, nil, nil
+	m.metadata.forget()
+}
+
+// metricTable is what the five metric tables have in common.
+type metricTable struct {
+	table
+
+	time, start      *native.Fixed[int64]
+	name, desc, unit *native.LowCardinality
+	metadata         *attrMap
+	attrs            *attrMap
+	flags            *native.Fixed[uint32]
+}
+
+func (t *metricTable) begin(name string, rowBytes int) {
+	t.table.begin(name, rowBytes)
+	b := &t.b
+	t.time = addFixed[int64](b, "TimeUnix", dateTime64)
+	t.start = addFixed[int64](b, "StartTimeUnix", dateTime64)
+	t.name = addLowCardinality(b, "MetricName")
+	t.desc = addLowCardinality(b, "MetricDescription")
+	t.unit = addLowCardinality(b, "MetricUnit")
+	t.metadata = addAttrMap(b, "MetricMetadata")
+	t.attrs = addAttrMap(b, "Attributes")
+	t.flags = addFixed[uint32](b, "Flags", "UInt32")
+}
+
+// closeMetric gives the rows since the last call the columns of the metric they are of.
+func (t *metricTable) closeMetric(d *Decoder) {
+	n := t.rows - t.metricRows
+	if n == 0 {
+		return
+	}
+	t.metricRows = t.rows
+	m := &d.metric
+	t.name.AppendN(d.valid(m.name), n)
+	t.desc.AppendN(d.valid(m.desc), n)
+	t.unit.AppendN(d.valid(m.unit), n)
+	from := t.metadata.Mark()
+	t.metadata.append(d, m.metadata.list)
+	t.metadata.Repeat(from, n-1)
+}
+
+type metricsTables struct {
+	gauge   *numberTable
+	sum     *numberTable
+	hist    *histogramTable
+	expHist *expHistogramTable
+	summary *summaryTable
+}
+
+func newMetricsTables() *metricsTables {
+	return &metricsTables{
+		gauge:   newNumberTable(schema.MetricsGauge),
+		sum:     newNumberTable(schema.MetricsSum),
+		hist:    newHistogramTable(),
+		expHist: newExpHistogramTable(),
+		summary: newSummaryTable(),
+	}
+}
+
+func (m *metricsTables) all() []*table {
+	return []*table{&m.gauge.table, &m.sum.table, &m.hist.table, &m.expHist.table, &m.summary.table}
+}
+
+// readMetric reads a Metric and appends a row per data point. A metric without data is accepted and is nothing.
+func (d *Decoder) readMetric(b []byte) error {
+	m := &d.metric
+	m.name, m.desc, m.unit, m.temporality, m.monotonic = nil, nil, nil, 0, false
+	m.metadata.reset()
+	d.bad = none
+
+	var data []byte
+	var kind uint64       // the field of the oneof that came last
+	pieces, first := 0, 0 // how often it came in a row, and from where on
+	for i := 0; i < len(b); {
+		at := i
+		var tag uint64
+		if tag, i = varint(b, i); i < 0 {
+			return ErrMalformed
+		}
+		switch tag {
+		case tagMetricName:
+			m.name, i = block(b, i)
+		case tagMetricDesc:
+			m.desc, i = block(b, i)
+		case tagMetricUnit:
+			m.unit, i = block(b, i)
+		case tagMetricMetadata:
+			var pair []byte
+			if pair, i = block(b, i); i < 0 {
+				break
+			}
+			if err := d.addAttr(&m.metadata, pair); err != nil {
+				return err
+			}
+		case tagMetricGauge, tagMetricSum, tagMetricHist, tagMetricExpHist, tagMetricSummary:
+			if tag != kind {
+				kind, pieces, first = tag, 0, at
+			}
+			data, i = block(b, i)
+			pieces++
+		default:
+			i = skip(b, i, tag)
+		}
+		if i < 0 {
+			return ErrMalformed
+		}
+	}
+	if pieces > 1 {
+		var err error
+		if data, err = d.merged(b[first:], kind); err != nil {
+			return err
+		}
+	}
+	m.bad, m.bytes = d.bad, 0
+	for i := range m.metadata.list {
+		m.bytes += 8 + len(m.metadata.list[i].val.b)
+	}
+	return d.readData(kind, data)
+}
+
+// readData reads a Gauge, Sum, Histogram, ExponentialHistogram or Summary.
+func (d *Decoder) readData(kind uint64, b []byte) error {
+	for i := 0; i < len(b); {
+		var tag, n uint64
+		if tag, i = varint(b, i); i < 0 {
+			return ErrMalformed
+		}
+		switch tag {
+		case tagDataTemporality:
+			n, i = varint(b, i)
+			d.metric.temporality = int32(n)
+		case tagDataMonotonic:
+			n, i = varint(b, i)
+			d.metric.monotonic = n != 0
+		default:
+			i = skip(b, i, tag)
+		}
+		if i < 0 {
+			return ErrMalformed
+		}
+	}
+	for i := 0; i < len(b); {
+		start := i
+		var tag uint64
+		if tag, i = varint(b, i); tag != tagDataPoints {
+			i = skip(b, i, tag)
+			continue
+		}
+		var msg []byte
+		msg, i = block(b, i)
+		if err := d.readPoint(kind, msg, i-start); err != nil {
+			return err
+		}
+	}
+	switch kind {
+	case tagMetricGauge:
+		d.metrics.gauge.closeMetric(d)
+	case tagMetricSum:
+		d.metrics.sum.closeMetric(d)
+	case tagMetricHist:
+		d.metrics.hist.closeMetric(d)
+	case tagMetricExpHist:
+		d.metrics.expHist.closeMetric(d)
+	case tagMetricSummary:
+		d.metrics.summary.closeMetric(d)
+	}
+	return nil
+}
+
+// readPoint reads one data point, which took wire bytes.
+func (d *Decoder) readPoint(kind uint64, msg []byte, wire int) error {
+	d.attrs.reset()
+	d.parts.reset()
+	d.bad = none
+	switch kind {
+	case tagMetricGauge:
+		return d.numberPoint(d.metrics.gauge, msg, wire)
+	case tagMetricSum:
+		return d.numberPoint(d.metrics.sum, msg, wire)
+	case tagMetricHist:
+		return d.histogramPoint(msg, wire)
+	case tagMetricExpHist:
+		return d.expHistogramPoint(msg, wire)
+	default:
+		return d.summaryPoint(msg, wire)
+	}
+}
+
+// point is what data points of all kinds have, beside attributes and exemplars.
+type point struct {
+	start, time uint64
+	flags       uint32
+}
+
+// noRecordedValue is the flag of a point that only says that its series ended.
+const noRecordedValue = 1
+
+func (p *point) noValue() bool { return p.flags&noRecordedValue != 0 }
+
+// Fields that all data points have in the same place.
+const (
+	tagPointStart = 2<<3 | wire64
+	tagPointTime  = 3<<3 | wire64
+	tagPointCount = 4<<3 | wire64 // not number points
+	tagPointSum   = 5<<3 | wire64 // not number points
+)
+
+// admitPoint appends what all data points have, if the point in hand is accepted. extra is what its row takes beyond its
+// attributes and exemplars.
+func (d *Decoder) admitPoint(t *metricTable, p *point, wire, extra int) bool {
+	if p.time == 0 && d.bad == none {
+		d.bad = NoTime
+	}
+	ns := clampTime(p.time)
+	if !d.admit(&t.table, ns, wire, 8*len(d.attrs.list)+d.parts.rowBytes()+extra) {
+		return false
+	}
+	t.time.Append(int64(ns))
+	t.start.Append(int64(clampTime(p.start)))
+	t.attrs.append(d, d.attrs.list)
+	t.flags.Append(p.flags)
+	return true
+}
+
+// optional is a double that may be unset.
+type optional struct {
+	v  float64
+	ok bool
+}
+
+// appendOptional adds v, or NULL if it is unset or absent says that it is not to be read.
+func appendOptional(c *native.Nullable[float64], v optional, absent bool) {
+	if v.ok && !absent {
+		c.Append(v.v)
+	} else {
+		c.AppendNull()
+	}
+}

@@ -1,0 +1,165 @@
+package otlp
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/headgate-io/headgate/storage/native"
+)
+
+const (
+	dateTime64 = "DateTime64(9, 'UTC')"
+)
+
+// table is what the columns of all tables have in common: the stamp, and where the records come from.
+type table struct {
+	name string
+	b    native.Builder
+	rows int
+	days []uint16 // distinct days of the rows, in the order they came
+
+	rowBytes int // estimate of a row without attributes
+
+	tenant    *native.LowCardinality
+	partition *native.LowCardinality
+	retention *native.Fixed[uint16]
+	received  *native.Fixed[uint32]
+
+	service         *native.LowCardinality
+	resourceURL     *native.LowCardinality
+	resourceAttrs   *resourceMap
+	resourceDropped *native.Fixed[uint32]
+	scopeURL        *native.LowCardinality
+	scopeName       *native.LowCardinality
+	scopeVersion    *native.LowCardinality
+	scopeAttrs      *attrMap
+	scopeDropped    *native.Fixed[uint32]
+
+	resourceRows int // rows that have their resource columns
+	scopeRows    int // rows that have their scope columns
+	metricRows   int // rows that have their metric's columns
+}
+
+// begin makes the first columns, end the last ones; between them the table adds its own.
+func (t *table) begin(name string, rowBytes int) {
+	t.name, t.rowBytes = name, rowBytes
+	t.tenant = addLowCardinality(&t.b, "TenantId")
+	t.partition = addLowCardinality(&t.b, "Partition")
+	t.retention = addFixed[uint16](&t.b, "RetentionDays", "UInt16")
+	t.received = addFixed[uint32](&t.b, "ReceivedAt", "DateTime('UTC')")
+}
+
+func (t *table) end() {
+	t.service = addLowCardinality(&t.b, "ServiceName")
+	t.resourceURL = addLowCardinality(&t.b, "ResourceSchemaUrl")
+	t.resourceAttrs = newResourceMap()
+	t.b.Add("ResourceAttributes", t.resourceAttrs)
+	t.resourceDropped = addFixed[uint32](&t.b, "ResourceDroppedAttrCount", "UInt32")
+	t.scopeURL = addLowCardinality(&t.b, "ScopeSchemaUrl")
+	t.scopeName = addLowCardinality(&t.b, "ScopeName")
+	t.scopeVersion = addLowCardinality(&t.b, "ScopeVersion")
+	t.scopeAttrs = addAttrMap(&t.b, "ScopeAttributes")
+	t.scopeDropped = addFixed[uint32](&t.b, "ScopeDroppedAttrCount", "UInt32")
+}
+
+func addLowCardinality(b *native.Builder, name string) *native.LowCardinality {
+	c := native.NewLowCardinality()
+	b.Add(name, c)
+	return c
+}
+
+func addString(b *native.Builder, name string) *native.String {
+	c := native.NewString()
+	b.Add(name, c)
+	return c
+}
+
+func addFixed[T native.Number](b *native.Builder, name, typ string) *native.Fixed[T] {
+	c := native.NewFixed[T](typ)
+	b.Add(name, c)
+	return c
+}
+
+func addNullable[T native.Number](b *native.Builder, name, typ string) *native.Nullable[T] {
+	c := native.NewNullable[T](typ)
+	b.Add(name, c)
+	return c
+}
+
+func addAttrMap(b *native.Builder, name string) *attrMap {
+	m := newAttrMap()
+	b.Add(name, m)
+	return m
+}
+
+func addArray[C native.Column](b *native.Builder, name string, elem C) *native.Array[C] {
+	c := native.NewArray(elem)
+	b.Add(name, c)
+	return c
+}
+
+func (t *table) reset() {
+	t.b.Reset()
+	t.rows, t.resourceRows, t.scopeRows, t.metricRows = 0, 0, 0, 0
+	t.days = t.days[:0]
+}
+
+// closeScope gives the rows since the last call the columns of the scope they are in.
+func (t *table) closeScope(d *Decoder) {
+	n := t.rows - t.scopeRows
+	if n == 0 {
+		return
+	}
+	t.scopeRows = t.rows
+	s := &d.scope
+	t.scopeURL.AppendN(d.valid(s.url), n)
+	t.scopeName.AppendN(d.valid(s.name), n)
+	t.scopeVersion.AppendN(d.valid(s.version), n)
+	from := t.scopeAttrs.Mark()
+	t.scopeAttrs.append(d, s.attrs.list)
+	t.scopeAttrs.Repeat(from, n-1)
+	t.scopeDropped.AppendN(s.dropped, n)
+}
+
+// closeResource gives the rows since the last call the columns of the resource they are in.
+func (t *table) closeResource(d *Decoder) {
+	n := t.rows - t.resourceRows
+	if n == 0 {
+		return
+	}
+	t.resourceRows = t.rows
+	r := &d.resource
+	t.service.AppendN(d.lastText(r.attrs.list, "service.name"), n)
+	t.resourceURL.AppendN(d.valid(r.url), n)
+	t.resourceAttrs.append(d, r.attrs.list, n)
+	t.resourceDropped.AppendN(r.dropped, n)
+}
+
+// finish stamps all rows and encodes them.
+func (t *table) finish(d *Decoder) Rows {
+	st := &d.stamp
+	t.tenant.AppendN(d.tenant, t.rows)
+	t.partition.AppendN([]byte(st.Partition), t.rows)
+	t.retention.AppendN(st.RetentionDays, t.rows)
+	t.received.AppendN(uint32(st.Received.Unix()), t.rows)
+	return Rows{Table: t.name, Days: slices.Clone(t.days), Block: t.b.Encode(t.rows)}
+}
+
+const nanosPerDay = uint64(24 * time.Hour)
+
+// admitDay reports whether a row of the day of ns may be added: it is on a day that is there, or not too many are.
+func (t *table) admitDay(ns uint64, maxDays int) bool {
+	day := uint16(ns / nanosPerDay)
+	if n := len(t.days); n > 0 && t.days[n-1] == day || slices.Contains(t.days, day) {
+		return true
+	}
+	if len(t.days) >= maxDays {
+		return false
+	}
+	t.days = append(t.days, day)
+	return true
+}
+
+// clampTime returns ns, or the latest time that a column can hold if ns is beyond it: 2262-04-11T23:47:16.854775807Z.
+func clampTime(ns uint64) uint64 { return min(ns, math.MaxInt64) }

@@ -1,0 +1,232 @@
+package otlp
+
+import (
+	"strconv"
+
+	"github.com/headgate-io/headgate/storage/native"
+	"github.com/headgate-io/headgate/storage/schema"
+)
+
+// Fields of Span and Status.
+const (
+	tagSpanTraceID       = 1<<3 | wireBytes
+	tagSpanID            = 2<<3 | wireBytes
+	tagSpanState         = 3<<3 | wireBytes
+	tagSpanParent        = 4<<3 | wireBytes
+	tagSpanName          = 5<<3 | wireBytes
+	tagSpanKind          = 6<<3 | wireVarint
+	tagSpanStart         = 7<<3 | wire64
+	tagSpanEnd           = 8<<3 | wire64
+	tagSpanAttr          = 9<<3 | wireBytes
+	tagSpanDropped       = 10<<3 | wireVarint
+	tagSpanEvent         = 11<<3 | wireBytes
+	tagSpanDroppedEvents = 12<<3 | wireVarint
+	tagSpanLink          = 13<<3 | wireBytes
+	tagSpanDroppedLinks  = 14<<3 | wireVarint
+	tagSpanStatus        = 15<<3 | wireBytes
+	tagSpanFlags         = 16<<3 | wire32
+
+	tagStatusMessage = 2<<3 | wireBytes
+	tagStatusCode    = 3<<3 | wireVarint
+)
+
+type tracesTable struct {
+	table
+
+	start, end     *native.Fixed[int64]
+	duration       *native.Fixed[uint64]
+	traceID        *native.String
+	spanID, parent *native.String
+	state          *native.String
+	flags          *native.Fixed[uint32]
+	spanName       *native.LowCardinality
+	kind           *native.LowCardinality
+	attrs          *attrMap
+	dropped        *native.Fixed[uint32]
+	status         *native.LowCardinality
+	message        *native.String
+	events         eventColumns
+	droppedEvents  *native.Fixed[uint32]
+	links          linkColumns
+	droppedLinks   *native.Fixed[uint32]
+}
+
+func newTracesTable() *tracesTable {
+	t := &tracesTable{}
+	t.begin(schema.Traces, 256)
+	b := &t.b
+	t.start = addFixed[int64](b, "Timestamp", dateTime64)
+	t.end = addFixed[int64](b, "EndTimestamp", dateTime64)
+	t.duration = addFixed[uint64](b, "Duration", "UInt64")
+	t.traceID = addString(b, "TraceId")
+	t.spanID = addString(b, "SpanId")
+	t.parent = addString(b, "ParentSpanId")
+	t.state = addString(b, "TraceState")
+	t.flags = addFixed[uint32](b, "Flags", "UInt32")
+	t.spanName = addLowCardinality(b, "SpanName")
+	t.kind = addLowCardinality(b, "SpanKind")
+	t.attrs = addAttrMap(b, "SpanAttributes")
+	t.dropped = addFixed[uint32](b, "DroppedAttrCount", "UInt32")
+	t.status = addLowCardinality(b, "StatusCode")
+	t.message = addString(b, "StatusMessage")
+	t.events = newEventColumns(b)
+	t.droppedEvents = addFixed[uint32](b, "DroppedEventsCount", "UInt32")
+	t.links = newLinkColumns(b)
+	t.droppedLinks = addFixed[uint32](b, "DroppedLinksCount", "UInt32")
+	t.table.end()
+	return t
+}
+
+type span struct {
+	start, end                                  uint64
+	kind, status                                int32
+	flags, dropped, droppedEvents, droppedLinks uint32
+
+	traceID, id, parent, state, name, message []byte
+}
+
+// span reads a Span and appends its row.
+func (d *Decoder) span(b []byte, wire int) error {
+	var s span
+	if err := d.readSpan(&s, b); err != nil {
+		return err
+	}
+	switch {
+	case d.bad != none:
+	case !validID(s.traceID, traceIDBytes):
+		d.bad = InvalidTraceID
+	case !validID(s.id, spanIDBytes):
+		d.bad = InvalidSpanID
+	}
+	start, end := clampTime(s.start), clampTime(s.end)
+	t := d.traces
+	if !d.admit(&t.table, start, wire, d.parts.rowBytes()+8*len(d.attrs.list)) {
+		return nil
+	}
+	t.start.Append(int64(start))
+	t.end.Append(int64(end))
+	t.duration.Append(max(end, start) - start)
+	t.traceID.AppendHex(s.traceID)
+	t.spanID.AppendHex(s.id)
+	appendID(t.parent, s.parent, spanIDBytes)
+	d.appendString(t.state, s.state)
+	t.flags.Append(s.flags)
+	t.spanName.AppendIndex(d.intern(t.spanName, s.name))
+	d.appendEnum(t.kind, spanKinds[:], s.kind)
+	t.attrs.append(d, d.attrs.list)
+	t.dropped.Append(s.dropped)
+	d.appendEnum(t.status, statusCodes[:], s.status)
+	d.appendString(t.message, s.message)
+	t.events.append(d)
+	t.droppedEvents.Append(s.droppedEvents)
+	t.links.append(d)
+	t.droppedLinks.Append(s.droppedLinks)
+	return nil
+}
+
+var (
+	spanKinds   = [...]string{"Unspecified", "Internal", "Server", "Client", "Producer", "Consumer"}
+	statusCodes = [...]string{"Unset", "Ok", "Error"}
+)
+
+// appendEnum adds the name of v, or its number if it has none.
+func (d *Decoder) appendEnum(c *native.LowCardinality, names []string, v int32) {
+	if v >= 0 && int(v) < len(names) {
+		d.scratch = append(d.scratch[:0], names[v]...)
+	} else {
+		d.scratch = strconv.AppendInt(d.scratch[:0], int64(v), 10)
+	}
+	c.Append(d.scratch)
+}
+
+func (d *Decoder) readSpan(s *span, b []byte) error {
+	d.attrs.reset()
+	d.parts.reset()
+	d.bad = none
+	for i := 0; i < len(b); {
+		var tag, n uint64
+		var msg []byte
+		var err error
+		if tag, i = varint(b, i); i < 0 {
+			return ErrMalformed
+		}
+		switch tag {
+		case tagSpanTraceID:
+			s.traceID, i = block(b, i)
+		case tagSpanID:
+			s.id, i = block(b, i)
+		case tagSpanState:
+			s.state, i = block(b, i)
+		case tagSpanParent:
+			s.parent, i = block(b, i)
+		case tagSpanName:
+			s.name, i = block(b, i)
+		case tagSpanKind:
+			n, i = varint(b, i)
+			s.kind = int32(n)
+		case tagSpanStart:
+			s.start, i = fixed64(b, i)
+		case tagSpanEnd:
+			s.end, i = fixed64(b, i)
+		case tagSpanFlags:
+			s.flags, i = fixed32(b, i)
+		case tagSpanDropped:
+			n, i = varint(b, i)
+			s.dropped = uint32(n)
+		case tagSpanDroppedEvents:
+			n, i = varint(b, i)
+			s.droppedEvents = uint32(n)
+		case tagSpanDroppedLinks:
+			n, i = varint(b, i)
+			s.droppedLinks = uint32(n)
+		case tagSpanAttr, tagSpanEvent, tagSpanLink, tagSpanStatus:
+			if msg, i = block(b, i); i >= 0 {
+				err = d.readSpanPart(s, tag, msg)
+			}
+		default:
+			i = skip(b, i, tag)
+		}
+		if i < 0 {
+			return ErrMalformed
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Decoder) readSpanPart(s *span, tag uint64, msg []byte) error {
+	switch tag {
+	case tagSpanAttr:
+		return d.addAttr(&d.attrs, msg)
+	case tagSpanEvent:
+		return d.readEvent(msg)
+	case tagSpanLink:
+		return d.readLink(msg)
+	default:
+		return s.readStatus(msg)
+	}
+}
+
+func (s *span) readStatus(b []byte) error {
+	for i := 0; i < len(b); {
+		var tag, n uint64
+		if tag, i = varint(b, i); i < 0 {
+			return ErrMalformed
+		}
+		switch tag {
+		case tagStatusMessage:
+			s.message, i = block(b, i)
+		case tagStatusCode:
+			n, i = varint(b, i)
+			s.status = int32(n)
+		default:
+			i = skip(b, i, tag)
+		}
+		if i < 0 {
+			return ErrMalformed
+		}
+	}
+	return nil
+}

@@ -1,0 +1,208 @@
+package otlp
+
+import (
+	"encoding/base64"
+	"math"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/headgate-io/headgate/storage/native"
+)
+
+type kind uint8
+
+const (
+	kindEmpty kind = iota
+	kindString
+	kindBool
+	kindInt
+	kindDouble
+	kindArray
+	kindMap
+	kindBytes
+	kindText // an array or map already rendered as JSON
+)
+
+// value is an AnyValue, read but not converted. b is the payload of a string, of bytes, of an array or a map.
+type value struct {
+	b    []byte
+	num  uint64
+	kind kind
+}
+
+// Fields of AnyValue.
+const (
+	tagAnyString = 1<<3 | wireBytes
+	tagAnyBool   = 2<<3 | wireVarint
+	tagAnyInt    = 3<<3 | wireVarint
+	tagAnyDouble = 4<<3 | wire64
+	tagAnyArray  = 5<<3 | wireBytes
+	tagAnyMap    = 6<<3 | wireBytes
+	tagAnyBytes  = 7<<3 | wireBytes
+	tagAnyStrRef = 8<<3 | wireVarint // an index into a dictionary that only profiles have: reads as empty
+)
+
+// anyValue reads an AnyValue. An array or a map that appears twice in a row is merged, which is what protobuf does with a
+// oneof member that is a message.
+func (d *Decoder) anyValue(b []byte) (value, error) {
+	if n := len(b); n >= 2 && b[0] == tagAnyString && b[1] < 0x80 && int(b[1]) == n-2 {
+		return value{kind: kindString, b: b[2:]}, nil
+	}
+	var v value
+	merging := -1 // where in the arena the pieces of v lie
+	for i := 0; i < len(b); {
+		var tag uint64
+		if tag, i = varint(b, i); i < 0 {
+			return v, ErrMalformed
+		}
+		switch tag {
+		case tagAnyString:
+			v.kind = kindString
+			v.b, i = block(b, i)
+		case tagAnyBytes:
+			v.kind = kindBytes
+			v.b, i = block(b, i)
+		case tagAnyBool:
+			v.kind = kindBool
+			v.num, i = varint(b, i)
+		case tagAnyInt:
+			v.kind = kindInt
+			v.num, i = varint(b, i)
+		case tagAnyDouble:
+			v.kind = kindDouble
+			v.num, i = fixed64(b, i)
+		case tagAnyStrRef:
+			v.kind = kindEmpty
+			_, i = varint(b, i)
+		case tagAnyArray, tagAnyMap:
+			k := kindArray
+			if tag == tagAnyMap {
+				k = kindMap
+			}
+			var piece []byte
+			if piece, i = block(b, i); v.kind != k {
+				v.kind, v.b, merging = k, piece, -1
+				break
+			}
+			if merging < 0 {
+				merging = len(d.arena)
+				if err := d.keep(v.b); err != nil {
+					return v, err
+				}
+			}
+			if err := d.keep(piece); err != nil {
+				return v, err
+			}
+			v.b = d.arena[merging:]
+		default:
+			i = skip(b, i, tag)
+		}
+		if i < 0 {
+			return v, ErrMalformed
+		}
+	}
+	return v, nil
+}
+
+// numberText appends the text of a bool, int or double.
+func (v *value) numberText(dst []byte) []byte {
+	switch v.kind {
+	case kindBool:
+		return strconv.AppendBool(dst, v.num != 0)
+	case kindInt:
+		return strconv.AppendInt(dst, int64(v.num), 10)
+	case kindDouble:
+		return appendDouble(dst, math.Float64frombits(v.num))
+	}
+	return dst
+}
+
+// appendDouble appends f in the shortest form that reads back as f, with an exponent where ECMAScript has one.
+func appendDouble(dst []byte, f float64) []byte {
+	switch {
+	case math.IsNaN(f):
+		return append(dst, "NaN"...)
+	case math.IsInf(f, 1):
+		return append(dst, "Infinity"...)
+	case math.IsInf(f, -1):
+		return append(dst, "-Infinity"...)
+	}
+	if abs := math.Abs(f); abs == 0 || abs >= 1e-6 && abs < 1e21 {
+		return strconv.AppendFloat(dst, f, 'f', -1, 64)
+	}
+	dst = strconv.AppendFloat(dst, f, 'e', -1, 64)
+	if n := len(dst); n >= 4 && dst[n-4] == 'e' && dst[n-3] == '-' && dst[n-2] == '0' { // e-09 is written e-9
+		dst[n-2] = dst[n-1]
+		dst = dst[:n-1]
+	}
+	return dst
+}
+
+// text returns the value as text. It may lie in d.scratch and is valid until that is used again.
+func (d *Decoder) text(v *value) []byte {
+	switch v.kind {
+	case kindText:
+		return v.b
+	case kindString:
+		return d.valid(v.b)
+	case kindBytes:
+		d.scratch = base64.StdEncoding.AppendEncode(d.scratch[:0], v.b)
+	default:
+		d.scratch = v.numberText(d.scratch[:0])
+	}
+	return d.scratch
+}
+
+// appendText adds the row v to c, as text.
+func (d *Decoder) appendText(c *native.String, v *value) {
+	if v.kind == kindString && utf8.Valid(v.b) {
+		c.Append(v.b)
+		return
+	}
+	c.Append(d.text(v))
+}
+
+// appendString adds the row b to c.
+func (d *Decoder) appendString(c *native.String, b []byte) { c.Append(d.valid(b)) }
+
+// valid returns b with each run of bytes that are not UTF-8 replaced by U+FFFD. It may lie in d.scratch.
+func (d *Decoder) valid(b []byte) []byte {
+	if utf8.Valid(b) {
+		return b
+	}
+	d.scratch = appendValid(d.scratch[:0], b)
+	return d.scratch
+}
+
+func appendValid(dst, b []byte) []byte {
+	bad := false
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		if r == utf8.RuneError && n == 1 {
+			if !bad {
+				dst = append(dst, "\uFFFD"...)
+			}
+			bad = true
+		} else {
+			dst = append(dst, b[:n]...)
+			bad = false
+		}
+		b = b[n:]
+	}
+	return dst
+}
+
+// intern returns the index of b in the dictionary of c.
+func (d *Decoder) intern(c *native.LowCardinality, b []byte) uint32 {
+	if i, ok := c.Find(b); ok {
+		return i
+	}
+	// Only what is new is checked: the dictionary holds valid text alone, so invalid text is never found in it.
+	if !utf8.Valid(b) {
+		b = d.valid(b)
+		if i, ok := c.Find(b); ok {
+			return i
+		}
+	}
+	return c.Add(b)
+}

@@ -1,0 +1,116 @@
+package otlp
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+)
+
+// ErrMalformed says that a body is not protobuf: the request must be refused as a whole, for good.
+var ErrMalformed = errors.New("malformed protobuf")
+
+// Wire types.
+const (
+	wireVarint = 0
+	wire64     = 1
+	wireBytes  = 2
+	wireGroup  = 3
+	wireEnd    = 4
+	wire32     = 5
+)
+
+// A tag is a field number and a wire type as they stand on the wire; comparing both at once makes a field of an
+// unexpected wire type an unknown field, as protobuf demands.
+
+const (
+	maxFieldNumber = 1<<29 - 1
+	maxGroupDepth  = 10_000
+)
+
+// The readers take the buffer and a position and return the value and the position behind it, or a negative position if
+// the buffer does not hold the value.
+
+func varint(b []byte, i int) (uint64, int) {
+	if i < len(b) && b[i] < 0x80 {
+		return uint64(b[i]), i + 1
+	}
+	return longVarint(b, i)
+}
+
+func longVarint(b []byte, i int) (uint64, int) {
+	v, n := binary.Uvarint(b[i:])
+	if n <= 0 {
+		return 0, -1
+	}
+	return v, i + n
+}
+
+func fixed64(b []byte, i int) (uint64, int) {
+	if len(b)-i < 8 {
+		return 0, -1
+	}
+	return binary.LittleEndian.Uint64(b[i:]), i + 8
+}
+
+func fixed32(b []byte, i int) (uint32, int) {
+	if len(b)-i < 4 {
+		return 0, -1
+	}
+	return binary.LittleEndian.Uint32(b[i:]), i + 4
+}
+
+func double(b []byte, i int) (float64, int) {
+	v, i := fixed64(b, i)
+	return math.Float64frombits(v), i
+}
+
+// block reads a length and that many bytes. They are part of b.
+func block(b []byte, i int) ([]byte, int) {
+	n, i := varint(b, i)
+	if i < 0 || n > uint64(len(b)-i) {
+		return nil, -1
+	}
+	end := i + int(n)
+	return b[i:end:end], end
+}
+
+// skip passes over the value of a field that is not known.
+func skip(b []byte, i int, tag uint64) int { return skipNested(b, i, tag, 0) }
+
+func skipNested(b []byte, i int, tag uint64, depth int) int {
+	if n := tag >> 3; n == 0 || n > maxFieldNumber {
+		return -1
+	}
+	switch tag & 7 {
+	case wireVarint:
+		_, i = varint(b, i)
+	case wire64:
+		_, i = fixed64(b, i)
+	case wireBytes:
+		_, i = block(b, i)
+	case wire32:
+		_, i = fixed32(b, i)
+	case wireGroup:
+		if depth == maxGroupDepth {
+			return -1
+		}
+		for {
+			var inner uint64
+			if inner, i = varint(b, i); i < 0 {
+				return -1
+			}
+			if inner&7 == wireEnd {
+				if inner>>3 != tag>>3 {
+					return -1
+				}
+				return i
+			}
+			if i = skipNested(b, i, inner, depth+1); i < 0 {
+				return -1
+			}
+		}
+	default:
+		return -1
+	}
+	return i
+}
