@@ -1,0 +1,63 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+)
+
+// in checks value in (literal, …): args are the value and the literals, the result holds them as one list literal.
+func in(args []*Expr) (*Expr, error) {
+	if len(args) < 2 {
+		return nil, fmt.Errorf("in wants at least one literal in its parentheses")
+	}
+	x := args[0]
+	items := make([]*Expr, 0, len(args)-1)
+	for _, l := range args[1:] {
+		if !l.isLit() || l.Type == Null || l.Type == List {
+			return nil, fmt.Errorf("in takes literals only")
+		}
+		_, l, err := pair(x, l, true)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, l)
+	}
+	list, err := listOf(x.Type, items)
+	if err != nil {
+		return nil, err
+	}
+	return truth(In, x, list), nil
+}
+
+// listOf packs literals that were paired with a value of type t into one.
+func listOf(t Type, items []*Expr) (*Expr, error) {
+	switch t {
+	case String:
+		return pack[string](items), nil
+	case Severity:
+		return pack[int64](items), nil
+	case Int, Duration, Float:
+		if slices.ContainsFunc(items, func(e *Expr) bool { _, ok := integer(e.Value); return !ok }) {
+			out := make([]float64, len(items))
+			for i, e := range items {
+				out[i] = toFloat64(e.Value)
+			}
+			return Value(out), nil
+		}
+		out := make([]int64, len(items))
+		for i, e := range items {
+			out[i], _ = integer(e.Value)
+		}
+		return Value(out), nil
+	default:
+		return nil, fmt.Errorf("in works on text, numbers and severities, not on %s", t)
+	}
+}
+
+func pack[T any](items []*Expr) *Expr {
+	out := make([]T, len(items))
+	for i, e := range items {
+		out[i] = e.Value.(T)
+	}
+	return Value(out)
+}
