@@ -1,0 +1,246 @@
+package oql
+
+import (
+	"errors"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/headgate-io/headgate/query/plan"
+)
+
+// What one query may cost before it is refused.
+const (
+	maxTextBytes = 16 << 10
+	maxDepth     = 64   // of nested expressions
+	maxNodes     = 1000 // expressions and operators
+	maxStages    = 50
+	maxInItems   = 1000
+	maxColumns   = 200 // of one stage
+	maxNameBytes = 128
+	// MaxLimit is the greatest count that limit and top take.
+	MaxLimit = 100_000
+)
+
+// parser reads tokens and builds the plan as it goes: names are resolved against the columns at that point.
+type parser struct {
+	lex  lexer
+	tok  token // the current token
+	plan *plan.Plan
+	cols []*plan.Column // visible columns, in order
+
+	rows   bool       // each row is still a row of the source: no summarize so far
+	sorted bool       // a Sort stands since the last change of order
+	order  []plan.Key // order of rows that compare equal, and of all rows without a sort
+
+	stages, nodes, depth int
+}
+
+// Parse returns the plan of text. The error is an *Error.
+func Parse(text string) (*plan.Plan, error) {
+	p := &parser{lex: lexer{src: text}, rows: true}
+	if len(text) > maxTextBytes {
+		return nil, errorAt(text, 0, "the query is longer than %d bytes", maxTextBytes)
+	}
+	if !utf8.ValidString(text) {
+		return nil, errorAt(text, invalidAt(text), "the query is not valid UTF-8")
+	}
+	if err := p.query(); err != nil {
+		return nil, err
+	}
+	return p.plan, nil
+}
+
+func invalidAt(s string) int {
+	for i, r := range s {
+		if r == utf8.RuneError {
+			if _, n := utf8.DecodeRuneInString(s[i:]); n == 1 {
+				return i
+			}
+		}
+	}
+	return len(s)
+}
+
+func (p *parser) query() error {
+	if err := p.advance(); err != nil {
+		return err
+	}
+	if err := p.source(); err != nil {
+		return err
+	}
+	for p.tok.kind != end {
+		if !p.isPunct("|") {
+			return p.expected(`"|" or the end of the query`)
+		}
+		if err := p.advance(); err != nil {
+			return err
+		}
+		if p.stages++; p.stages > maxStages {
+			return p.errorf("the query has more than %d stages", maxStages)
+		}
+		if err := p.stage(); err != nil {
+			return err
+		}
+	}
+	p.sortByDefault()
+	p.plan.Output = p.cols
+	return nil
+}
+
+// sourceNames are the closed list; nothing else can be read.
+func sourceNames() []string {
+	var names []string
+	for _, s := range plan.Sources() {
+		names = append(names, string(s))
+	}
+	return names
+}
+
+func (p *parser) source() error {
+	at := p.tok
+	if at.kind != word {
+		return p.expected("a source (logs, spans or metrics)")
+	}
+	p.plan = plan.New(plan.Source(at.s))
+	if p.plan == nil {
+		return p.errorAt(at, "unknown source %q, expected logs, spans or metrics%s", at.s, didYouMean(at.s, sourceNames()))
+	}
+	p.cols = p.plan.Input
+	p.order = []plan.Key{{Col: p.plan.Time(), Desc: true}}
+	if err := p.advance(); err != nil {
+		return err
+	}
+	if !p.isPunct("(") {
+		return nil
+	}
+	if p.plan.Source != plan.Metrics {
+		return p.errorf("only metrics takes names in parentheses")
+	}
+	if err := p.advance(); err != nil {
+		return err
+	}
+	for {
+		name, err := p.textLiteral("the name of a metric in double quotes")
+		if err != nil {
+			return err
+		}
+		if p.plan.MetricNames = append(p.plan.MetricNames, name); len(p.plan.MetricNames) > maxInItems {
+			return p.errorf("more than %d names", maxInItems)
+		}
+		if p.isPunct(")") {
+			return p.advance()
+		}
+		if err := p.want(","); err != nil {
+			return err
+		}
+	}
+}
+
+// advance reads the next token.
+func (p *parser) advance() error {
+	t, err := p.lex.next()
+	if err != nil {
+		return err
+	}
+	p.tok = t
+	return nil
+}
+
+// peek returns the token after the current one without reading it.
+func (p *parser) peek() token {
+	l := p.lex
+	t, err := l.next()
+	if err != nil {
+		return token{kind: end}
+	}
+	return t
+}
+
+func (p *parser) isPunct(s string) bool { return p.tok.kind == punct && p.tok.s == s }
+func (p *parser) isWord(s string) bool  { return p.tok.kind == word && p.tok.s == s }
+
+// accept reads the word s if it is there.
+func (p *parser) accept(s string) (bool, error) {
+	if !p.isWord(s) {
+		return false, nil
+	}
+	return true, p.advance()
+}
+
+// want reads the punctuation s or fails.
+func (p *parser) want(s string) error {
+	if !p.isPunct(s) {
+		return p.expected(`"` + s + `"`)
+	}
+	return p.advance()
+}
+
+func (p *parser) textLiteral(what string) (string, error) {
+	s, ok := p.tok.value.(string)
+	if p.tok.kind != text || !ok {
+		return "", p.expected(what)
+	}
+	return s, p.advance()
+}
+
+func (p *parser) errorAt(t token, format string, args ...any) error {
+	return errorAt(p.lex.src, t.off, format, args...)
+}
+
+func (p *parser) errorf(format string, args ...any) error { return p.errorAt(p.tok, format, args...) }
+
+func (p *parser) expected(what string) error {
+	if p.isPunct("=") {
+		return p.errorf(`expected %s, got "="; two values are compared with "=="`, what)
+	}
+	return p.errorf("expected %s, got %s", what, p.tok)
+}
+
+// at gives err the position of t unless it has one.
+func (p *parser) at(t token, err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return err
+	}
+	return p.errorAt(t, "%s", err.Error())
+}
+
+// column finds a visible column by its name or, for columns of the source, by another name of it.
+func (p *parser) column(name string) *plan.Column {
+	for _, c := range p.cols {
+		if c.Name == name {
+			return c
+		}
+	}
+	for _, f := range plan.Fields(p.plan.Source) {
+		for _, also := range f.Also {
+			if also != name {
+				continue
+			}
+			for _, c := range p.cols {
+				if c.Key == f.Name && c.Name == f.Name {
+					return c
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (p *parser) unknownColumn(t token, name string) error {
+	names := make([]string, 0, len(p.cols))
+	for _, c := range p.cols {
+		names = append(names, c.Name)
+	}
+	for _, f := range plan.Fields(p.plan.Source) {
+		names = append(names, f.Also...)
+	}
+	where := string(p.plan.Source)
+	if p.stages > 1 {
+		where = "the columns here"
+	}
+	if strings.Contains(name, ".") {
+		return p.errorAt(t, "unknown column %q in %s; an attribute is written attr[%q], resource[%q] or scope[%q]", name, where, name, name, name)
+	}
+	return p.errorAt(t, "unknown column %q in %s%s", name, where, didYouMean(name, names))
+}
