@@ -1,0 +1,306 @@
+package query
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/query/plan"
+)
+
+// maxLevels bounds how deep subqueries nest in a statement.
+const maxLevels = 60
+
+// idSet is a set of column ids.
+type idSet map[int]bool
+
+// printer holds one statement in the making.
+type printer struct {
+	plan   *plan.Plan
+	bounds Bounds
+	params *params
+	levels int
+
+	tenants, start, end string // parameters that every scan uses
+}
+
+// Print makes the statement of p for the tenants of scope. It fails on the zero scope, on bounds that are none, with
+// ErrTooComplex on a plan that is too large, and on a plan that was not made by package plan.
+func Print(p *plan.Plan, scope tenant.Scope, b Bounds) (Stmt, error) {
+	// SECURITY: a scope that auth did not make reads nothing.
+	if !scope.Valid() {
+		return Stmt{}, errors.New("print: no tenant in scope")
+	}
+	if p == nil {
+		return Stmt{}, errors.New("print: no plan")
+	}
+	if err := b.validate(); err != nil {
+		return Stmt{}, err
+	}
+	pr := &printer{plan: p, bounds: b, params: newParams()}
+	pr.tenants = pr.params.texts(scope.Strings())
+	pr.start, pr.end = pr.time(b.Start), pr.time(b.End)
+	pr.params.bytes = 0 // the cap is on what the query binds
+	sql, err := pr.statement()
+	if err != nil {
+		return Stmt{}, err
+	}
+	if len(sql) > maxStatementBytes {
+		return Stmt{}, fmt.Errorf("%w: its statement takes %d bytes of at most %d", ErrTooComplex, len(sql), maxStatementBytes)
+	}
+	if pr.params.bytes > maxBoundBytes {
+		return Stmt{}, fmt.Errorf("%w: its values take %d bytes of at most %d", ErrTooComplex, pr.params.bytes, maxBoundBytes)
+	}
+	st := Stmt{sql: sql, params: pr.params.values, limit: b.Limit, scope: scope, named: b.Named}
+	for _, c := range p.Output {
+		st.columns = append(st.columns, Column{Name: c.Name, Type: c.Type.String()})
+	}
+	return st, nil
+}
+
+// name is the SQL name of a column. It is made of a number, never of what a user called it.
+func name(c *plan.Column) string { return "c" + strconv.Itoa(c.ID) }
+
+// step is a stage with what it leaves to the stages after it.
+type step struct {
+	stage plan.Stage
+	order []plan.Key // order in force after the stage
+	need  idSet      // columns that later stages use
+}
+
+// steps splits off the conditions that the scan can check and finds out which columns each stage has to pass on. The
+// returned set is what the scan has to yield.
+func (p *printer) steps() (steps []step, push []*plan.Expr, scan idSet) {
+	early := true // nothing has been cut off or grouped yet, so a condition commutes with the stages before it
+	var order []plan.Key
+	for _, s := range p.plan.Stages {
+		switch s := s.(type) {
+		case plan.Where:
+			for _, c := range conjuncts(s.Cond) {
+				if early && ofSource(c) {
+					push = append(push, c)
+				} else {
+					steps = append(steps, step{stage: plan.Where{Cond: c}, order: order})
+				}
+			}
+			continue
+		case plan.Summarize:
+			early, order = false, nil
+		case plan.Limit:
+			early = false
+		case plan.Sort:
+			order = s.Keys
+		}
+		steps = append(steps, step{stage: s, order: order})
+	}
+	need := idSet{}
+	for _, c := range p.plan.Output {
+		need[c.ID] = true
+	}
+	need.addKeys(order)
+	for i := len(steps) - 1; i >= 0; i-- {
+		steps[i].need = need.clone()
+		switch s := steps[i].stage.(type) {
+		case plan.Where:
+			need.addRefs(s.Cond)
+		case plan.Extend:
+			for _, d := range s.Defs {
+				if need[d.Col.ID] {
+					delete(need, d.Col.ID)
+					need.addRefs(d.Expr)
+				}
+			}
+		case plan.Summarize:
+			need = idSet{}
+			for _, c := range s.By {
+				need[c.ID] = true
+			}
+			for _, a := range s.Aggs {
+				need.addRefs(a.Arg)
+				if a.By != nil {
+					need[a.By.ID] = true
+				}
+			}
+		case plan.Limit:
+			need.addKeys(steps[i].order)
+		}
+	}
+	return steps, push, need
+}
+
+func (s idSet) addKeys(keys []plan.Key) {
+	for _, k := range keys {
+		s[k.Col.ID] = true
+	}
+}
+
+func (s idSet) addRefs(e *plan.Expr) {
+	if e == nil {
+		return
+	}
+	e.Walk(func(e *plan.Expr) {
+		if e.Op == plan.Ref {
+			s[e.Col.ID] = true
+		}
+	})
+}
+
+func (s idSet) clone() idSet {
+	out := make(idSet, len(s))
+	for id := range s {
+		out[id] = true
+	}
+	return out
+}
+
+// list prints the columns of s in order of their ids.
+func (s idSet) list() []string {
+	ids := make([]int, 0, len(s))
+	for id := range s {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = "c" + strconv.Itoa(id)
+	}
+	return out
+}
+
+// selectList never is empty: SELECT wants something.
+func selectList(columns []string) string {
+	if len(columns) == 0 {
+		return "1 AS c0"
+	}
+	return strings.Join(columns, ", ")
+}
+
+// statement prints the scan, one subquery per stage around it, and the outer SELECT.
+func (p *printer) statement() (string, error) {
+	steps, push, need := p.steps()
+	from, err := p.scan(need, push)
+	if err != nil {
+		return "", err
+	}
+	var order []plan.Key
+	for _, s := range steps {
+		order = s.order
+		if from, err = p.level(from, s); err != nil {
+			return "", err
+		}
+	}
+	list := make([]string, len(p.plan.Output))
+	for i, c := range p.plan.Output {
+		list[i] = p.output(c) + " AS " + p.outputName(i, c)
+	}
+	limit := p.bounds.Limit
+	if !p.bounds.Named {
+		limit++ // one more than asked for shows that the result was cut
+	}
+	return "SELECT " + strings.Join(list, ", ") + " FROM " + from + orderBy(order) + " LIMIT " + strconv.Itoa(limit), nil
+}
+
+// level prints a stage around the subquery from.
+func (p *printer) level(from string, s step) (string, error) {
+	x := exprPrinter{printer: p}
+	pass := s.need.clone()
+	var computed []string
+	tail := ""
+	switch st := s.stage.(type) {
+	case plan.Where:
+		c, err := x.print(st.Cond)
+		if err != nil {
+			return "", err
+		}
+		tail = " WHERE " + c
+	case plan.Extend:
+		for _, d := range st.Defs {
+			if !s.need[d.Col.ID] {
+				continue
+			}
+			e, err := x.print(d.Expr)
+			if err != nil {
+				return "", err
+			}
+			delete(pass, d.Col.ID)
+			computed = append(computed, e+" AS "+name(d.Col))
+		}
+		if computed == nil {
+			return from, nil
+		}
+	case plan.Summarize:
+		var err error
+		if pass, computed, tail, err = x.summarize(st); err != nil {
+			return "", err
+		}
+	case plan.Limit:
+		tail = orderBy(s.order) + " LIMIT " + strconv.Itoa(st.N)
+	case plan.Sort:
+		return from, nil
+	default:
+		return "", fmt.Errorf("BUG: no SQL for stage %T", st)
+	}
+	if p.levels++; p.levels > maxLevels {
+		return "", fmt.Errorf("%w: more than %d steps build on each other", ErrTooComplex, maxLevels)
+	}
+	return "(SELECT " + selectList(append(pass.list(), computed...)) + " FROM " + from + tail + ")", nil
+}
+
+func orderBy(keys []plan.Key) string {
+	if len(keys) == 0 {
+		return ""
+	}
+	out := make([]string, len(keys))
+	for i, k := range keys {
+		out[i] = name(k.Col)
+		if k.Desc {
+			out[i] += " DESC"
+		}
+		if k.Col.Nullable {
+			out[i] += " NULLS LAST"
+		}
+	}
+	return " ORDER BY " + strings.Join(out, ", ")
+}
+
+// output prints a column as results show it.
+func (p *printer) output(c *plan.Column) string {
+	switch c.Type {
+	case plan.Severity:
+		return severityName(name(c))
+	case plan.Bool:
+		if c.Nullable {
+			return "CAST(" + name(c) + ", 'Nullable(Bool)')"
+		}
+		return "CAST(" + name(c) + ", 'Bool')"
+	default:
+		return name(c)
+	}
+}
+
+// outputName names a column of the result. The names of JSON and CSV are added in Go; for Parquet and Arrow, which
+// ClickHouse writes, they have to stand in the SQL.
+//
+// SECURITY: such a name keeps only letters, digits, '_' and '.', is quoted, and stands at the outermost level, where no
+// condition could see it.
+func (p *printer) outputName(i int, c *plan.Column) string {
+	if !p.bounds.Named {
+		return "r" + strconv.Itoa(i+1)
+	}
+	clean := strings.Map(func(r rune) rune {
+		if r == '_' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '_'
+	}, c.Name)
+	for _, other := range p.plan.Output[:i] {
+		if strings.EqualFold(other.Name, clean) {
+			clean += "_" + strconv.Itoa(i+1)
+			break
+		}
+	}
+	return "`" + clean + "`"
+}

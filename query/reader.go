@@ -1,0 +1,237 @@
+package query
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/headgate-io/headgate/internal/tenant"
+)
+
+// ReaderOptions configure a Reader.
+type ReaderOptions struct {
+	Limits Limits
+	// Settings adds settings to a statement of scope, such as the capability that a row policy asks for. nil adds none.
+	Settings func(scope tenant.Scope) map[string]any
+	Log      *slog.Logger          // nil discards
+	Metrics  prometheus.Registerer // nil keeps them to itself
+}
+
+// Reader runs statements that Print made. It is safe for concurrent use.
+type Reader struct {
+	conn     driver.Conn
+	limits   Limits
+	settings func(tenant.Scope) map[string]any
+	log      *slog.Logger
+	metrics  *metrics
+	gate     *gate
+}
+
+// NewReader makes a reader on conn, which should be the identity that can only read. The caller closes conn, after the
+// last result is closed.
+func NewReader(conn driver.Conn, opts ReaderOptions) *Reader {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Metrics == nil {
+		opts.Metrics = prometheus.NewRegistry()
+	}
+	l := opts.Limits.withDefaults()
+	return &Reader{
+		conn: conn, limits: l, settings: opts.Settings, log: opts.Log, metrics: newMetrics(opts.Metrics),
+		gate: newGate(l.Concurrent, l.ConcurrentPerTenant, l.WaitingPerTenant, l.MaxWait),
+	}
+}
+
+// Encoding is how the engine encodes a result.
+type Encoding string
+
+const (
+	Rows    Encoding = "JSONCompactEachRow" // for Next
+	Parquet Encoding = "Parquet"            // for Read
+	Arrow   Encoding = "ArrowStream"        // for Read
+)
+
+// Run starts st and returns its result, which the caller must close; until then it takes one of the places that
+// Limits.Concurrent gives out. When ctx ends, the query is cancelled in the engine. Errors are *httpapi.Error, free of
+// the engine's text: see failure.
+func (r *Reader) Run(ctx context.Context, st Stmt, enc Encoding) (*Result, error) {
+	id := ulid.Make().String()
+	if st.sql == "" || !st.scope.Valid() || st.named == (enc == Rows) {
+		return nil, r.failure(id, errors.New("BUG: reader was given a statement that Print did not make for this encoding"))
+	}
+	began := time.Now()
+	release, err := r.gate.enter(ctx, strings.Join(st.scope.Strings(), ","))
+	if err != nil {
+		return nil, r.failure(id, err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	// The engine's own limit comes first; this one is for an engine that does not answer.
+	watchdog := time.AfterFunc(r.limits.MaxExecution+engineGrace, func() { cancel(errTimeout) })
+	res := &Result{reader: r, id: id, stmt: st, began: began}
+	res.end = func() { watchdog.Stop(); cancel(nil); release() }
+	res.cause = func() error { return context.Cause(ctx) }
+
+	settings := r.limits.settings()
+	if r.settings != nil {
+		maps.Copy(settings, r.settings(st.scope))
+	}
+	qctx := clickhouse.Context(noDeadline{ctx},
+		clickhouse.WithSettings(settings), clickhouse.WithParameters(st.params), clickhouse.WithQueryID(id))
+	stream, err := r.conn.QueryFormat(qctx, string(enc), st.sql)
+	if err != nil {
+		err = res.failed(err)
+		res.end()
+		return nil, err
+	}
+	res.stream = stream
+	if enc == Rows {
+		res.lines = bufio.NewReaderSize(stream, lineBufferBytes)
+	}
+	return res, nil
+}
+
+const (
+	engineGrace     = 10 * time.Second
+	lineBufferBytes = 64 << 10
+	maxRowBytes     = 64 << 20
+)
+
+var errTimeout = errors.New("no answer from the engine in time")
+
+// noDeadline hides a deadline from the driver, which would send its own max_execution_time because of it.
+type noDeadline struct{ context.Context }
+
+func (noDeadline) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// Result is a result being read. Not for concurrent use.
+type Result struct {
+	reader *Reader
+	id     string
+	stmt   Stmt
+	began  time.Time
+	stream io.ReadCloser
+	lines  *bufio.Reader
+	line   []byte
+	values [][]byte
+	rows   int
+	cut    bool
+	err    error
+	end    func()
+	cause  func() error
+}
+
+// ID names the request in errors and in the log.
+func (r *Result) ID() string { return r.id }
+
+// Columns describes the values of each row.
+func (r *Result) Columns() []Column { return r.stmt.columns }
+
+// Count is the number of rows that Next returned.
+func (r *Result) Count() int { return r.rows }
+
+// Truncated reports, after Next returned io.EOF, whether there were more rows than the limit let through.
+func (r *Result) Truncated() bool { return r.cut }
+
+// Next returns the next row as one JSON value per column, or io.EOF after the last. The values are valid until the next
+// call. It never returns more rows than the statement's limit, whatever the engine sends.
+func (r *Result) Next() ([][]byte, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	line, err := r.readLine()
+	switch {
+	case err == io.EOF:
+		r.err = io.EOF
+		return nil, io.EOF
+	case err != nil:
+		r.err = r.failed(err)
+		return nil, r.err
+	case r.rows == r.stmt.limit:
+		r.cut, r.err = true, io.EOF
+		return nil, io.EOF
+	}
+	if r.values, err = splitRow(r.values[:0], line); err == nil && len(r.values) != len(r.stmt.columns) {
+		err = fmt.Errorf("row has %d values for %d columns", len(r.values), len(r.stmt.columns))
+	}
+	if err != nil {
+		r.err = r.failed(fmt.Errorf("result row %d: %w", r.rows+1, err))
+		return nil, r.err
+	}
+	r.rows++
+	return r.values, nil
+}
+
+// readLine returns the next line without its end.
+func (r *Result) readLine() ([]byte, error) {
+	r.line = r.line[:0]
+	for {
+		part, err := r.lines.ReadSlice('\n')
+		r.line = append(r.line, part...)
+		switch {
+		case err == nil:
+			return r.line[:len(r.line)-1], nil
+		case errors.Is(err, bufio.ErrBufferFull):
+			if len(r.line) > maxRowBytes {
+				return nil, errRowTooLarge
+			}
+		case errors.Is(err, io.EOF) && len(r.line) == 0:
+			return nil, io.EOF
+		case errors.Is(err, io.EOF):
+			return nil, io.ErrUnexpectedEOF
+		default:
+			return nil, err
+		}
+	}
+}
+
+// Read reads the bytes of a result in an encoding other than Rows. Its errors are as those of Run.
+func (r *Result) Read(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	n, err := r.stream.Read(p)
+	switch {
+	case errors.Is(err, io.EOF):
+		r.err = io.EOF
+	case err != nil:
+		r.err = r.failed(err)
+	}
+	return n, r.err
+}
+
+// failed makes what the caller may know of err, which the engine or the connection gave.
+func (r *Result) failed(err error) error {
+	if c := r.cause(); c != nil {
+		err = errors.Join(c, err)
+	}
+	return r.reader.failure(r.id, err)
+}
+
+// Close ends the query if it still runs and gives its place back. It must be called once.
+func (r *Result) Close() {
+	outcome := "ok"
+	if r.err != nil && r.err != io.EOF {
+		outcome = "error"
+	}
+	r.reader.metrics.done(outcome, time.Since(r.began), r.rows)
+	if r.err != io.EOF {
+		// Cancel first: closing drains the stream, and a query that nobody reads should not run on for it.
+		r.end()
+		_ = r.stream.Close()
+		return
+	}
+	_ = r.stream.Close()
+	r.end()
+}

@@ -1,0 +1,106 @@
+package query
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/headgate-io/headgate/query/plan"
+)
+
+// scan prints the read of the plan's source: a subquery per table, united. It yields the columns of need, filtered by
+// push, which are conditions on columns of the source alone.
+func (p *printer) scan(need idSet, push []*plan.Expr) (string, error) {
+	var arms []string
+	for _, table := range tablesOf[p.plan.Source] {
+		s, err := p.scanTable(table, need, push)
+		if err != nil {
+			return "", err
+		}
+		arms = append(arms, s)
+	}
+	switch len(arms) {
+	case 0:
+		return "", fmt.Errorf("BUG: source %q has no table", p.plan.Source)
+	case 1:
+		return arms[0], nil
+	}
+	return "(" + strings.Join(arms, " UNION ALL ") + ")", nil
+}
+
+// scanTable prints the read of one table.
+//
+// SECURITY: this is the only function that prints the name of a table. The tenants come first in PREWHERE, before the
+// time range and before every condition of the query: rows of other tenants are gone before anything of the query is
+// computed, and with functions that cannot throw nothing could be told about them either.
+func (p *printer) scanTable(table string, need idSet, push []*plan.Expr) (string, error) {
+	columns := columnsOf[table]
+	var list []string
+	for _, c := range p.plan.Input {
+		if !need[c.ID] {
+			continue
+		}
+		sql, ok := columns[c.Key]
+		if !ok {
+			return "", fmt.Errorf("BUG: table %s has no column for %q", table, c.Key)
+		}
+		list = append(list, sql.expr+" AS "+name(c))
+	}
+	if list == nil {
+		list = []string{"1 AS c0"}
+	}
+	time := timeColumn(table)
+	where := []string{
+		"TenantId IN " + p.tenants,
+		time + " >= " + p.start,
+		time + " < " + p.end,
+	}
+	if names := p.plan.MetricNames; names != nil {
+		where = append(where, "MetricName IN "+p.params.texts(names))
+	}
+	x := exprPrinter{printer: p, table: table}
+	push = slices.Clone(push)
+	slices.SortStableFunc(push, func(a, b *plan.Expr) int { return cost(columns, a) - cost(columns, b) })
+	for _, e := range push {
+		s, err := x.print(e)
+		if err != nil {
+			return "", err
+		}
+		where = append(where, s)
+	}
+	return "(SELECT " + strings.Join(list, ", ") + " FROM " + table + " PREWHERE " + strings.Join(where, " AND ") + ")", nil
+}
+
+// cost orders conditions: those that read narrow columns only come first.
+func cost(columns map[string]sqlColumn, e *plan.Expr) int {
+	n := 0
+	e.Walk(func(e *plan.Expr) {
+		if e.Op == plan.Ref && columns[e.Col.Key].dear {
+			n = 1
+		}
+	})
+	return n
+}
+
+// conjuncts splits e at its top-level ands.
+func conjuncts(e *plan.Expr) []*plan.Expr {
+	if e.Op != plan.And {
+		return []*plan.Expr{e}
+	}
+	var out []*plan.Expr
+	for _, a := range e.Args {
+		out = append(out, conjuncts(a)...)
+	}
+	return out
+}
+
+// ofSource reports whether e is about columns of the source alone.
+func ofSource(e *plan.Expr) bool {
+	ok := true
+	e.Walk(func(e *plan.Expr) {
+		if e.Op == plan.Ref && e.Col.Key == "" {
+			ok = false
+		}
+	})
+	return ok
+}

@@ -1,0 +1,76 @@
+package query
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/query/plan"
+	"github.com/headgate-io/headgate/storage/schema"
+)
+
+// Bounds is what a request adds to a plan.
+type Bounds struct {
+	Start, End time.Time // half-open: Start is in, End is not
+	Now        time.Time // what now() and ago() mean
+	Limit      int       // most rows of the result
+	Named      bool      // name the result's columns in SQL, for formats that ClickHouse itself writes
+}
+
+// The times that DateTime64(9) holds.
+var (
+	firstTime = time.Unix(0, 0)
+	lastTime  = time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
+func (b Bounds) validate() error {
+	switch {
+	case b.Start.Before(firstTime) || b.End.After(lastTime) || b.Now.Before(firstTime) || b.Now.After(lastTime):
+		return errors.New("time range outside of the years 1970 to 2261")
+	case !b.Start.Before(b.End):
+		return errors.New("time range: start is not before end")
+	case b.Limit < 1:
+		return errors.New("limit below 1")
+	}
+	return nil
+}
+
+// Stmt is a statement that Print made. The zero value reads nothing: Reader refuses it.
+//
+// SECURITY: the fields are not exported and Reader takes nothing else, so no other package can send SQL to the reader's
+// connection.
+type Stmt struct {
+	sql     string
+	params  map[string]string
+	columns []Column
+	limit   int // most rows that leave the reader
+	scope   tenant.Scope
+	named   bool
+}
+
+// Columns describes the result.
+func (s Stmt) Columns() []Column { return s.columns }
+
+// Column is one column of a result.
+type Column struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+// maxStatementBytes bounds the text of a statement, the values aside.
+const maxStatementBytes = 1 << 20
+
+// ErrTooComplex is returned by Print for a plan that would make a statement beyond its bounds.
+var ErrTooComplex = errors.New("query is too complex")
+
+// tablesOf are the tables of each source.
+var tablesOf = map[plan.Source][]string{
+	plan.Logs:  {schema.Logs},
+	plan.Spans: {schema.Traces},
+	plan.Metrics: {
+		schema.MetricsGauge, schema.MetricsSum, schema.MetricsHistogram, schema.MetricsExponentialHistogram, schema.MetricsSummary,
+	},
+}
+
+func unknownOp(op plan.Op) error { return fmt.Errorf("BUG: no SQL for operator %q", string(op)) }
