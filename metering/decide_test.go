@@ -1,0 +1,154 @@
+package metering
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+func TestDecide(t *testing.T) {
+	acc := func(daily, used int64, p Policy) account { return account{Limit{Daily: daily, AtLimit: p}, used} }
+	check := func(name string, want decision, n int64, policy Policy, beat bool, accounts ...account) {
+		t.Helper()
+		if got := decide(accounts, n, policy, beat); got != want {
+			t.Errorf("%s: decide = %+v, want %+v", name, got, want)
+		}
+	}
+	yes, beat := decision{verdict: admitted}, decision{verdict: heartbeat}
+	no := func(i int, p Policy) decision { return decision{refused, i, p} }
+
+	check("no limit at all", yes, 1<<40, Refuse, false, acc(Unlimited, 1<<50, Refuse))
+	check("below", yes, 10, Refuse, false, acc(100, 89, Refuse))
+	check("to the byte", yes, 10, Refuse, false, acc(100, 90, Refuse))
+	check("a byte too many", no(0, Refuse), 11, Refuse, false, acc(100, 90, Refuse))
+	check("nothing at the limit", yes, 0, Refuse, false, acc(100, 100, Refuse))
+	check("the limit was lowered", no(0, Refuse), 1, Refuse, false, acc(50, 100, Refuse))
+	check("zero limit, zero bytes", no(0, Refuse), 0, Refuse, true, acc(0, 0, Refuse))
+	check("key in the way", no(0, Refuse), 5, Refuse, false, acc(4, 0, Refuse), acc(100, 0, Refuse))
+	check("tenant in the way", no(1, Refuse), 5, Refuse, false, acc(5, 0, Refuse), acc(4, 0, Refuse))
+	check("parent in the way", no(2, Refuse), 5, Refuse, false, acc(5, 0, Refuse), acc(Unlimited, 0, Refuse), acc(4, 0, Refuse))
+	check("the first in the way is named", no(1, Refuse), 5, Refuse, false, acc(9, 0, Refuse), acc(3, 0, Refuse), acc(1, 0, Refuse))
+
+	check("drop", no(0, Drop), 5, Drop, true, acc(4, 0, Drop))
+	check("drop at a parent's limit", no(1, Drop), 5, Drop, true, acc(9, 0, Drop), acc(4, 0, Refuse))
+
+	check("bill passes its own limit", yes, 50, Bill, false, acc(10, 5, Bill), acc(10, 500, Bill))
+	check("bill does not pass the parent's", no(1, Refuse), 50, Bill, false, acc(10, 5, Bill), acc(20, 0, Refuse))
+	check("the parent's answer stands in for bill", no(1, Drop), 50, Bill, false, acc(10, 5, Bill), acc(20, 0, Drop))
+	check("a parent that bills lets a child pass", yes, 50, Refuse, false, acc(100, 0, Refuse), acc(20, 0, Bill))
+	check("a shut parent that bills", no(1, Refuse), 50, Bill, false, acc(100, 0, Bill), acc(0, 0, Bill))
+
+	check("sample with a beat due", beat, 5, Sample, true, acc(4, 0, Sample))
+	check("sample with none due", no(0, Sample), 5, Sample, false, acc(4, 0, Sample))
+	check("sample below the limit", yes, 4, Sample, true, acc(4, 0, Sample))
+	check("sample at the parent's limit", beat, 5, Sample, true, acc(9, 0, Sample), acc(4, 0, Refuse))
+	check("no beat through a shut owner", no(0, Sample), 5, Sample, true, acc(4, 0, Sample), acc(0, 0, Refuse))
+
+	check("unknown policy refuses", no(0, Refuse), 5, "maybe", true, acc(4, 0, "maybe"))
+	check("no policy refuses", no(0, Refuse), 5, "", true, acc(4, 0, ""))
+	check("the zero limit lets nothing pass", no(0, Refuse), 0, Bill, true, account{})
+	check("no overflow", no(0, Refuse), math.MaxInt64, Refuse, false, acc(math.MaxInt64, math.MaxInt64, Refuse))
+}
+
+func TestDecideUnreadRefusesOnlyWhatNoSizePasses(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	policies := []Policy{Refuse, Drop, Bill, Sample}
+	for range 20000 {
+		accounts := make([]account, 1+rng.IntN(4))
+		for i := range accounts {
+			accounts[i] = account{Limit{Daily: rng.Int64N(5) - 1, AtLimit: policies[rng.IntN(4)]}, rng.Int64N(5)}
+		}
+		policy, beat := policies[rng.IntN(4)], rng.IntN(2) == 0
+		unread := decideUnread(accounts, policy, beat)
+		if one := decide(accounts, 1, policy, beat); (unread.verdict == refused) != (one.verdict == refused) {
+			t.Fatalf("%+v %s %v: unread %+v, one byte %+v", accounts, policy, beat, unread, one)
+		}
+	}
+}
+
+func TestDecideNeverPassesALimitThatIsNotBilled(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	policies := []Policy{Refuse, Drop, Bill, Sample, ""}
+	for range 50000 {
+		accounts := make([]account, 1+rng.IntN(4))
+		for i := range accounts {
+			accounts[i] = account{Limit{Daily: rng.Int64N(12) - 1, AtLimit: policies[rng.IntN(5)]}, rng.Int64N(12)}
+		}
+		n := rng.Int64N(12)
+		d := decide(accounts, n, policies[rng.IntN(5)], rng.IntN(2) == 0)
+		for i, a := range accounts {
+			over := a.Daily != Unlimited && (a.Daily == 0 || a.used+n > a.Daily)
+			if over && d.verdict == admitted && (a.AtLimit != Bill || a.Daily == 0) {
+				t.Fatalf("%+v admits %d bytes past account %d", accounts, n, i)
+			}
+			if d.verdict != admitted && a.Daily == 0 && d.verdict == heartbeat {
+				t.Fatalf("%+v lets a heartbeat through a shut owner", accounts)
+			}
+		}
+		if d.verdict == refused && (accounts[d.blocking].fits(n) || d.policy == Bill || d.policy == "") {
+			t.Fatalf("%+v of %d bytes: refused by %+v", accounts, n, d)
+		}
+	}
+}
+
+func TestOverageOfADayIsWhatLiesBeyondTheLimit(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 2000 {
+		limit, sum, over := rng.Int64N(100), int64(0), int64(0)
+		for range rng.IntN(20) {
+			n := rng.Int64N(30)
+			part := overage(limit, sum, n)
+			if part < 0 || part > n {
+				t.Fatalf("overage(%d, %d, %d) = %d", limit, sum, n, part)
+			}
+			over, sum = over+part, sum+n
+		}
+		if want := max(0, sum-limit); over != want {
+			t.Fatalf("limit %d, sum %d: overage %d, want %d", limit, sum, over, want)
+		}
+	}
+	if got := overage(Unlimited, 1<<40, 1<<40); got != 0 {
+		t.Errorf("overage without a limit = %d", got)
+	}
+}
+
+func TestDayAndReset(t *testing.T) {
+	at := func(s string) time.Time {
+		v, err := time.Parse(time.RFC3339Nano, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	check := func(s, reset string) {
+		t.Helper()
+		if got := resetOf(at(s)); !got.Equal(at(reset)) || got.Location() != time.UTC {
+			t.Errorf("resetOf(%s) = %s, want %s", s, got, reset)
+		}
+		if dayOf(at(s)) == dayOf(at(reset)) || dayOf(at(s))+1 != dayOf(at(reset)) {
+			t.Errorf("%s and its reset %s are not on neighbouring days", s, reset)
+		}
+	}
+	check("2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z")
+	check("2025-01-01T23:59:59.999999999Z", "2025-01-02T00:00:00Z")
+	check("2025-12-31T12:00:00Z", "2026-01-01T00:00:00Z")
+	check("2025-01-01T23:30:00-02:00", "2025-01-03T00:00:00Z") // 01:30 UTC of the second
+	check("2025-01-02T00:30:00+02:00", "2025-01-02T00:00:00Z") // 22:30 UTC of the first
+	check("1969-12-31T23:00:00Z", "1970-01-01T00:00:00Z")
+}
+
+func TestBeatDue(t *testing.T) {
+	check := func(name string, last, at time.Time, want bool) {
+		t.Helper()
+		if got := beatDue(last, at); got != want {
+			t.Errorf("%s: beatDue = %v", name, got)
+		}
+	}
+	check("never", time.Time{}, noon, true)
+	check("just now", noon, noon, false)
+	check("a moment early", noon, noon.Add(HeartbeatInterval-1), false)
+	check("on time", noon, noon.Add(HeartbeatInterval), true)
+	check("out of order", noon, noon.Add(-time.Second), false)
+	check("clock set back", noon, noon.Add(-time.Hour), true)
+}

@@ -1,0 +1,178 @@
+package metering
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/tenant"
+)
+
+var noon = time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// clock is a settable time source.
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) set(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = t
+}
+
+func id(s string) tenant.ID {
+	v, err := tenant.ParseID(s)
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// charge makes a charge of tenant t with key k: limits are the key's, the tenant's, then the parents'.
+func charge(t, k string, p Policy, key, own int64, parents ...Limit) Charge {
+	return Charge{Tenant: id(t), Key: k, AtLimit: p,
+		Limits: append([]Limit{{OwnerKey, k, key, p}, {OwnerTenant, t, own, p}}, parents...)}
+}
+
+func openDB(t *testing.T, path string) *store.DB {
+	t.Helper()
+	db, err := store.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func tempDB(t *testing.T) *store.DB {
+	t.Helper()
+	return openDB(t, filepath.Join(t.TempDir(), "state.db"))
+}
+
+// addTenant writes the row that auth would.
+func addTenant(t *testing.T, db *store.DB, name, parent string) {
+	t.Helper()
+	err := db.Update(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.Exec(`INSERT INTO tenants (id, name, parent_id, status, retention_days, at_limit, placement, created_at,
+			changed_at, rev) VALUES (?, ?, NULLIF(?, ''), 'active', 30, 'refuse', 'shared-00', 0, 0, 1)`, "ID-"+name, name, parent)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// startLedger runs a ledger until the test ends.
+func startLedger(t *testing.T, db *store.DB, now func() time.Time) *Ledger {
+	t.Helper()
+	l := NewLedger(db, LedgerOptions{Now: now})
+	stop := run(t, l)
+	t.Cleanup(stop)
+	return l
+}
+
+// run runs l; stop ends it and waits.
+func run(t *testing.T, l *Ledger) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	return sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
+}
+
+func openMeter(t *testing.T, db *store.DB, now time.Time) *Meter {
+	t.Helper()
+	m, err := OpenMeter(t.Context(), db, now, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// spend admits n bytes and makes them final.
+func spend(t *testing.T, m *Meter, c Charge, n int64, at time.Time) *Reservation {
+	t.Helper()
+	r, err := m.Admit(c, n, at)
+	if err != nil {
+		t.Fatalf("Admit %d: %v", n, err)
+	}
+	r.Commit()
+	return r
+}
+
+// refusal admits n bytes and returns the LimitError it must meet.
+func refusal(t *testing.T, m *Meter, c Charge, n int64, at time.Time) *LimitError {
+	t.Helper()
+	_, err := m.Admit(c, n, at)
+	var e *LimitError
+	if !errors.As(err, &e) {
+		t.Fatalf("Admit %d = %v, want a LimitError", n, err)
+	}
+	return e
+}
+
+// used returns what is counted for the owner at at.
+func used(m *Meter, key bool, owner string, at time.Time) int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c := m.days[dayOf(at)][counterKey{key, owner}]; c != nil {
+		return c.held
+	}
+	return 0
+}
+
+func wantUsed(t *testing.T, m *Meter, key bool, owner string, at time.Time, want int64) {
+	t.Helper()
+	if got := used(m, key, owner, at); got != want {
+		t.Errorf("used by %s (key %v) = %d, want %d", owner, key, got, want)
+	}
+}
+
+// all returns every row of the ledger by tenant/signal/key, without refusals.
+func all(t *testing.T, l *Ledger, f Filter) map[string]int64 {
+	t.Helper()
+	out := map[string]int64{}
+	f.BySignal, f.ByKey = true, true
+	u, err := l.UnsafeUsageOfAll(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range u.Rows {
+		out[fmt.Sprintf("%s/%s/%s", r.TenantID, r.Signal, r.Key)] += r.BilledBytes
+	}
+	return out
+}
+
+func ids(names ...string) (out []tenant.ID) {
+	for _, n := range names {
+		out = append(out, id(n))
+	}
+	return out
+}
+
+func benchDB(b *testing.B) *store.DB {
+	db, err := store.Open(filepath.Join(b.TempDir(), "state.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { db.Close() })
+	return db
+}

@@ -1,0 +1,79 @@
+package metering
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// meterMetrics and ledgerMetrics have no tenant label; who used how much is the ledger's to tell.
+type meterMetrics struct {
+	admitted        prometheus.Counter
+	heartbeats      prometheus.Counter
+	refusedBytes    *prometheus.CounterVec
+	refusedRequests *prometheus.CounterVec
+}
+
+// newMeterMetrics registers the metrics unless reg is nil.
+func newMeterMetrics(reg prometheus.Registerer) *meterMetrics {
+	m := &meterMetrics{
+		admitted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headgate_metering_admitted_bytes_total",
+			Help: "Bytes that fitted all limits when they arrived; some may be given back after decoding.",
+		}),
+		heartbeats: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headgate_metering_heartbeats_total",
+			Help: "Requests let pass unbilled by the policy sample.",
+		}),
+		refusedBytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "headgate_metering_refused_bytes_total",
+			Help: "Bytes that did not fit, by the limit in the way. Unread bodies count in the requests alone.",
+		}, []string{"limit"}),
+		refusedRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "headgate_metering_refused_requests_total",
+			Help: "Requests that did not fit, by the limit in the way.",
+		}, []string{"limit"}),
+	}
+	for _, id := range []string{LimitTenant, LimitKey, LimitParent} {
+		m.refusedBytes.WithLabelValues(id)
+		m.refusedRequests.WithLabelValues(id)
+	}
+	if reg != nil {
+		reg.MustRegister(m.admitted, m.heartbeats, m.refusedBytes, m.refusedRequests)
+	}
+	return m
+}
+
+type ledgerMetrics struct {
+	receipts       prometheus.Counter
+	commitFailures prometheus.Counter
+	commitSeconds  prometheus.Histogram
+	droppedCounts  prometheus.Counter
+}
+
+// newLedgerMetrics registers the metrics unless reg is nil. waiting reads the length of the queue.
+func newLedgerMetrics(reg prometheus.Registerer, waiting func() float64) *ledgerMetrics {
+	m := &ledgerMetrics{
+		receipts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headgate_metering_receipts_total",
+			Help: "Receipts that are durable in the usage ledger.",
+		}),
+		commitFailures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headgate_metering_commit_failures_total",
+			Help: "Ledger transactions that failed; their requests were not acknowledged.",
+		}),
+		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "headgate_metering_commit_duration_seconds",
+			Help:    "Time of one ledger transaction, its sync included.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+		}),
+		droppedCounts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headgate_metering_dropped_counts_total",
+			Help: "Refused requests that the ledger could not count: malformed, or too many rows waited for the database.",
+		}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.receipts, m.commitFailures, m.commitSeconds, m.droppedCounts,
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "headgate_metering_waiting_receipts",
+				Help: "Receipts that wait for the ledger's writer.",
+			}, waiting))
+	}
+	return m
+}

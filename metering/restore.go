@@ -1,0 +1,80 @@
+package metering
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/headgate-io/headgate/internal/store"
+)
+
+// maxChain bounds the walk up a tenant's ancestors, so that a damaged table cannot make it endless.
+const maxChain = 64
+
+// OpenMeter makes a meter that knows the use of yesterday and of every later day from the ledger: per key, per tenant, and
+// for each tenant the sum over its descendants. It is called before anything is admitted; receipts recorded by others
+// afterwards would be missed. reg may be nil.
+func OpenMeter(ctx context.Context, db *store.DB, now time.Time, reg prometheus.Registerer) (*Meter, error) {
+	m := newMeter(dayOf(now)-1, reg)
+	err := db.View(ctx, func(tx *sql.Tx) error {
+		parents, err := queryParents(ctx, tx)
+		if err != nil {
+			return err
+		}
+		return m.restore(ctx, tx, parents)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("restore the day's use: %w", err)
+	}
+	return m, nil
+}
+
+// queryParents returns each child's parent. Deleted tenants are in it: what they used today still counts for their parents.
+func queryParents(ctx context.Context, tx *sql.Tx) (map[string]string, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT id, parent_id FROM tenants WHERE parent_id IS NOT NULL`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	parents := map[string]string{}
+	for rows.Next() {
+		var id, parent string
+		if err := rows.Scan(&id, &parent); err != nil {
+			return nil, err
+		}
+		parents[id] = parent
+	}
+	return parents, rows.Err()
+}
+
+// restore adds the ledger's rows from the floor on. Nobody else has m yet, so it takes no lock.
+func (m *Meter) restore(ctx context.Context, tx *sql.Tx, parents map[string]string) error {
+	rows, err := tx.QueryContext(ctx, `SELECT hour / 86400, tenant_id, key_id, SUM(billed_bytes) FROM usage_hours
+		WHERE hour >= ? GROUP BY 1, 2, 3 ORDER BY 1`, m.floor*daySeconds)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var day, bytes int64
+		var id, key string
+		if err := rows.Scan(&day, &id, &key, &bytes); err != nil {
+			return err
+		}
+		m.restoreCounter(day, counterKey{key: true, id: key}, bytes)
+		for depth := 0; id != "" && depth < maxChain; depth++ {
+			m.restoreCounter(day, counterKey{id: id}, bytes)
+			id = parents[id]
+		}
+	}
+	return rows.Err()
+}
+
+func (m *Meter) restoreCounter(day int64, k counterKey, bytes int64) {
+	c := m.counterLocked(day, k)
+	c.held += bytes
+	c.settled += bytes
+}
