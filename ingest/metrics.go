@@ -1,0 +1,78 @@
+package ingest
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/headgate-io/headgate/ingest/otlp"
+)
+
+// transport is a label value.
+type transport string
+
+const (
+	transportGRPC transport = "grpc"
+	transportHTTP transport = "http"
+	// signalUnknown labels requests to paths and services that are not ours, whatever they were called.
+	signalUnknown = "unknown"
+	// What became of a request that was not refused.
+	outcomeAccepted = "accepted"
+	outcomeDropped  = "dropped"
+)
+
+type metrics struct {
+	requests *prometheus.CounterVec   // by transport, signal, outcome
+	bytes    *prometheus.CounterVec   // by transport, signal; uncompressed, of accepted requests
+	records  *prometheus.CounterVec   // by signal; accepted
+	rejected *prometheus.CounterVec   // by signal, reason
+	dropped  *prometheus.CounterVec   // by signal; by the policy drop
+	duration *prometheus.HistogramVec // by transport, signal
+	panics   prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "headgate_ingest_" + name, Help: help}, labels)
+		reg.MustRegister(v)
+		return v
+	}
+	m := &metrics{
+		requests: counter("requests_total", "OTLP requests, by outcome: accepted, dropped, or the id of the refusal.", "transport", "signal", "outcome"),
+		bytes:    counter("accepted_bytes_total", "Uncompressed protobuf bytes of accepted requests.", "transport", "signal"),
+		records:  counter("accepted_records_total", "Log records, spans and data points accepted.", "signal"),
+		rejected: counter("rejected_records_total", "Records rejected out of accepted requests.", "signal", "reason"),
+		dropped:  counter("dropped_records_total", "Records dropped at a limit by their tenant's policy.", "signal"),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "headgate_ingest_request_duration_seconds", Help: "Time from a request's body to its answer.",
+			Buckets: prometheus.ExponentialBuckets(0.002, 2, 13),
+		}, []string{"transport", "signal"}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headgate_ingest_panics_total", Help: "Requests that failed by a defect of headgate.",
+		}),
+	}
+	reg.MustRegister(m.duration, m.panics)
+	return m
+}
+
+// refuse counts a request that was refused on its headers, or while its body was read.
+func (m *metrics) refuse(via transport, signal string, f *failure) {
+	m.requests.WithLabelValues(string(via), signal, f.id).Inc()
+}
+
+// finish counts a request that was read whole.
+func (m *metrics) finish(c call, outcome string, result otlp.Result, size int, took time.Duration) {
+	via, signal := string(c.via), c.signal.String()
+	m.duration.WithLabelValues(via, signal).Observe(took.Seconds())
+	m.requests.WithLabelValues(via, signal, outcome).Inc()
+	if outcome != outcomeAccepted {
+		return
+	}
+	m.bytes.WithLabelValues(via, signal).Add(float64(size))
+	m.records.WithLabelValues(signal).Add(float64(result.Accepted))
+	for reason, n := range result.Reasons {
+		if n > 0 {
+			m.rejected.WithLabelValues(signal, otlp.Reason(reason).String()).Add(float64(n))
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/ingest/otlp"
+	"github.com/headgate-io/headgate/metering"
+	"github.com/headgate-io/headgate/storage"
+)
+
+// receiver is what both transports share. It is safe for concurrent use.
+type receiver struct {
+	Backend
+	opt      Options
+	log      *slog.Logger
+	metrics  *metrics
+	decoders sync.Pool // of *otlp.Decoder
+}
+
+// call is one request whose sender is known.
+type call struct {
+	via       transport
+	signal    otlp.Signal
+	principal auth.Principal
+}
+
+// credentials are the headers that may carry a key.
+type credentials struct{ authorization, apiKey []string }
+
+// authenticate tells who is asking, from memory alone: no outage of a database can make it refuse a good key.
+func (r *receiver) authenticate(c credentials) (auth.Principal, *failure) {
+	credential, err := auth.Credential(c.authorization, c.apiKey)
+	if err != nil {
+		return auth.Principal{}, credentialFailure(err)
+	}
+	p, err := r.Keys.Authenticate(credential)
+	if err == nil {
+		err = p.Require(auth.ScopeIngest)
+	}
+	if err != nil {
+		return auth.Principal{}, credentialFailure(err)
+	}
+	return p, nil
+}
+
+// credentialFailure keeps the id and the text that auth gives; both are made for the one who asked.
+func credentialFailure(err error) *failure {
+	k := unauthenticated
+	if errors.Is(err, auth.ErrTenantInactive) || errors.Is(err, auth.ErrScope) {
+		k = forbidden
+	}
+	var e *auth.Error
+	if !errors.As(err, &e) {
+		return fail(internalFailure, "an internal error happened")
+	}
+	k.id = e.Code
+	return fail(k, "%s", e.Text)
+}
+
+// admit refuses a request whose limit is spent before its body is read, so that refusing is nearly free.
+func (r *receiver) admit(c call) *failure {
+	if c.principal.AtLimit() == auth.Drop {
+		return nil // its answer counts the records: the body has to be read
+	}
+	now := r.opt.Now()
+	if err := r.Meter.Exhausted(charge(c.principal), now); err != nil {
+		return r.refused(c, err, 0, now)
+	}
+	return nil
+}
+
+// charge is the chain of limits that a principal's bytes count against.
+func charge(p auth.Principal) metering.Charge {
+	c := metering.Charge{Tenant: p.Tenant(), Key: p.KeyID(), AtLimit: metering.Policy(p.AtLimit())}
+	for _, l := range p.Limits() {
+		c.Limits = append(c.Limits, metering.Limit{
+			Owner: metering.Owner(l.Owner), ID: l.ID, Daily: l.DailyBytes, AtLimit: metering.Policy(l.AtLimit),
+		})
+	}
+	return c
+}
+
+// refused makes the answer of a meter's error: which limit, how much of it is used and when it resets.
+func (r *receiver) refused(c call, err error, size int, now time.Time) *failure {
+	var limit *metering.LimitError
+	if !errors.As(err, &limit) {
+		r.log.Error("admit failed", "err", err)
+		return retryable(unavailable, "headgate cannot take requests at the moment; try again")
+	}
+	r.Ledger.CountRefused(metering.Refusal{
+		Tenant: c.principal.Tenant(), Key: c.principal.KeyID(), Signal: metering.Signal(c.signal.String()), At: now, Bytes: int64(size),
+	})
+	f := &failure{kind: limitReached, text: limit.Error()}
+	f.id = limit.LimitID
+	return f.after(limit.RetryAfter(now))
+}
+
+// retryable makes a failure that asks the client to come back in one to three seconds, each at another moment.
+func retryable(k kind, text string) *failure {
+	return fail(k, "%s", text).after(time.Second + rand.N(2*time.Second))
+}
+
+// export takes one request, body being its protobuf bytes, to its ack. The order is the promise: no failure means that
+// the rows are committed and the receipt is durable.
+func (r *receiver) export(ctx context.Context, c call, body []byte) (done partial, f *failure) {
+	now := r.opt.Now() // the one time of the request: its day, its hour, its rows' ReceivedAt
+	var result otlp.Result
+	outcome := outcomeAccepted
+	defer func() {
+		if v := recover(); v != nil {
+			r.log.Error("export panicked", "signal", c.signal.String(), "panic", v, "stack", string(debug.Stack()))
+			r.metrics.panics.Inc()
+			f = fail(internalFailure, "an internal error happened")
+		}
+		if f != nil {
+			outcome = f.id
+		}
+		r.metrics.finish(c, outcome, result, len(body), r.opt.Now().Sub(now))
+	}()
+
+	hold, err := r.Meter.Admit(charge(c.principal), int64(len(body)), now)
+	var limit *metering.LimitError
+	if errors.As(err, &limit) && limit.Policy == metering.Drop {
+		outcome = outcomeDropped
+		return r.discard(c, body, limit, now)
+	}
+	if err != nil {
+		return partial{}, r.refused(c, err, len(body), now)
+	}
+	defer hold.Release() // without effect after Commit
+
+	if result, err = r.decode(c, body, now); err != nil {
+		return partial{}, fail(undecodable, "the body is not an OTLP %s request: %v", c.signal, err)
+	}
+	receipt, err := hold.Settle(metering.Outcome{
+		Signal: metering.Signal(c.signal.String()), Bytes: result.BilledBytes,
+		Records: int64(result.Accepted), Rejected: int64(result.Rejected),
+	})
+	if err != nil {
+		r.log.Error("settle failed", "err", err)
+		return partial{}, fail(internalFailure, "an internal error happened")
+	}
+	if err := r.Writer.Write(ctx, rows(c.principal.Partition(), result.Rows)); err != nil {
+		return partial{}, retryable(unavailable, "the data could not be stored just now; send it again")
+	}
+	// The rows are there: a client that leaves now must not keep the receipt from being written.
+	if err := r.Ledger.Record(context.WithoutCancel(ctx), receipt); err != nil {
+		r.log.Error("record usage", "err", err)
+		return partial{}, retryable(unavailable, "the data could not be metered just now; send it again")
+	}
+	hold.Commit()
+	return partial{rejected: int64(result.Rejected), message: result.Message}, nil
+}
+
+// discard answers a request that its tenant's policy drops at the limit: success, with every record rejected, so that the
+// agent does not send it again.
+func (r *receiver) discard(c call, body []byte, limit *metering.LimitError, now time.Time) (partial, *failure) {
+	result, err := r.decode(c, body, now)
+	if err != nil {
+		return partial{}, fail(undecodable, "the body is not an OTLP %s request: %v", c.signal, err)
+	}
+	n := int64(result.Accepted + result.Rejected)
+	r.Ledger.CountRefused(metering.Refusal{
+		Tenant: c.principal.Tenant(), Key: c.principal.KeyID(), Signal: metering.Signal(c.signal.String()),
+		At: now, Bytes: int64(len(body)), Records: n,
+	})
+	r.metrics.dropped.WithLabelValues(c.signal.String()).Add(float64(n))
+	return partial{rejected: n, message: limit.Error()}, nil
+}
+
+func (r *receiver) decode(c call, body []byte, now time.Time) (otlp.Result, error) {
+	d := r.decoders.Get().(*otlp.Decoder)
+	defer r.decoders.Put(d)
+	p := c.principal
+	return d.Decode(c.signal, body, otlp.Stamp{
+		Tenant: p.Tenant(), Partition: p.Partition(), RetentionDays: p.RetentionDays(), Received: now,
+	})
+}
+
+func rows(partition string, decoded []otlp.Rows) []storage.Rows {
+	out := make([]storage.Rows, len(decoded))
+	for i, d := range decoded {
+		out[i] = storage.Rows{Table: d.Table, Partition: partition, Days: d.Days, Block: d.Block}
+	}
+	return out
+}
