@@ -1,0 +1,164 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/internal/httpapi"
+	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/metering"
+)
+
+// API serves the control plane. All fields are required.
+type API struct {
+	Directory *auth.Directory
+	Meter     *metering.Meter
+	Ledger    *metering.Ledger
+	// DeleteData removes every row of a tenant and proves that none is left.
+	DeleteData func(context.Context, tenant.ID) error
+	Now        func() time.Time
+	Log        *slog.Logger
+	Version    string
+}
+
+// handler serves one route for an authenticated caller and returns what to answer with.
+type handler func(r *http.Request, w http.ResponseWriter, p auth.Principal) (any, error)
+
+// route is one line of the API's table, from which both the handlers and the OpenAPI document are made.
+type route struct {
+	method, path string
+	summary      string
+	scope        auth.KeyScope // "": any valid credential
+	query        []string      // query parameters
+	body, answer any           // examples of the types, nil for none
+	status       int           // of success; 0 is 200
+	handle       handler
+}
+
+// Register adds the control plane's routes to mux.
+func (a *API) Register(mux *http.ServeMux) {
+	routes := a.routes()
+	for _, rt := range routes {
+		mux.Handle(rt.method+" "+rt.path, httpapi.Handle(a.Log, a.serve(rt)))
+	}
+	doc := openAPI(routes, a.Version)
+	mux.HandleFunc("GET /api/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		httpapi.WriteJSON(w, http.StatusOK, doc)
+	})
+	mux.Handle("/api/", httpapi.Handle(a.Log, func(_ http.ResponseWriter, r *http.Request) error {
+		return httpapi.Errorf(http.StatusNotFound, "path-not-found", "nothing is served at %s %s; see /api/openapi.json", r.Method, r.URL.Path)
+	}))
+}
+
+func (a *API) routes() []route {
+	paging := []string{"cursor", "limit"}
+	return []route{
+		{"GET", "/api/v1/tenants", "List the tenants in the caller's reach", auth.ScopeAdmin, append([]string{"search", "status"}, paging...), nil, Tenants{}, 0, a.listTenants},
+		{"POST", "/api/v1/tenants", "Create a tenant", auth.ScopeAdmin, nil, NewTenant{}, Tenant{}, http.StatusCreated, a.createTenant},
+		{"GET", "/api/v1/tenants/{tenant}", "Show a tenant by name or id", auth.ScopeAdmin, nil, nil, Tenant{}, 0, a.showTenant},
+		{"PATCH", "/api/v1/tenants/{tenant}", "Change a tenant's settings", auth.ScopeAdmin, nil, TenantPatch{}, Tenant{}, 0, a.setTenant},
+		{"POST", "/api/v1/tenants/{tenant}/disable", "Refuse a tenant's keys within a second", auth.ScopeAdmin, nil, nil, Tenant{}, 0, a.disableTenant},
+		{"POST", "/api/v1/tenants/{tenant}/enable", "Let a disabled tenant's keys work again", auth.ScopeAdmin, nil, nil, Tenant{}, 0, a.enableTenant},
+		{"DELETE", "/api/v1/tenants/{tenant}", "Delete a disabled tenant with all its data", auth.ScopeAdmin, nil, Confirmation{}, nil, http.StatusNoContent, a.deleteTenant},
+		{"GET", "/api/v1/keys", "List API keys", auth.ScopeAdmin, append([]string{"tenant"}, paging...), nil, Keys{}, 0, a.listKeys},
+		{"POST", "/api/v1/keys", "Create an API key; its text is shown once", auth.ScopeAdmin, nil, KeyRequest{}, NewKey{}, http.StatusCreated, a.createKey},
+		{"DELETE", "/api/v1/keys/{key}", "Revoke an API key", auth.ScopeAdmin, nil, nil, Key{}, 0, a.revokeKey},
+		{"GET", "/api/v1/usage", "Read metered usage", auth.ScopeUsage, append([]string{"tenant", "from", "to", "by", "group", "format"}, paging...), nil, metering.Usage{}, 0, a.usage},
+		{"GET", "/api/v1/limits", "Read the limits that hold for the calling key", "", nil, nil, Limits{}, 0, a.limits},
+		{"GET", "/api/v1/audit", "Read the audit, newest first", auth.ScopeAdmin, append([]string{"tenant"}, paging...), nil, AuditPage{}, 0, a.audit},
+	}
+}
+
+func (a *API) serve(rt route) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		p, err := Authenticate(a.Directory, r, rt.scope)
+		if err != nil {
+			return err
+		}
+		answer, err := rt.handle(r, w, p)
+		if err != nil {
+			return Problem(err)
+		}
+		switch {
+		case answer == nil && rt.status == http.StatusNoContent:
+			w.WriteHeader(http.StatusNoContent)
+		case answer != nil:
+			httpapi.WriteJSON(w, max(rt.status, http.StatusOK), answer)
+		} // else the handler has written itself
+		return nil
+	}
+}
+
+// Authenticate returns who sends r: an API key, or the operator by the operator token. A key needs the scope, unless
+// that is "". The errors are ready to be answered with.
+func Authenticate(d *auth.Directory, r *http.Request, scope auth.KeyScope) (auth.Principal, error) {
+	credential, err := auth.Credential(r.Header.Values("Authorization"), r.Header.Values("X-Api-Key"))
+	if err != nil {
+		return auth.Principal{}, Problem(err)
+	}
+	p, err := d.Authenticate(credential)
+	if errors.Is(err, auth.ErrUnknownKey) {
+		p, err = d.Operator(credential)
+	}
+	if err == nil && scope != "" {
+		err = p.Require(scope)
+	}
+	if err != nil {
+		return auth.Principal{}, Problem(err)
+	}
+	return p, nil
+}
+
+// statuses maps the codes of auth's errors to HTTP.
+var statuses = map[string]int{
+	auth.ErrNoCredential.Code:        http.StatusUnauthorized,
+	auth.ErrAmbiguousCredential.Code: http.StatusUnauthorized,
+	auth.ErrUnknownKey.Code:          http.StatusUnauthorized,
+	auth.ErrExpired.Code:             http.StatusUnauthorized,
+	auth.ErrTenantInactive.Code:      http.StatusForbidden,
+	auth.ErrScope.Code:               http.StatusForbidden,
+	auth.ErrForbidden.Code:           http.StatusForbidden,
+	auth.ErrNotFound.Code:            http.StatusNotFound,
+	auth.ErrInvalid.Code:             http.StatusBadRequest,
+	auth.ErrNameTaken.Code:           http.StatusConflict,
+	auth.ErrState.Code:               http.StatusConflict,
+}
+
+// Problem makes the answer of an error of auth; every other error stays as it is.
+func Problem(err error) error {
+	var e *auth.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	status, ok := statuses[e.Code]
+	if !ok {
+		return err
+	}
+	return httpapi.Errorf(status, e.Code, "%s", e.Text)
+}
+
+// pageSize reads the query parameter limit.
+func pageSize(r *http.Request) (int, error) {
+	text := r.URL.Query().Get("limit")
+	if text == "" {
+		return 100, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > 1000 {
+		return 0, httpapi.Errorf(http.StatusBadRequest, auth.ErrInvalid.Code, "limit %.20q: want 1 to 1000", text)
+	}
+	return n, nil
+}
+
+func invalid(format string, args ...any) error {
+	return httpapi.Errorf(http.StatusBadRequest, auth.ErrInvalid.Code, format, args...)
+}
+
+// clip bounds text of the client that an answer repeats.
+func clip(s string) string { return strings.ToValidUTF8(s[:min(len(s), 100)], "?") }

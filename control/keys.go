@@ -1,0 +1,99 @@
+package control
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/internal/httpapi"
+)
+
+func (a *API) listKeys(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
+	size, err := pageSize(r)
+	if err != nil {
+		return nil, err
+	}
+	q := r.URL.Query()
+	found, next, err := a.Directory.Keys().List(r.Context(), p, q.Get("tenant"), q.Get("cursor"), size)
+	if err != nil {
+		return nil, err
+	}
+	page := Keys{Keys: []Key{}, Next: next}
+	names := a.names(p)
+	for _, k := range found {
+		page.Keys = append(page.Keys, a.showKey(k, names(r.Context(), k.Tenant)))
+	}
+	return page, nil
+}
+
+func (a *API) showKey(k auth.Key, tenantName string) Key {
+	out := Key{
+		ID: k.ID, Tenant: tenantName, TenantID: k.Tenant.String(), DailyBytes: k.DailyBytes, Status: "active",
+		CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, RevokedAt: k.RevokedAt,
+	}
+	for _, s := range k.Scopes {
+		out.Scopes = append(out.Scopes, string(s))
+	}
+	switch {
+	case k.RevokedAt != nil:
+		out.Status = "revoked"
+	case k.ExpiresAt != nil && !a.Now().Before(*k.ExpiresAt):
+		out.Status = "expired"
+	}
+	return out
+}
+
+func (a *API) createKey(r *http.Request, w http.ResponseWriter, p auth.Principal) (any, error) {
+	var in KeyRequest
+	if err := httpapi.ReadJSON(w, r, &in); err != nil {
+		return nil, err
+	}
+	if in.Tenant == "" {
+		in.Tenant = p.Tenant().String()
+	}
+	k, text, err := a.Directory.Keys().Create(r.Context(), p, auth.NewKey{
+		Tenant: in.Tenant, Scopes: in.Scopes, DailyBytes: in.DailyBytes, ExpiresAt: in.ExpiresAt,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return NewKey{Key: a.showKey(k, a.names(p)(r.Context(), k.Tenant)), Text: text}, nil
+}
+
+func (a *API) revokeKey(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
+	k, err := a.Directory.Keys().Revoke(r.Context(), p, r.PathValue("key"))
+	if err != nil {
+		return nil, err
+	}
+	return a.showKey(k, a.names(p)(r.Context(), k.Tenant)), nil
+}
+
+func (a *API) audit(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
+	size, err := pageSize(r)
+	if err != nil {
+		return nil, err
+	}
+	q := r.URL.Query()
+	var before int64
+	if cursor := q.Get("cursor"); cursor != "" {
+		if before, err = strconv.ParseInt(cursor, 10, 64); err != nil {
+			return nil, invalid("cursor %q: want the next of an earlier page", clip(cursor))
+		}
+	}
+	found, next, err := a.Directory.Audit(r.Context(), p, auth.AuditFilter{Tenant: q.Get("tenant"), Before: before, Limit: size})
+	if err != nil {
+		return nil, err
+	}
+	page := AuditPage{Entries: []AuditEntry{}}
+	if next != 0 {
+		page.Next = strconv.FormatInt(next, 10)
+	}
+	for _, e := range found {
+		page.Entries = append(page.Entries, AuditEntry{
+			ID: e.ID, At: e.At.UTC().Truncate(time.Millisecond), Actor: e.Actor, Tenant: e.Tenant.String(),
+			Action: e.Action, Target: e.Target, Outcome: e.Outcome, Detail: e.Detail,
+		})
+	}
+	return page, nil
+}

@@ -1,0 +1,149 @@
+package control
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/internal/httpapi"
+	"github.com/headgate-io/headgate/internal/tenant"
+)
+
+func (a *API) listTenants(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
+	size, err := pageSize(r)
+	if err != nil {
+		return nil, err
+	}
+	q := r.URL.Query()
+	found, next, err := a.Directory.Tenants().List(r.Context(), p, auth.ListTenants{
+		Search: q.Get("search"), Status: auth.Status(q.Get("status")), After: q.Get("cursor"), Limit: size,
+	})
+	if err != nil {
+		return nil, err
+	}
+	names := a.names(p)
+	page := Tenants{Tenants: []Tenant{}, Next: next}
+	for _, t := range found {
+		page.Tenants = append(page.Tenants, showTenant(r.Context(), t, names))
+	}
+	return page, nil
+}
+
+// names returns a function from ids to names that asks for each once; "" for a tenant out of the caller's reach.
+func (a *API) names(p auth.Principal) func(context.Context, tenant.ID) string {
+	known := map[tenant.ID]string{}
+	return func(ctx context.Context, id tenant.ID) string {
+		if id.IsZero() {
+			return ""
+		}
+		name, ok := known[id]
+		if !ok {
+			if t, err := a.Directory.Tenants().Show(ctx, p, id.String()); err == nil {
+				name = t.Name
+			}
+			known[id] = name
+		}
+		return name
+	}
+}
+
+func showTenant(ctx context.Context, t auth.Tenant, name func(context.Context, tenant.ID) string) Tenant {
+	out := Tenant{
+		ID: t.ID.String(), Name: t.Name, Parent: name(ctx, t.Parent), Status: string(t.Status), DailyBytes: t.DailyBytes,
+		AtLimit: string(t.AtLimit), RetentionDays: int(t.RetentionDays), Placement: "shared", Partition: t.Partition,
+		CreatedAt: t.CreatedAt, ChangedAt: t.ChangedAt,
+	}
+	if t.Partition == t.ID.String() {
+		out.Placement = "own"
+	}
+	return out
+}
+
+// answerTenant is the answer of a handler that has changed or found one tenant.
+func (a *API) answerTenant(r *http.Request, p auth.Principal, t auth.Tenant, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	return showTenant(r.Context(), t, a.names(p)), nil
+}
+
+func ownPartition(placement string) (bool, error) {
+	switch placement {
+	case "", "shared":
+		return false, nil
+	case "own":
+		return true, nil
+	}
+	return false, invalid("placement %q: want shared or own", clip(placement))
+}
+
+func (a *API) createTenant(r *http.Request, w http.ResponseWriter, p auth.Principal) (any, error) {
+	var in NewTenant
+	if err := httpapi.ReadJSON(w, r, &in); err != nil {
+		return nil, err
+	}
+	own, err := ownPartition(in.Placement)
+	if err != nil {
+		return nil, err
+	}
+	t, err := a.Directory.Tenants().Create(r.Context(), p, auth.NewTenant{
+		Name: in.Name, Parent: in.Parent, DailyBytes: in.DailyBytes, RetentionDays: in.RetentionDays,
+		AtLimit: auth.Policy(in.AtLimit), OwnPartition: own,
+	})
+	return a.answerTenant(r, p, t, err)
+}
+
+func (a *API) showTenant(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
+	t, err := a.Directory.Tenants().Show(r.Context(), p, r.PathValue("tenant"))
+	return a.answerTenant(r, p, t, err)
+}
+
+func (a *API) setTenant(r *http.Request, w http.ResponseWriter, p auth.Principal) (any, error) {
+	var in TenantPatch
+	if err := httpapi.ReadJSON(w, r, &in); err != nil {
+		return nil, err
+	}
+	patch := auth.Patch{
+		Name: in.Name, RetentionDays: in.RetentionDays, AtLimit: in.AtLimit,
+		DailyBytes: in.DailyBytes.bytes, Unlimited: in.DailyBytes.set && in.DailyBytes.bytes == nil,
+	}
+	if in.Placement != nil {
+		own, err := ownPartition(*in.Placement)
+		if err != nil {
+			return nil, err
+		}
+		patch.OwnPartition = &own
+	}
+	t, err := a.Directory.Tenants().Set(r.Context(), p, r.PathValue("tenant"), patch)
+	return a.answerTenant(r, p, t, err)
+}
+
+func (a *API) disableTenant(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
+	t, err := a.Directory.Tenants().Disable(r.Context(), p, r.PathValue("tenant"))
+	return a.answerTenant(r, p, t, err)
+}
+
+func (a *API) enableTenant(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
+	t, err := a.Directory.Tenants().Enable(r.Context(), p, r.PathValue("tenant"))
+	return a.answerTenant(r, p, t, err)
+}
+
+// deleteTenant marks the tenant, removes its rows, and removes its keys and name last, so that a deletion that failed
+// half way is found by its status and can be called again.
+func (a *API) deleteTenant(r *http.Request, w http.ResponseWriter, p auth.Principal) (any, error) {
+	var in Confirmation
+	if err := httpapi.ReadJSON(w, r, &in); err != nil {
+		return nil, err
+	}
+	ref := r.PathValue("tenant")
+	t, err := a.Directory.Tenants().BeginDelete(r.Context(), p, ref, in.Confirm)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.DeleteData(r.Context(), t.ID); err != nil {
+		a.Log.Error("delete tenant", "tenant", t.ID.String(), "err", err)
+		return nil, httpapi.Errorf(http.StatusServiceUnavailable, "deletion-incomplete",
+			"not all rows could be removed yet: ClickHouse is away or busy; run the deletion again, it goes on where it stopped")
+	}
+	return nil, a.Directory.Tenants().FinishDelete(r.Context(), p, t.ID.String())
+}
