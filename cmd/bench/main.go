@@ -1,0 +1,228 @@
+// Command bench measures headgate as a whole: it starts the built binary with an empty data directory and its embedded
+// engine, sends realistic OTLP/gRPC requests as fast as they are acked, and prints one line per signal with records/s and
+// the CPU seconds that the gateway and the engine spent per million records.
+//
+// The load comes from this process on the same machine, so records/s is what is left of the cores; the CPU columns are
+// the figures to compare.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/headgate-io/headgate/internal/otlpgen"
+)
+
+type options struct {
+	binary   string
+	duration time.Duration
+	records  int // per request
+	senders  int
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.binary, "binary", "bin/headgate", "headgate to measure")
+	flag.DurationVar(&o.duration, "duration", 15*time.Second, "how long each signal is sent")
+	flag.IntVar(&o.records, "records", 1000, "records per request")
+	flag.IntVar(&o.senders, "senders", 32, "requests in flight")
+	flag.Parse()
+	if err := run(context.Background(), o, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// signals are measured in this order, each against its own server.
+var signals = []struct {
+	name, method string
+	generate     func(seed uint64, records int) []byte
+}{
+	{"logs", "/opentelemetry.proto.collector.logs.v1.LogsService/Export", otlpgen.Logs},
+	{"traces", "/opentelemetry.proto.collector.trace.v1.TraceService/Export", otlpgen.Traces},
+	{"metrics", "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", otlpgen.Metrics},
+}
+
+func run(ctx context.Context, o options, out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "signal\trecords\trecords/s acked\tMB/s\tgateway CPU s/M\t+ engine CPU s/M\t+ its merges CPU s/M\tgateway RSS MiB\tengine RSS MiB\t\n")
+	for _, s := range signals {
+		r, err := measure(ctx, o, s.method, s.generate)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		million := float64(r.records) / 1e6
+		fmt.Fprintf(w, "%s\t%d\t%.0f\t%.1f\t%.2f\t%.2f\t%.2f\t%d\t%d\t\n", s.name, r.records, float64(r.records)/r.took.Seconds(),
+			float64(r.bytes)/1e6/r.took.Seconds(), r.gateway.Seconds()/million, (r.gateway+r.engine).Seconds()/million,
+			(r.gateway+r.settled).Seconds()/million, r.gatewayRSS>>20, r.engineRSS>>20)
+	}
+	return w.Flush()
+}
+
+type result struct {
+	records, bytes        int64
+	took                  time.Duration
+	gateway, engine       time.Duration // CPU until the last ack
+	settled               time.Duration // engine CPU until its merges have come to rest
+	gatewayRSS, engineRSS int64         // bytes, at the last ack
+}
+
+func measure(ctx context.Context, o options, method string, generate func(uint64, int) []byte) (result, error) {
+	dir, err := os.MkdirTemp("", "headgate-bench-")
+	if err != nil {
+		return result{}, err
+	}
+	defer os.RemoveAll(dir)
+	srv, err := start(ctx, o.binary, dir)
+	if err != nil {
+		return result{}, err
+	}
+	defer srv.stop()
+	conn, err := grpc.NewClient(srv.otlp, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(bytesCodec{})))
+	if err != nil {
+		return result{}, err
+	}
+	defer conn.Close()
+	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+srv.key)
+
+	// Few distinct requests, so that generating them costs nothing while the clock runs.
+	requests := make([][]byte, 40)
+	for i := range requests {
+		requests[i] = generate(uint64(i), o.records)
+	}
+	send := func(deadline time.Time, r *result) error {
+		var wg sync.WaitGroup
+		var next, records, bytes atomic.Int64
+		var failed atomic.Pointer[error]
+		for range o.senders {
+			wg.Go(func() {
+				for time.Now().Before(deadline) && failed.Load() == nil {
+					body := requests[next.Add(1)%int64(len(requests))]
+					var reply []byte
+					if err := conn.Invoke(ctx, method, body, &reply); err != nil {
+						failed.Store(&err)
+						return
+					}
+					if len(reply) > 0 {
+						err := errors.New("a request was accepted only in part")
+						failed.Store(&err)
+						return
+					}
+					records.Add(int64(o.records))
+					bytes.Add(int64(len(body)))
+				}
+			})
+		}
+		wg.Wait()
+		r.records, r.bytes = records.Load(), bytes.Load()
+		if err := failed.Load(); err != nil {
+			return *err
+		}
+		return nil
+	}
+	var warm, r result
+	if err := send(time.Now().Add(2*time.Second), &warm); err != nil {
+		return result{}, err
+	}
+	gateway0, engine0, begin := cpu(srv.pid), cpu(srv.engine), time.Now()
+	if err := send(begin.Add(o.duration), &r); err != nil {
+		return result{}, err
+	}
+	r.took = time.Since(begin)
+	r.gateway, r.engine = cpu(srv.pid)-gateway0, cpu(srv.engine)-engine0
+	r.gatewayRSS, r.engineRSS = rss(srv.pid), rss(srv.engine)
+	r.settled = settle(srv.engine) - engine0
+	return r, nil
+}
+
+// settle waits until the engine has been idle for two seconds, at most two minutes, and returns its CPU time.
+func settle(pid int) time.Duration {
+	last := cpu(pid)
+	for range 60 {
+		time.Sleep(2 * time.Second)
+		now := cpu(pid)
+		if now-last < 100*time.Millisecond {
+			return now
+		}
+		last = now
+	}
+	return last
+}
+
+type server struct {
+	cmd         *exec.Cmd
+	pid, engine int
+	otlp, key   string
+}
+
+// start runs headgate on free ports with one tenant and a key for it.
+func start(ctx context.Context, binary, dir string) (*server, error) {
+	logs, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		return nil, err
+	}
+	defer logs.Close()
+	data := filepath.Join(dir, "data")
+	cmd := exec.CommandContext(ctx, binary, "serve", "--data-dir", data, "--otlp-grpc", "127.0.0.1:0",
+		"--otlp-http", "127.0.0.1:0", "--api", "127.0.0.1:0", "--telemetry", "127.0.0.1:0", "--log-level", "warn")
+	cmd.Stdout, cmd.Stderr = logs, logs
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	s := &server{cmd: cmd, pid: cmd.Process.Pid}
+	if err := s.prepare(ctx, binary, data); err != nil {
+		s.stop()
+		text, _ := os.ReadFile(logs.Name())
+		return nil, fmt.Errorf("start %s: %w\n%s", binary, err, text)
+	}
+	return s, nil
+}
+
+func (s *server) prepare(ctx context.Context, binary, data string) error {
+	var addr struct {
+		OTLP string `json:"otlp_grpc"`
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		raw, err := os.ReadFile(filepath.Join(data, "addresses.json"))
+		if err == nil && json.Unmarshal(raw, &addr) == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			return errors.New("not ready within a minute")
+		}
+	}
+	s.otlp = addr.OTLP
+	if out, err := exec.CommandContext(ctx, binary, "tenant", "create", "bench", "--data-dir", data).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	key, err := exec.CommandContext(ctx, binary, "key", "create", "--tenant", "bench", "--scope", "ingest", "--data-dir", data).Output()
+	if err != nil {
+		return err
+	}
+	s.key = strings.TrimSpace(string(key))
+	s.engine, err = childOf(s.pid)
+	return err
+}
+
+func (s *server) stop() {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	_ = s.cmd.Wait()
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Names of files in the data directory that commands on the same machine read.
+const (
+	addressesFile  = "addresses.json"
+	adminTokenFile = "admin.token"
+)
+
+// addresses are those that serve listens on, as written to addresses.json.
+type addresses struct {
+	OTLPGRPC  string `json:"otlp_grpc"`
+	OTLPHTTP  string `json:"otlp_http"`
+	API       string `json:"api"`
+	Telemetry string `json:"telemetry"`
+}
+
+// client speaks to the API of a running headgate.
+type client struct {
+	base  string
+	token string
+}
+
+// clientFlags are shared by all commands that use the API.
+type clientFlags struct {
+	dataDir, apiURL, token string
+	json                   bool
+}
+
+func (f *clientFlags) register(cmd *cobra.Command) {
+	p := cmd.PersistentFlags()
+	p.StringVar(&f.dataDir, "data-dir", "./data", "data directory of the server: where the API's address and the operator token are found")
+	p.StringVar(&f.apiURL, "api-url", "", "URL of the API, for a server elsewhere, e.g. http://127.0.0.1:8080")
+	p.StringVar(&f.token, "token", "", "operator token or API key (empty: <data-dir>/admin.token)")
+	p.BoolVar(&f.json, "json", false, "print JSON, for scripts")
+}
+
+func (f *clientFlags) open() (*client, error) {
+	c := &client{base: strings.TrimRight(f.apiURL, "/"), token: f.token}
+	if c.base == "" {
+		addr, err := readAddresses(f.dataDir)
+		if err != nil {
+			return nil, err
+		}
+		c.base = "http://" + addr.API
+	}
+	if c.token == "" {
+		raw, err := os.ReadFile(filepath.Join(f.dataDir, adminTokenFile))
+		if err != nil {
+			return nil, fmt.Errorf("no --token given and %s cannot be read: %w", filepath.Join(f.dataDir, adminTokenFile), err)
+		}
+		c.token = strings.TrimSpace(string(raw))
+	}
+	return c, nil
+}
+
+func readAddresses(dataDir string) (addresses, error) {
+	path := filepath.Join(dataDir, addressesFile)
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return addresses{}, fmt.Errorf("%s is not there: start 'headgate serve --data-dir %s' first, or name another server with --api-url", path, dataDir)
+	}
+	if err != nil {
+		return addresses{}, err
+	}
+	var addr addresses
+	if err := json.Unmarshal(raw, &addr); err != nil {
+		return addresses{}, fmt.Errorf("read %s: %w", path, err)
+	}
+	return addr, nil
+}
+
+// apiError is a problem document (RFC 9457) that the API answered with.
+type apiError struct {
+	Status int    `json:"status"`
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+}
+
+func (e *apiError) Error() string { return fmt.Sprintf("%s (%s)", e.Detail, e.Code) }
+
+// do sends one request and decodes the JSON answer into out, unless out is nil.
+func (c *client) do(ctx context.Context, method, path string, query url.Values, in, out any) error {
+	resp, err := c.send(ctx, method, path, query, in)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if out == nil {
+		return nil
+	}
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return fmt.Errorf("read the answer of %s: %w", c.base, err)
+	}
+	return nil
+}
+
+// send returns the response of a request that succeeded; the caller closes its body.
+func (c *client) send(ctx context.Context, method, path string, query url.Values, in any) (*http.Response, error) {
+	var body io.Reader
+	if in != nil {
+		raw, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(raw)
+	}
+	target := c.base + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		return nil, fmt.Errorf("--api-url %s: %w", c.base, err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("no headgate answers at %s: %w", c.base, errors.Unwrap(err))
+	}
+	if resp.StatusCode >= 400 {
+		defer resp.Body.Close()
+		raw, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+		e := &apiError{}
+		if json.Unmarshal(raw, e) != nil || e.Code == "" {
+			return nil, fmt.Errorf("%s answered %s; is it headgate's API?", c.base, resp.Status)
+		}
+		return nil, e
+	}
+	return resp, nil
+}
+
+// listAll walks the pages of a list and returns the items under the given member.
+func listAll[T any](ctx context.Context, c *client, path, member string, query url.Values) ([]T, error) {
+	if query == nil {
+		query = url.Values{}
+	}
+	all := []T{}
+	for {
+		var page map[string]json.RawMessage
+		if err := c.do(ctx, http.MethodGet, path, query, nil, &page); err != nil {
+			return nil, err
+		}
+		var items []T
+		if err := json.Unmarshal(page[member], &items); err != nil {
+			return nil, fmt.Errorf("read the answer of %s: member %s: %w", c.base, member, err)
+		}
+		all = append(all, items...)
+		var next string
+		if raw, ok := page["next"]; ok {
+			_ = json.Unmarshal(raw, &next) // null: the last page
+		}
+		if next == "" {
+			return all, nil
+		}
+		query.Set("cursor", next)
+	}
+}

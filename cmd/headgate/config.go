@@ -1,0 +1,145 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/headgate-io/headgate/storage"
+)
+
+// Config is everything serve can be told. Every field is a flag and an environment variable.
+type Config struct {
+	DataDir    string
+	OTLPGRPC   string
+	OTLPHTTP   string
+	API        string
+	Telemetry  string
+	ClickHouse string
+	Store      string
+	Role       string
+	EngineLib  string
+	LogLevel   string
+	Demo       bool
+
+	MaxBody        byteSize
+	FlushDelay     time.Duration
+	FlushRows      int
+	EngineMemory   byteSize
+	EngineThreads  int
+	ShutdownGrace  time.Duration
+	QueryTimeout   time.Duration
+	QueryMaxMemory byteSize
+}
+
+func bytesOf(n int64) byteSize { return byteSize{&n} }
+
+// DefaultConfig is what serve runs with when nothing is set.
+func DefaultConfig() Config {
+	return Config{
+		DataDir: "./data", OTLPGRPC: "127.0.0.1:4317", OTLPHTTP: "127.0.0.1:4318", API: "127.0.0.1:8080",
+		Telemetry: "127.0.0.1:9464", Role: "all", LogLevel: "info",
+		MaxBody: bytesOf(64 << 20), FlushDelay: 200 * time.Millisecond, FlushRows: 100_000,
+		EngineMemory: bytesOf(4 << 30), EngineThreads: 0, ShutdownGrace: 20 * time.Second,
+		QueryTimeout: 30 * time.Second, QueryMaxMemory: bytesOf(1 << 30),
+	}
+}
+
+func (c *Config) register(f *pflag.FlagSet) {
+	f.StringVar(&c.DataDir, "data-dir", c.DataDir, "directory of everything headgate keeps on this machine")
+	f.StringVar(&c.OTLPGRPC, "otlp-grpc", c.OTLPGRPC, "address of OTLP/gRPC; port 0 picks a free one")
+	f.StringVar(&c.OTLPHTTP, "otlp-http", c.OTLPHTTP, "address of OTLP/HTTP")
+	f.StringVar(&c.API, "api", c.API, "address of the query, usage and control API")
+	f.StringVar(&c.Telemetry, "telemetry", c.Telemetry, "address of /metrics, /healthz, /readyz and /debug/pprof; keep it private")
+	f.StringVar(&c.ClickHouse, "clickhouse", c.ClickHouse, "ClickHouse to use, http://user:pass@host:8123/db (empty: the embedded engine)")
+	f.StringVar(&c.Store, "store", c.Store, "state database, postgres://… (empty: SQLite in the data directory; PostgreSQL is not supported yet)")
+	f.StringVar(&c.Role, "role", c.Role, "what this process does: all, ingest, query or control (only all while state is in SQLite)")
+	f.StringVar(&c.EngineLib, "engine-lib", c.EngineLib, "path of libchdb.so (empty: beside the executable, then the cache directory)")
+	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error")
+	f.BoolVar(&c.Demo, "demo", c.Demo, "create the demo tenants acme and globex at the first start and print their keys")
+	f.Var(&c.MaxBody, "max-body", "largest OTLP request, uncompressed")
+	f.DurationVar(&c.FlushDelay, "flush-delay", c.FlushDelay, "how long rows wait for others before they are inserted")
+	f.IntVar(&c.FlushRows, "flush-rows", c.FlushRows, "rows that are inserted without waiting longer")
+	f.Var(&c.EngineMemory, "engine-memory", "memory of the embedded engine")
+	f.IntVar(&c.EngineThreads, "engine-threads", c.EngineThreads, "threads of one statement in the embedded engine (0: as many as there are cores)")
+	f.DurationVar(&c.ShutdownGrace, "shutdown-grace", c.ShutdownGrace, "how long received requests may take to finish at shutdown")
+	f.DurationVar(&c.QueryTimeout, "query-timeout", c.QueryTimeout, "a query is stopped after this")
+	f.Var(&c.QueryMaxMemory, "query-max-memory", "memory of one query")
+}
+
+var roles = []string{"all", "ingest", "query", "control"}
+
+// Validate reports everything that is wrong with the configuration, joined, before anything is opened.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.DataDir == "" {
+		bad("--data-dir is empty: name a directory that headgate may write to")
+	}
+	listen := map[string]string{}
+	for _, a := range []struct{ flag, addr string }{
+		{"--otlp-grpc", c.OTLPGRPC}, {"--otlp-http", c.OTLPHTTP}, {"--api", c.API}, {"--telemetry", c.Telemetry},
+	} {
+		_, port, err := net.SplitHostPort(a.addr)
+		if err != nil {
+			bad("%s %q: want host:port, for example 127.0.0.1:4317", a.flag, a.addr)
+			continue
+		}
+		if other, taken := listen[a.addr]; taken && port != "0" {
+			bad("%s and %s are both %s: give each its own port", other, a.flag, a.addr)
+		}
+		listen[a.addr] = a.flag
+	}
+	if c.ClickHouse != "" {
+		if _, err := storage.ParseURL(c.ClickHouse); err != nil {
+			bad("--clickhouse: %w", err)
+		}
+		if c.EngineLib != "" {
+			bad("--clickhouse and --engine-lib contradict each other: the first uses a server, the second the embedded engine")
+		}
+	} else if c.EngineLib != "" {
+		if _, err := os.Stat(c.EngineLib); err != nil {
+			bad("--engine-lib %s: no such file; run 'make engine-lib' to fetch it, or leave the flag out", c.EngineLib)
+		}
+	}
+	if c.Store != "" {
+		bad("--store: this version keeps its state in SQLite in the data directory only; leave --store empty")
+	}
+	if !slices.Contains(roles, c.Role) {
+		bad("--role %q: want all, ingest, query or control", c.Role)
+	} else if c.Role != "all" {
+		bad("--role %s shares its state with other processes, which SQLite in the data directory cannot; use --role all", c.Role)
+	}
+	if _, err := parseLevel(c.LogLevel); err != nil {
+		bad("--log-level %q: want debug, info, warn or error", c.LogLevel)
+	}
+	for _, p := range []struct {
+		flag string
+		ok   bool
+	}{
+		{"--max-body", c.MaxBody.bytes != nil && *c.MaxBody.bytes >= 1<<10 && *c.MaxBody.bytes <= 1<<30},
+		{"--flush-delay", c.FlushDelay > 0 && c.FlushDelay <= 3*time.Second},
+		{"--flush-rows", c.FlushRows > 0 && c.FlushRows <= 1_000_000},
+		{"--engine-memory", c.EngineMemory.bytes != nil && *c.EngineMemory.bytes >= 512<<20},
+		{"--engine-threads", c.EngineThreads >= 0},
+		{"--shutdown-grace", c.ShutdownGrace > 0},
+		{"--query-timeout", c.QueryTimeout > 0},
+		{"--query-max-memory", c.QueryMaxMemory.bytes != nil && *c.QueryMaxMemory.bytes >= 16<<20},
+	} {
+		if !p.ok {
+			bad("%s is out of its range: see --help (max-body 1KiB to 1GiB, flush-delay up to 3s, flush-rows up to 1000000, engine-memory from 512MiB, query-max-memory from 16MiB)", p.flag)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return &usageError{err}
+	}
+	return nil
+}
+
+func (c *Config) path(name string) string { return filepath.Join(c.DataDir, name) }

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/control"
+	"github.com/headgate-io/headgate/ingest"
+	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/metering"
+	"github.com/headgate-io/headgate/query"
+	"github.com/headgate-io/headgate/storage"
+	"github.com/headgate-io/headgate/storage/engine"
+	"github.com/headgate-io/headgate/storage/schema"
+)
+
+func newServe() *cobra.Command {
+	cfg := DefaultConfig()
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Receive, store and answer",
+		Example: `  headgate serve --data-dir ./data
+  headgate serve --clickhouse http://headgate:secret@clickhouse:8123/telemetry
+  HEADGATE_OTLP_GRPC=0.0.0.0:4317 headgate serve`,
+		Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cfg.Validate(); err != nil {
+				return err
+			}
+			level, err := parseLevel(cfg.LogLevel)
+			if err != nil {
+				return err
+			}
+			log := slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+			return serve(cmd.Context(), cfg, cmd.OutOrStdout(), log)
+		},
+	}
+	cfg.register(cmd.Flags())
+	return cmd
+}
+
+func parseLevel(s string) (level slog.Level, err error) {
+	err = level.UnmarshalText([]byte(s))
+	return level, err
+}
+
+// group runs components until the first fails or its context ends, and waits for all of them.
+type group struct {
+	wg   sync.WaitGroup
+	fail func(error)
+}
+
+func (g *group) run(ctx context.Context, name string, f func(context.Context) error) {
+	g.wg.Go(func() {
+		if err := f(ctx); err != nil {
+			g.fail(fmt.Errorf("%s: %w", name, err))
+		}
+	})
+}
+
+// serve runs headgate until ctx ends or a component fails.
+//
+// Start: data directory, ports, state, ClickHouse, edge. Whatever cannot work is found before anything is accepted.
+// Shutdown: the edge stops accepting and finishes what it has received; then what that work needs (the writer, the
+// ledger) stops; the engine last.
+func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) (err error) {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	defer func() {
+		if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
+			err = cause
+		}
+	}()
+	dir, err := openDataDir(cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.close()) }()
+	ls, err := listenAll(cfg)
+	if err != nil {
+		return err
+	}
+	defer ls.close()
+
+	reg := newRegistry()
+	ready := &readiness{}
+	ready.set("starting")
+	edge := &group{fail: fail}
+	edge.run(ctx, "telemetry", serveHTTP(ls.telemetry, telemetryHandler(reg, ready), cfg.ShutdownGrace))
+
+	// The backend outlives ctx: it stops only after the edge has finished.
+	backendCtx, stopBackend := context.WithCancel(context.WithoutCancel(ctx))
+	backend := &group{fail: fail}
+	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
+	engines := &group{fail: fail}
+	defer func() {
+		ready.set("stopping")
+		fail(nil)
+		edge.wg.Wait()
+		stopBackend()
+		backend.wg.Wait()
+		stopEngine()
+		engines.wg.Wait()
+		log.Info("stopped")
+	}()
+
+	db, err := store.Open(dir.file("headgate.db"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	directory, err := auth.Open(ctx, db, auth.Options{Now: time.Now, Dir: dir.path, Logger: log, Registry: reg})
+	if err != nil {
+		return err
+	}
+	backend.run(backendCtx, "directory", directory.Run)
+	meter, err := metering.OpenMeter(ctx, db, time.Now(), reg)
+	if err != nil {
+		return err
+	}
+	ledger := metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Logger: log, Registry: reg})
+	backend.run(backendCtx, "ledger", ledger.Run)
+
+	writerOpt, readerOpt, err := clickHouse(engineCtx, cfg, engines, log, reg)
+	if err != nil {
+		return err
+	}
+	conns, err := connect(ctx, writerOpt, readerOpt, log)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // asked to stop while waiting, or the engine failed: the cause tells
+		}
+		return err
+	}
+	defer conns.close()
+	writer := storage.NewWriter(conns.writer, storage.WriterOptions{MaxDelay: cfg.FlushDelay, MaxRows: cfg.FlushRows}, log, reg)
+	backend.run(backendCtx, "writer", writer.Run)
+
+	receiver := ingest.New(ingest.Options{
+		MaxBodyBytes: *cfg.MaxBody.bytes, Grace: cfg.ShutdownGrace, Now: time.Now,
+	}, ingest.Backend{Keys: directory, Meter: meter, Ledger: ledger, Writer: writer}, log, reg)
+	edge.run(ctx, "otlp", func(ctx context.Context) error { return receiver.Run(ctx, ls.grpc, ls.http) })
+
+	api := &control.API{
+		Directory: directory, Meter: meter, Ledger: ledger, Now: time.Now, Log: log, Version: version,
+		DeleteData: func(ctx context.Context, id tenant.ID) error { return storage.DeleteTenant(ctx, conns.writer, id) },
+	}
+	reader := query.NewReader(conns.reader, query.ReaderOptions{
+		Limits: query.Limits{MaxExecution: cfg.QueryTimeout, MaxMemoryBytes: *cfg.QueryMaxMemory.bytes}, Log: log, Metrics: reg,
+	})
+	edge.run(ctx, "api", serveHTTP(ls.api, apiHandler(api, reader, log), cfg.ShutdownGrace))
+
+	if cfg.Demo {
+		if err := demoTenants(ctx, directory, dir, stdout); err != nil {
+			return err
+		}
+	}
+	if err := dir.publish(ls.addresses()); err != nil {
+		return err
+	}
+	ready.set("")
+	announce(stdout, ls.addresses(), dir.path)
+	<-ctx.Done()
+	log.Info("stopping", "grace", cfg.ShutdownGrace)
+	return nil
+}
+
+func announce(w io.Writer, a addresses, dir string) {
+	fmt.Fprintf(w, `headgate is ready
+  OTLP/gRPC    %s
+  OTLP/HTTP    http://%s/v1/{logs,traces,metrics}
+  API          http://%s/api/v1
+  telemetry    http://%s/metrics
+  data         %s
+`, a.OTLPGRPC, a.OTLPHTTP, a.API, a.Telemetry, dir)
+}
+
+// clickHouse returns the driver options of the writing and the reading identity: those of the given server, or of the
+// embedded engine, which is started for it.
+func clickHouse(ctx context.Context, cfg Config, engines *group, log *slog.Logger, reg prometheus.Registerer) (writer, reader *clickhouse.Options, err error) {
+	if cfg.ClickHouse != "" {
+		opt, err := storage.ParseURL(cfg.ClickHouse)
+		if err != nil {
+			return nil, nil, err
+		}
+		read := *opt
+		return opt, &read, nil
+	}
+	// Looked for here too, so that what is missing is said at once and without a child's detour.
+	library, err := engine.FindLibrary(cfg.EngineLib)
+	if err != nil {
+		return nil, nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, fmt.Errorf("find own executable: %w", err)
+	}
+	supervisor, err := engine.NewSupervisor(engine.Options{
+		DataDir: cfg.path("clickhouse"), Library: library, MemoryBytes: *cfg.EngineMemory.bytes, Threads: cfg.EngineThreads,
+		Command: []string{self, "engine"},
+	}, log, reg)
+	if err != nil {
+		return nil, nil, err
+	}
+	engines.run(ctx, "engine", supervisor.Run)
+	writer, reader = supervisor.WriterOptions(), supervisor.ReaderOptions()
+	writer.Auth.Database, reader.Auth.Database = storage.DefaultDatabase, storage.DefaultDatabase
+	return writer, reader, nil
+}
+
+type connections struct{ writer, reader driver.Conn }
+
+func (c connections) close() { _ = errors.Join(c.writer.Close(), c.reader.Close()) }
+
+// connect waits for ClickHouse, however long that takes, brings the schema up to date and opens both pools.
+func connect(ctx context.Context, writerOpt, readerOpt *clickhouse.Options, log *slog.Logger) (connections, error) {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, 5*time.Minute)
+		writer, err := storage.Open(attempt, writerOpt)
+		if err == nil {
+			err = storage.Migrate(attempt, writer, schema.Migrations, log)
+		}
+		cancel()
+		if err == nil {
+			reader, err := clickhouse.Open(readerOpt)
+			if err != nil {
+				return connections{}, fmt.Errorf("open clickhouse: %w", err)
+			}
+			return connections{writer, reader}, nil
+		}
+		if ctx.Err() != nil {
+			return connections{}, ctx.Err()
+		}
+		// An answer of ClickHouse will be the same next time; only silence is worth waiting for.
+		var answer *clickhouse.Exception
+		if errors.As(err, &answer) || errors.Is(err, storage.ErrSchema) {
+			return connections{}, err
+		}
+		log.Warn("clickhouse does not answer yet", "err", err)
+		select {
+		case <-ctx.Done():
+			return connections{}, ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func apiHandler(api *control.API, reader *query.Reader, log *slog.Logger) http.Handler {
+	mux := http.NewServeMux()
+	api.Register(mux)
+	return mux
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/headgate-io/headgate/control"
+)
+
+func newTenant() *cobra.Command {
+	var f clientFlags
+	cmd := &cobra.Command{
+		Use:   "tenant",
+		Short: "Create, list, change and delete tenants",
+		Example: `  headgate tenant create acme --daily-bytes 10GiB --retention-days 30
+  headgate tenant create acme-dev --parent acme --at-limit drop
+  headgate tenant list
+  headgate tenant set acme --daily-bytes none
+  headgate tenant disable acme && headgate tenant delete acme --confirm acme`,
+	}
+	f.register(cmd)
+	cmd.AddCommand(
+		tenantCreate(&f), tenantSet(&f), tenantList(&f), tenantShow(&f),
+		tenantSwitch(&f, "disable", "Refuse all keys of a tenant within a second; its data is kept"),
+		tenantSwitch(&f, "enable", "Let a disabled tenant's keys work again"),
+		tenantDelete(&f),
+	)
+	return cmd
+}
+
+// tenantFlags are the settings that create and set share.
+type tenantFlags struct {
+	daily     byteSize
+	retention int
+	atLimit   string
+	placement string
+}
+
+func (t *tenantFlags) register(cmd *cobra.Command) {
+	cmd.Flags().Var(&t.daily, "daily-bytes", "billed bytes per UTC day, e.g. 10GiB; none = unlimited")
+	cmd.Flags().IntVar(&t.retention, "retention-days", 30, "days that rows are kept after they were received, 1 to 3650")
+	cmd.Flags().StringVar(&t.atLimit, "at-limit", "refuse", "what a request gets that does not fit the limit: refuse, drop, bill or sample")
+	cmd.Flags().StringVar(&t.placement, "placement", "shared", "partitions of the rows: shared with other tenants, or own")
+}
+
+// settings returns the flags that the command line sets; only those are sent.
+func (t *tenantFlags) settings(cmd *cobra.Command) map[string]any {
+	out := map[string]any{}
+	for flag, value := range map[string]any{
+		"daily-bytes": t.daily.bytes, "retention-days": t.retention, "at-limit": t.atLimit, "placement": t.placement,
+	} {
+		if cmd.Flags().Changed(flag) {
+			out[strings.ReplaceAll(flag, "-", "_")] = value
+		}
+	}
+	return out
+}
+
+func tenantCreate(f *clientFlags) *cobra.Command {
+	var t tenantFlags
+	var parent string
+	cmd := &cobra.Command{
+		Use: "create NAME", Short: "Create a tenant", Args: exactArgs("NAME"),
+		Example: `  headgate tenant create acme --daily-bytes 10GiB --retention-days 30 --at-limit refuse`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in := t.settings(cmd)
+			in["name"] = args[0]
+			if parent != "" {
+				in["parent"] = parent
+			}
+			return tenantCall(cmd, f, http.MethodPost, "/api/v1/tenants", in)
+		},
+	}
+	t.register(cmd)
+	cmd.Flags().StringVar(&parent, "parent", "", "tenant above this one; its limits hold for this one too")
+	return cmd
+}
+
+func tenantSet(f *clientFlags) *cobra.Command {
+	var t tenantFlags
+	cmd := &cobra.Command{
+		Use: "set NAME", Short: "Change settings of a tenant", Args: exactArgs("NAME"),
+		Example: `  headgate tenant set acme --daily-bytes 20GiB --at-limit bill`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in := t.settings(cmd)
+			if len(in) == 0 {
+				return &usageError{fmt.Errorf("nothing to set: give at least one of --daily-bytes, --retention-days, --at-limit, --placement")}
+			}
+			return tenantCall(cmd, f, http.MethodPatch, tenantPath(args[0]), in)
+		},
+	}
+	t.register(cmd)
+	return cmd
+}
+
+func tenantPath(name string, more ...string) string {
+	return "/api/v1/tenants/" + strings.Join(append([]string{url.PathEscape(name)}, more...), "/")
+}
+
+// tenantCall sends a request whose answer is one tenant and prints that.
+func tenantCall(cmd *cobra.Command, f *clientFlags, method, path string, in any) error {
+	c, err := f.open()
+	if err != nil {
+		return err
+	}
+	var t control.Tenant
+	if err := c.do(cmd.Context(), method, path, nil, in, &t); err != nil {
+		return err
+	}
+	if f.json {
+		return printJSON(cmd.OutOrStdout(), t)
+	}
+	tenantTable(t).print(cmd.OutOrStdout())
+	return nil
+}
+
+func tenantTable(tenants ...control.Tenant) *table {
+	out := newTable("NAME", "ID", "PARENT", "STATUS", "DAILY LIMIT", "AT LIMIT", "RETENTION", "PARTITION").alignRight("DAILY LIMIT", "RETENTION")
+	for _, t := range tenants {
+		limit := "unlimited"
+		if t.DailyBytes != nil {
+			limit = formatBytes(*t.DailyBytes)
+		}
+		out.add(t.Name, t.ID, t.Parent, t.Status, limit, t.AtLimit, strconv.Itoa(t.RetentionDays)+" d", t.Partition)
+	}
+	return out
+}
+
+func tenantList(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List tenants", Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := f.open()
+			if err != nil {
+				return err
+			}
+			all, err := listAll[control.Tenant](cmd.Context(), c, "/api/v1/tenants", "tenants", nil)
+			if err != nil {
+				return err
+			}
+			if f.json {
+				return printJSON(cmd.OutOrStdout(), map[string]any{"tenants": all})
+			}
+			tenantTable(all...).print(cmd.OutOrStdout())
+			return nil
+		},
+	}
+}
+
+func tenantShow(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "show NAME", Short: "Show one tenant", Args: exactArgs("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return tenantCall(cmd, f, http.MethodGet, tenantPath(args[0]), nil)
+		},
+	}
+}
+
+func tenantSwitch(f *clientFlags, verb, short string) *cobra.Command {
+	return &cobra.Command{
+		Use: verb + " NAME", Short: short, Args: exactArgs("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return tenantCall(cmd, f, http.MethodPost, tenantPath(args[0], verb), nil)
+		},
+	}
+}
+
+func tenantDelete(f *clientFlags) *cobra.Command {
+	var confirm string
+	cmd := &cobra.Command{
+		Use: "delete NAME", Short: "Delete a disabled tenant with all its data, for ever", Args: exactArgs("NAME"),
+		Long: `Delete removes a tenant's telemetry and keys for ever and returns when a count over every table has found no row
+left. The usage ledger is kept, for invoices. The tenant must be disabled and have no active children.`,
+		Example: `  headgate tenant disable acme
+  headgate tenant delete acme --confirm acme`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if confirm == "" {
+				return &usageError{fmt.Errorf("deleting cannot be undone: repeat the name as --confirm %s", args[0])}
+			}
+			c, err := f.open()
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "deleting the data of %s …\n", args[0])
+			if err := c.do(cmd.Context(), http.MethodDelete, tenantPath(args[0]), nil, map[string]any{"confirm": confirm}, nil); err != nil {
+				return err
+			}
+			if f.json {
+				return printJSON(cmd.OutOrStdout(), map[string]any{"deleted": args[0]})
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "deleted %s: no row of it is left\n", args[0])
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&confirm, "confirm", "", "the tenant's name, to confirm")
+	return cmd
+}
+
+// exactArgs wants exactly the named arguments.
+func exactArgs(names ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) == len(names) {
+			return nil
+		}
+		if len(names) == 0 {
+			return &usageError{fmt.Errorf("takes no arguments, got %q", args)}
+		}
+		return &usageError{fmt.Errorf("want exactly %s, got %q", strings.Join(names, " "), args)}
+	}
+}
