@@ -176,3 +176,14 @@ func benchDB(b *testing.B) *store.DB {
 	b.Cleanup(func() { db.Close() })
 	return db
 }
+
+func setParent(t *testing.T, db *store.DB, child, parent string) {
+	t.Helper()
+	err := db.Update(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.Exec(`UPDATE tenants SET parent_id = ? WHERE id = ?`, parent, child)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
