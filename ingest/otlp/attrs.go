@@ -1,26 +1,10 @@
 package otlp
 
 import (
+	"unicode/utf8"
+
 	"github.com/headgate-io/headgate/storage/native"
 )
-
-// attr is an attribute on its way into a map column.
-type attr struct {
-	key []byte
-	val value
-	idx uint32 // the key's index in the column's dictionary
-}
-
-// attrSet collects attributes of one level: resource, scope, metric or record.
-type attrSet struct {
-	list []attr
-	text []byte // arrays and maps, rendered
-}
-
-func (s *attrSet) reset() { s.list, s.text = s.list[:0], s.text[:0] }
-
-// forget drops the references into the body.
-func (s *attrSet) forget() { clear(s.list[:cap(s.list)]) }
 
 // Fields of KeyValue.
 const (
@@ -40,7 +24,7 @@ func (d *Decoder) keyValue(b []byte) (key, val []byte, err error) {
 	values := 0
 	for i := 0; i < len(b); {
 		var tag uint64
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return nil, nil, ErrMalformed
 		}
 		switch tag {
@@ -62,52 +46,7 @@ func (d *Decoder) keyValue(b []byte) (key, val []byte, err error) {
 	return key, val, err
 }
 
-// addAttr reads the KeyValue pair into s. What rejects the record is noted in d.bad.
-func (d *Decoder) addAttr(s *attrSet, pair []byte) error {
-	key, val, err := d.keyValue(pair)
-	if err != nil {
-		return err
-	}
-	return d.addPair(s, key, val)
-}
-
-func (d *Decoder) addPair(s *attrSet, key, val []byte) error {
-	if len(s.list) >= maxItems {
-		d.bad = TooManyItems
-		return nil
-	}
-	v, err := d.anyValue(val)
-	if err != nil {
-		return err
-	}
-	if v.kind == kindArray || v.kind == kindMap {
-		if err := d.render(&v, &s.text); err != nil {
-			return err
-		}
-	}
-	s.list = append(s.list, attr{key: key, val: v})
-	return nil
-}
-
-// render replaces the array or map v by its JSON, which it appends to buf.
-func (d *Decoder) render(v *value, buf *[]byte) error {
-	from := len(*buf)
-	text, err := d.appendJSON(*buf, v, 1)
-	switch err {
-	case nil:
-	case errTooDeep:
-		d.bad = TooDeep
-	case errTooManyItems:
-		d.bad = TooManyItems
-	default:
-		return err
-	}
-	*buf = text
-	*v = value{kind: kindText, b: text[from:]}
-	return nil
-}
-
-// attrMap is a column of attributes. The last value of a repeated key is kept.
+// attrMap is a column of attributes.
 type attrMap struct {
 	*native.Map[*native.LowCardinality, *native.String]
 	seen seenKeys
@@ -117,18 +56,71 @@ func newAttrMap() *attrMap {
 	return &attrMap{Map: native.NewMap(native.NewLowCardinality(), native.NewString())}
 }
 
-// append adds a row.
-func (m *attrMap) append(d *Decoder, list []attr) {
-	repeats := m.seen.number(d, m.Keys, list)
-	for i := range list {
-		a := &list[i]
-		if repeats && !m.seen.isLast(a, i) {
-			continue
+// add adds the KeyValue pair to the row in hand. What rejects the record is noted in d.bad.
+func (m *attrMap) add(d *Decoder, pair []byte) error {
+	if m.Pending() >= maxItems {
+		d.bad = TooManyItems
+		return nil
+	}
+	key, val, err := d.keyValue(pair)
+	if err != nil {
+		return err
+	}
+	i := d.intern(m.Keys, key)
+	m.seen.note(i)
+	m.Keys.AppendIndex(i)
+	if n := len(val); n >= 2 && val[0] == tagAnyString && val[1] < 0x80 && int(val[1]) == n-2 && utf8.Valid(val[2:]) {
+		m.Vals.Append(val[2:])
+		return nil
+	}
+	v, err := d.anyValue(val)
+	if err != nil {
+		return err
+	}
+	d.scratch = d.scratch[:0]
+	if err := d.render(&v, &d.scratch); err != nil {
+		return err
+	}
+	m.Vals.Append(d.text(&v))
+	return nil
+}
+
+// end ends the row. msg is the message that the pairs were fields tag of: if a key came twice, they are read again, to
+// keep the last value of each.
+func (m *attrMap) end(d *Decoder, msg []byte, tag uint64) error {
+	if m.seen.repeats {
+		m.DropRow()
+		d.again.reset()
+		if err := d.again.read(d, msg, tag); err != nil {
+			return err
 		}
-		m.Keys.AppendIndex(a.idx)
-		d.appendText(m.Vals, &a.val)
+		m.appendLast(d, d.again.list)
 	}
 	m.EndRow()
+	m.seen.next()
+	return nil
+}
+
+// drop forgets the row in hand.
+func (m *attrMap) drop() {
+	m.DropRow()
+	m.seen.next()
+}
+
+// append adds the row list.
+func (m *attrMap) append(d *Decoder, list []attr) {
+	m.appendLast(d, list)
+	m.EndRow()
+}
+
+func (m *attrMap) appendLast(d *Decoder, list []attr) {
+	m.seen.keepLast(d, m.Keys, list)
+	for i := range list {
+		if a := &list[i]; !a.repeated {
+			m.Keys.AppendIndex(a.idx)
+			m.Vals.Append(d.text(&a.val))
+		}
+	}
 }
 
 // resourceMap is the column of resource attributes.
@@ -141,58 +133,134 @@ func newResourceMap() *resourceMap {
 	return &resourceMap{Map: native.NewMap(native.NewLowCardinality(), native.NewLowCardinality())}
 }
 
-// append adds n equal rows.
+// append adds n rows list.
 func (m *resourceMap) append(d *Decoder, list []attr, n int) {
 	from := m.Mark()
-	repeats := m.seen.number(d, m.Keys, list)
+	m.seen.keepLast(d, m.Keys, list)
 	for i := range list {
-		a := &list[i]
-		if repeats && !m.seen.isLast(a, i) {
-			continue
+		if a := &list[i]; !a.repeated {
+			m.Keys.AppendIndex(a.idx)
+			m.Vals.AppendIndex(d.intern(m.Vals, d.text(&a.val)))
 		}
-		m.Keys.AppendIndex(a.idx)
-		m.Vals.AppendIndex(d.intern(m.Vals, d.text(&a.val)))
 	}
 	m.EndRow()
 	m.Repeat(from, n-1)
 }
 
-// seenKeys finds repeated keys of a record by the keys' dictionary indexes: one comparison per attribute.
-type seenKeys struct {
-	at    []seenAt // by dictionary index
-	epoch uint64   // never 0, never used twice
+// attrSet holds the attributes of a resource, a scope or a metric until the rows that repeat them are known.
+type attrSet struct {
+	list []attr
+	text []byte // arrays and maps, rendered
 }
 
-type seenAt struct {
-	epoch uint64
-	pos   int
+type attr struct {
+	key      []byte
+	val      value
+	idx      uint32 // the key's index in a column's dictionary
+	repeated bool   // a later attribute has the same key
 }
 
-// number looks up the keys of list in the dictionary of keys, and reports whether one is there twice.
-func (s *seenKeys) number(d *Decoder, keys *native.LowCardinality, list []attr) (repeats bool) {
-	s.epoch++
-	for i := range list {
-		a := &list[i]
-		a.idx = d.intern(keys, a.key)
-		for int(a.idx) >= len(s.at) {
-			s.at = append(s.at, seenAt{})
+func (s *attrSet) reset() { s.list, s.text = s.list[:0], s.text[:0] }
+
+// forget drops the references into the body.
+func (s *attrSet) forget() { clear(s.list[:cap(s.list)]) }
+
+// read adds the fields tag of msg.
+func (s *attrSet) read(d *Decoder, msg []byte, tag uint64) error {
+	for i := 0; i < len(msg); {
+		var got uint64
+		if got, i = nextTag(msg, i); got != tag {
+			if i = skip(msg, i, got); i < 0 {
+				return ErrMalformed
+			}
+			continue
 		}
-		at := &s.at[a.idx]
-		repeats = repeats || at.epoch == s.epoch
-		*at = seenAt{s.epoch, i}
-	}
-	return repeats
-}
-
-// isLast reports whether a, at position i, is the last with its key.
-func (s *seenKeys) isLast(a *attr, i int) bool { return s.at[a.idx].pos == i }
-
-// lastText returns the text of the last attribute named key, "" if there is none.
-func (d *Decoder) lastText(list []attr, key string) []byte {
-	for i := len(list) - 1; i >= 0; i-- {
-		if string(list[i].key) == key {
-			return d.text(&list[i].val)
+		var pair []byte
+		if pair, i = block(msg, i); i < 0 {
+			return ErrMalformed
+		}
+		if err := s.add(d, pair); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// add adds the KeyValue pair.
+func (s *attrSet) add(d *Decoder, pair []byte) error {
+	key, val, err := d.keyValue(pair)
+	if err != nil {
+		return err
+	}
+	return s.addPair(d, key, val)
+}
+
+func (s *attrSet) addPair(d *Decoder, key, val []byte) error {
+	if len(s.list) >= maxItems {
+		d.bad = TooManyItems
+		return nil
+	}
+	v, err := d.anyValue(val)
+	if err != nil {
+		return err
+	}
+	if err := d.render(&v, &s.text); err != nil {
+		return err
+	}
+	s.list = append(s.list, attr{key: key, val: v})
+	return nil
+}
+
+// bytes estimates what the attributes take in a row.
+func (s *attrSet) bytes() int {
+	n := 0
+	for i := range s.list {
+		n += 8 + len(s.list[i].val.b)
+	}
+	return n
+}
+
+// lastText returns the text of the last attribute named key, "" if there is none.
+func (s *attrSet) lastText(d *Decoder, key string) []byte {
+	for i := len(s.list) - 1; i >= 0; i-- {
+		if string(s.list[i].key) == key {
+			return d.text(&s.list[i].val)
+		}
+	}
+	return nil
+}
+
+// seenKeys finds the repeated keys of a row by their dictionary indexes: one comparison per attribute.
+type seenKeys struct {
+	in      []uint64 // by dictionary index: the row that the key was last in
+	row     uint64   // the row in hand, less one; never used twice
+	repeats bool     // a key of the row in hand came again
+}
+
+// note marks the key with index i and reports whether it came before.
+func (s *seenKeys) note(i uint32) bool {
+	for int(i) >= len(s.in) {
+		s.in = append(s.in, 0)
+	}
+	again := s.in[i] == s.row+1
+	s.in[i] = s.row + 1
+	s.repeats = s.repeats || again
+	return again
+}
+
+func (s *seenKeys) next() {
+	s.row++
+	s.repeats = false
+}
+
+// keepLast looks up the keys of list in the dictionary of keys and marks those that come again.
+func (s *seenKeys) keepLast(d *Decoder, keys *native.LowCardinality, list []attr) {
+	for i := range list {
+		list[i].idx = d.intern(keys, list[i].key)
+	}
+	s.next()
+	for i := len(list) - 1; i >= 0; i-- {
+		list[i].repeated = s.note(list[i].idx)
+	}
+	s.next()
 }

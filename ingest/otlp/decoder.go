@@ -31,6 +31,7 @@ const (
 	defaultMaxExpansion = 16
 	freeRowBytes        = 16 << 20
 	maxBodyBytes        = 1 << 30 // positions in a dictionary are 32 bits
+	itemBytes           = 40      // about what an event, a link or an exemplar takes in a row, without its texts
 )
 
 // Rows is the rows of one table.
@@ -73,9 +74,9 @@ type Decoder struct {
 	metric   metricState
 
 	// The record in hand.
-	bad   Reason // why it is rejected, or none
-	attrs attrSet
-	parts parts
+	bad   Reason  // why it is rejected, or none
+	items int     // its events, links, exemplars
+	again attrSet // its attributes, if a key is repeated
 
 	arena     []byte // pieces of messages that were split on the wire, joined
 	arenaLeft int
@@ -167,8 +168,7 @@ func (d *Decoder) forget() {
 	d.resource.forget()
 	d.scope.forget()
 	d.metric.forget()
-	d.attrs.forget()
-	d.parts.forget()
+	d.again.forget()
 	clear(d.entries[:cap(d.entries)])
 }
 
@@ -180,7 +180,7 @@ func (d *Decoder) reject(r Reason, wire int) {
 }
 
 // admit decides about the record in hand, after everything about it is known: it is accepted into t with the partition
-// time ns, or rejected. wire is its size on the wire, extra what else its row takes.
+// time ns, or rejected. wire is its size on the wire, extra what else its row takes beyond that and its items.
 func (d *Decoder) admit(t *table, ns uint64, wire, extra int) bool {
 	bad := d.bad
 	for _, outer := range [...]Reason{d.metric.bad, d.scope.bad, d.resource.bad} {
@@ -188,7 +188,7 @@ func (d *Decoder) admit(t *table, ns uint64, wire, extra int) bool {
 			bad = outer
 		}
 	}
-	cost := t.rowBytes + d.resource.bytes + d.scope.bytes + d.metric.bytes + wire + extra
+	cost := t.rowBytes + d.resource.bytes + d.scope.bytes + d.metric.bytes + wire + extra + itemBytes*d.items
 	switch {
 	case bad != none:
 	case cost > d.budget:
@@ -203,6 +203,16 @@ func (d *Decoder) admit(t *table, ns uint64, wire, extra int) bool {
 	}
 	d.reject(bad, wire)
 	return false
+}
+
+// item counts an event, a link or an exemplar and reports whether it may be one more.
+func (d *Decoder) item() bool {
+	if d.items >= maxItems {
+		d.bad = TooManyItems
+		return false
+	}
+	d.items++
+	return true
 }
 
 // keep appends piece to the arena.

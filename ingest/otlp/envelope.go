@@ -61,7 +61,7 @@ func (s *scopeState) forget() {
 func (d *Decoder) request(b []byte) error {
 	for i := 0; i < len(b); {
 		var tag uint64
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return ErrMalformed
 		}
 		if tag != tagResourceItems {
@@ -88,7 +88,7 @@ func (d *Decoder) resourceItems(b []byte) error {
 	resources, scopes := 0, 0
 	for i := 0; i < len(b); {
 		var tag uint64
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
@@ -122,7 +122,7 @@ func (d *Decoder) resourceItems(b []byte) error {
 	}
 	for i := 0; i < len(b); {
 		var tag uint64
-		if tag, i = varint(b, i); tag != items {
+		if tag, i = nextTag(b, i); tag != items {
 			i = skip(b, i, tag)
 			continue
 		}
@@ -148,7 +148,7 @@ func (d *Decoder) readResource(b, url []byte) error {
 	r.url, r.dropped, d.bad = url, 0, none
 	for i := 0; i < len(b); {
 		var tag uint64
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
@@ -164,7 +164,7 @@ func (d *Decoder) readResource(b, url []byte) error {
 			if string(key) == tenantKey {
 				break
 			}
-			if err := d.addPair(&r.attrs, key, val); err != nil {
+			if err := r.attrs.addPair(d, key, val); err != nil {
 				return err
 			}
 		case tagResourceDropped:
@@ -189,7 +189,7 @@ func (d *Decoder) scopeItems(b []byte) error {
 	scopes := 0
 	for i := 0; i < len(b); {
 		var tag uint64
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
@@ -219,7 +219,7 @@ func (d *Decoder) scopeItems(b []byte) error {
 	for i := 0; i < len(b); {
 		start := i
 		var tag uint64
-		if tag, i = varint(b, i); tag != tagRecords {
+		if tag, i = nextTag(b, i); tag != tagRecords {
 			i = skip(b, i, tag)
 			continue
 		}
@@ -254,7 +254,7 @@ func (d *Decoder) readScope(b, url []byte) error {
 	s.url, s.name, s.version, s.dropped, d.bad = url, nil, nil, 0, none
 	for i := 0; i < len(b); {
 		var tag uint64
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
@@ -267,7 +267,7 @@ func (d *Decoder) readScope(b, url []byte) error {
 			if pair, i = block(b, i); i < 0 {
 				break
 			}
-			if err := d.addAttr(&s.attrs, pair); err != nil {
+			if err := s.attrs.add(d, pair); err != nil {
 				return err
 			}
 		case tagScopeDropped:
@@ -281,9 +281,6 @@ func (d *Decoder) readScope(b, url []byte) error {
 			return ErrMalformed
 		}
 	}
-	s.bad, s.bytes = d.bad, 0
-	for i := range s.attrs.list {
-		s.bytes += 8 + len(s.attrs.list[i].val.b)
-	}
+	s.bad, s.bytes = d.bad, s.attrs.bytes()
 	return nil
 }

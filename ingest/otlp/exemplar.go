@@ -12,59 +12,6 @@ const (
 	tagExemplarAttr    = 7<<3 | wireBytes
 )
 
-type exemplar struct {
-	time            uint64
-	value           number
-	spanID, traceID []byte
-	attrs           attrRange
-}
-
-func (d *Decoder) readExemplar(b []byte) error {
-	p := &d.parts
-	if len(p.exemplars) >= maxItems {
-		d.bad = TooManyItems
-		return nil
-	}
-	var e exemplar
-	e.attrs.from = len(p.attrs.list)
-	for i := 0; i < len(b); {
-		var tag, n uint64
-		if tag, i = varint(b, i); i < 0 {
-			return ErrMalformed
-		}
-		switch tag {
-		case tagExemplarTime:
-			e.time, i = fixed64(b, i)
-		case tagExemplarDouble:
-			n, i = fixed64(b, i)
-			e.value.setDouble(n)
-		case tagExemplarInt:
-			n, i = fixed64(b, i)
-			e.value.setInt(n)
-		case tagExemplarSpanID:
-			e.spanID, i = block(b, i)
-		case tagExemplarTraceID:
-			e.traceID, i = block(b, i)
-		case tagExemplarAttr:
-			var pair []byte
-			if pair, i = block(b, i); i < 0 {
-				break
-			}
-			if err := d.addAttr(&p.attrs, pair); err != nil {
-				return err
-			}
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
-		}
-	}
-	e.attrs.to = len(p.attrs.list)
-	p.exemplars = append(p.exemplars, e)
-	return nil
-}
-
 type exemplarColumns struct {
 	attrs    *native.Array[*attrMap]
 	time     *native.Array[*native.Fixed[int64]]
@@ -85,20 +32,70 @@ func newExemplarColumns(b *native.Builder) exemplarColumns {
 	}
 }
 
-// append adds the row of the exemplars in hand.
-func (c *exemplarColumns) append(d *Decoder) {
-	for i := range d.parts.exemplars {
-		e := &d.parts.exemplars[i]
-		c.attrs.Elem.append(d, d.parts.slice(e.attrs))
-		c.time.Elem.Append(int64(clampTime(e.time)))
-		e.value.append(c.value.Elem, c.valueInt.Elem)
-		appendID(c.spanID.Elem, e.spanID, spanIDBytes)
-		appendID(c.traceID.Elem, e.traceID, traceIDBytes)
+// add reads an Exemplar into the row in hand.
+func (c *exemplarColumns) add(d *Decoder, b []byte) error {
+	if !d.item() {
+		return nil
 	}
+	var time uint64
+	var value number
+	var spanID, traceID []byte
+	for i := 0; i < len(b); {
+		var tag, n uint64
+		if tag, i = nextTag(b, i); i < 0 {
+			return ErrMalformed
+		}
+		switch tag {
+		case tagExemplarTime:
+			time, i = fixed64(b, i)
+		case tagExemplarDouble:
+			n, i = fixed64(b, i)
+			value.setDouble(n)
+		case tagExemplarInt:
+			n, i = fixed64(b, i)
+			value.setInt(n)
+		case tagExemplarSpanID:
+			spanID, i = block(b, i)
+		case tagExemplarTraceID:
+			traceID, i = block(b, i)
+		case tagExemplarAttr:
+			var pair []byte
+			if pair, i = block(b, i); i < 0 {
+				break
+			}
+			if err := c.attrs.Elem.add(d, pair); err != nil {
+				return err
+			}
+		default:
+			i = skip(b, i, tag)
+		}
+		if i < 0 {
+			return ErrMalformed
+		}
+	}
+	c.time.Elem.Append(int64(clampTime(time)))
+	value.append(c.value.Elem, c.valueInt.Elem)
+	appendID(c.spanID.Elem, spanID, spanIDBytes)
+	appendID(c.traceID.Elem, traceID, traceIDBytes)
+	return c.attrs.Elem.end(d, b, tagExemplarAttr)
+}
+
+// end ends the row.
+func (c *exemplarColumns) end() {
 	c.attrs.EndRow()
 	c.time.EndRow()
 	c.value.EndRow()
 	c.valueInt.EndRow()
 	c.spanID.EndRow()
 	c.traceID.EndRow()
+}
+
+// drop forgets the row in hand.
+func (c *exemplarColumns) drop() {
+	c.attrs.DropRow()
+	c.time.DropRow()
+	c.value.DropRow()
+	c.valueInt.DropRow()
+	c.spanID.DropRow()
+	c.traceID.DropRow()
 }

@@ -87,6 +87,7 @@ func (d *Decoder) expHistogramPoint(b []byte, wire int) error {
 	}
 	// A count may be one byte on the wire and is eight in the row.
 	if !d.admitPoint(&t.metricTable, &p.point, wire, 8*(len(p.pos.counts)+len(p.neg.counts))) {
+		t.exemplars.drop()
 		return nil
 	}
 	t.count.Append(p.count)
@@ -101,8 +102,8 @@ func (d *Decoder) expHistogramPoint(b []byte, wire int) error {
 	t.negOffset.Append(p.neg.offset)
 	appendRow(t.negCounts, p.neg.counts)
 	t.temporality.Append(d.metric.temporality)
-	t.exemplars.append(d)
-	return nil
+	t.exemplars.end()
+	return t.attrs.end(d, b, tagExpAttr)
 }
 
 func (d *Decoder) readExpHistogram(p *expHistogram, b []byte) error {
@@ -110,7 +111,7 @@ func (d *Decoder) readExpHistogram(p *expHistogram, b []byte) error {
 		var tag, n uint64
 		var msg []byte
 		var err error
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
@@ -146,11 +147,11 @@ func (d *Decoder) readExpHistogram(p *expHistogram, b []byte) error {
 			}
 		case tagExpAttr:
 			if msg, i = block(b, i); i >= 0 {
-				err = d.addAttr(&d.attrs, msg)
+				err = d.metrics.expHist.attrs.add(d, msg)
 			}
 		case tagExpExemplar:
 			if msg, i = block(b, i); i >= 0 {
-				err = d.readExemplar(msg)
+				err = d.metrics.expHist.exemplars.add(d, msg)
 			}
 		default:
 			i = skip(b, i, tag)
@@ -172,7 +173,7 @@ func zigzag(n uint64) int32 { return int32(uint32(n)>>1) ^ -int32(n&1) }
 func (s *buckets) read(b []byte) error {
 	for i := 0; i < len(b); {
 		var tag, n uint64
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return ErrMalformed
 		}
 		switch tag {

@@ -78,6 +78,7 @@ func (d *Decoder) histogramPoint(b []byte, wire int) error {
 		}
 	}
 	if !d.admitPoint(&t.metricTable, &p.point, wire, 0) {
+		t.exemplars.drop()
 		return nil
 	}
 	t.count.Append(p.count)
@@ -87,8 +88,8 @@ func (d *Decoder) histogramPoint(b []byte, wire int) error {
 	appendRow(t.counts, p.counts)
 	appendRow(t.bounds, p.bounds)
 	t.temporality.Append(d.metric.temporality)
-	t.exemplars.append(d)
-	return nil
+	t.exemplars.end()
+	return t.attrs.end(d, b, tagHistAttr)
 }
 
 // appendRow adds the row vals.
@@ -105,7 +106,7 @@ func (d *Decoder) readHistogram(p *histogram, b []byte) error {
 		var f float64
 		var msg []byte
 		var err error
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
@@ -144,11 +145,11 @@ func (d *Decoder) readHistogram(p *histogram, b []byte) error {
 			p.flags = uint32(n)
 		case tagHistAttr:
 			if msg, i = block(b, i); i >= 0 {
-				err = d.addAttr(&d.attrs, msg)
+				err = d.metrics.hist.attrs.add(d, msg)
 			}
 		case tagHistExemplar:
 			if msg, i = block(b, i); i >= 0 {
-				err = d.readExemplar(msg)
+				err = d.metrics.hist.exemplars.add(d, msg)
 			}
 		default:
 			i = skip(b, i, tag)

@@ -1,23 +1,19 @@
 package otlp
 
-import "github.com/headgate-io/headgate/storage/native"
+import (
+	"encoding/binary"
+
+	"github.com/headgate-io/headgate/storage/native"
+)
 
 const (
 	traceIDBytes = 16
 	spanIDBytes  = 8
 )
 
-// validID reports whether id is an identifier of n bytes: one of another length or all zero names nothing.
+// validID reports whether id is an identifier of n bytes, 8 or 16: one of another length or all zero names nothing.
 func validID(id []byte, n int) bool {
-	if len(id) != n {
-		return false
-	}
-	for _, b := range id {
-		if b != 0 {
-			return true
-		}
-	}
-	return false
+	return len(id) == n && binary.LittleEndian.Uint64(id)|binary.LittleEndian.Uint64(id[n-8:]) != 0
 }
 
 // appendID adds id as hexadecimal text, "" if it is not valid.

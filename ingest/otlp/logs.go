@@ -87,7 +87,8 @@ func (d *Decoder) logRecord(b []byte, wire int) error {
 	}
 	ns, source := r.timestamp(uint64(d.stamp.Received.UnixNano()))
 	t := d.logs
-	if !d.admit(&t.table, ns, wire, 8*len(d.attrs.list)) {
+	if !d.admit(&t.table, ns, wire, 0) {
+		t.attrs.drop()
 		return nil
 	}
 	t.time.Append(int64(ns))
@@ -99,11 +100,10 @@ func (d *Decoder) logRecord(b []byte, wire int) error {
 	t.flags.Append(r.flags)
 	t.text.AppendIndex(d.intern(t.text, r.text))
 	t.severity.Append(uint8(min(max(r.severity, 0), math.MaxUint8)))
-	d.appendText(t.body, &r.body)
+	t.body.Append(d.text(&r.body))
 	t.event.AppendIndex(d.intern(t.event, r.event))
-	t.attrs.append(d, d.attrs.list)
 	t.dropped.Append(r.dropped)
-	return nil
+	return t.attrs.end(d, b, tagLogAttr)
 }
 
 // timestamp returns the record's time, or the nearest thing to it, and where it is from.
@@ -123,13 +123,12 @@ func (r *logRecord) timestamp(received uint64) (ns uint64, source uint8) {
 }
 
 func (d *Decoder) readLog(r *logRecord, b []byte) error {
-	d.attrs.reset()
-	d.bad = none
+	d.bad, d.items = none, 0
 	var body []byte
 	bodies := 0
 	for i := 0; i < len(b); {
 		var tag, n uint64
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
@@ -150,7 +149,7 @@ func (d *Decoder) readLog(r *logRecord, b []byte) error {
 			if pair, i = block(b, i); i < 0 {
 				break
 			}
-			if err := d.addAttr(&d.attrs, pair); err != nil {
+			if err := d.logs.attrs.add(d, pair); err != nil {
 				return err
 			}
 		case tagLogDropped:
@@ -183,9 +182,6 @@ func (d *Decoder) readBody(r *logRecord, b, body []byte, bodies int) (err error)
 	if r.body, err = d.anyValue(body); err != nil {
 		return err
 	}
-	if r.body.kind == kindArray || r.body.kind == kindMap {
-		d.bodyText = d.bodyText[:0]
-		return d.render(&r.body, &d.bodyText)
-	}
-	return nil
+	d.bodyText = d.bodyText[:0]
+	return d.render(&r.body, &d.bodyText)
 }

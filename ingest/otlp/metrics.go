@@ -112,7 +112,7 @@ func (d *Decoder) readMetric(b []byte) error {
 	for i := 0; i < len(b); {
 		at := i
 		var tag uint64
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
@@ -127,7 +127,7 @@ func (d *Decoder) readMetric(b []byte) error {
 			if pair, i = block(b, i); i < 0 {
 				break
 			}
-			if err := d.addAttr(&m.metadata, pair); err != nil {
+			if err := m.metadata.add(d, pair); err != nil {
 				return err
 			}
 		case tagMetricGauge, tagMetricSum, tagMetricHist, tagMetricExpHist, tagMetricSummary:
@@ -149,10 +149,7 @@ func (d *Decoder) readMetric(b []byte) error {
 			return err
 		}
 	}
-	m.bad, m.bytes = d.bad, 0
-	for i := range m.metadata.list {
-		m.bytes += 8 + len(m.metadata.list[i].val.b)
-	}
+	m.bad, m.bytes = d.bad, m.metadata.bytes()
 	return d.readData(kind, data)
 }
 
@@ -160,7 +157,7 @@ func (d *Decoder) readMetric(b []byte) error {
 func (d *Decoder) readData(kind uint64, b []byte) error {
 	for i := 0; i < len(b); {
 		var tag, n uint64
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
@@ -180,7 +177,7 @@ func (d *Decoder) readData(kind uint64, b []byte) error {
 	for i := 0; i < len(b); {
 		start := i
 		var tag uint64
-		if tag, i = varint(b, i); tag != tagDataPoints {
+		if tag, i = nextTag(b, i); tag != tagDataPoints {
 			i = skip(b, i, tag)
 			continue
 		}
@@ -207,9 +204,7 @@ func (d *Decoder) readData(kind uint64, b []byte) error {
 
 // readPoint reads one data point, which took wire bytes.
 func (d *Decoder) readPoint(kind uint64, msg []byte, wire int) error {
-	d.attrs.reset()
-	d.parts.reset()
-	d.bad = none
+	d.bad, d.items = none, 0
 	switch kind {
 	case tagMetricGauge:
 		return d.numberPoint(d.metrics.gauge, msg, wire)
@@ -243,19 +238,19 @@ const (
 	tagPointSum   = 5<<3 | wire64 // not number points
 )
 
-// admitPoint appends what all data points have, if the point in hand is accepted. extra is what its row takes beyond its
-// attributes and exemplars.
+// admitPoint appends what all data points have and reports true, if the point in hand is accepted; else it drops the
+// attributes. extra is what the row takes beyond the point's size on the wire and its exemplars.
 func (d *Decoder) admitPoint(t *metricTable, p *point, wire, extra int) bool {
 	if p.time == 0 && d.bad == none {
 		d.bad = NoTime
 	}
 	ns := clampTime(p.time)
-	if !d.admit(&t.table, ns, wire, 8*len(d.attrs.list)+d.parts.rowBytes()+extra) {
+	if !d.admit(&t.table, ns, wire, extra) {
+		t.attrs.drop()
 		return false
 	}
 	t.time.Append(int64(ns))
 	t.start.Append(int64(clampTime(p.start)))
-	t.attrs.append(d, d.attrs.list)
 	t.flags.Append(p.flags)
 	return true
 }

@@ -81,7 +81,7 @@ func (n *number) append(value *native.Nullable[float64], valueInt *native.Nullab
 func (d *Decoder) numberPoint(t *numberTable, b []byte, wire int) error {
 	var p point
 	var v number
-	if err := d.readNumber(&p, &v, b); err != nil {
+	if err := d.readNumber(t, &p, &v, b); err != nil {
 		return err
 	}
 	switch {
@@ -91,6 +91,7 @@ func (d *Decoder) numberPoint(t *numberTable, b []byte, wire int) error {
 		d.bad = NoValue
 	}
 	if !d.admitPoint(&t.metricTable, &p, wire, 0) {
+		t.exemplars.drop()
 		return nil
 	}
 	v.append(t.value, t.valueInt)
@@ -98,8 +99,8 @@ func (d *Decoder) numberPoint(t *numberTable, b []byte, wire int) error {
 		t.temporality.Append(d.metric.temporality)
 		t.monotonic.Append(asByte(d.metric.monotonic))
 	}
-	t.exemplars.append(d)
-	return nil
+	t.exemplars.end()
+	return t.attrs.end(d, b, tagNumberAttr)
 }
 
 func asByte(b bool) uint8 {
@@ -109,12 +110,12 @@ func asByte(b bool) uint8 {
 	return 0
 }
 
-func (d *Decoder) readNumber(p *point, v *number, b []byte) error {
+func (d *Decoder) readNumber(t *numberTable, p *point, v *number, b []byte) error {
 	for i := 0; i < len(b); {
 		var tag, n uint64
 		var msg []byte
 		var err error
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
@@ -133,11 +134,11 @@ func (d *Decoder) readNumber(p *point, v *number, b []byte) error {
 			p.flags = uint32(n)
 		case tagNumberAttr:
 			if msg, i = block(b, i); i >= 0 {
-				err = d.addAttr(&d.attrs, msg)
+				err = t.attrs.add(d, msg)
 			}
 		case tagNumberExemplar:
 			if msg, i = block(b, i); i >= 0 {
-				err = d.readExemplar(msg)
+				err = t.exemplars.add(d, msg)
 			}
 		default:
 			i = skip(b, i, tag)

@@ -60,7 +60,7 @@ func (d *Decoder) summaryPoint(b []byte, wire int) error {
 	t.sum.Append(p.sum)
 	appendRow(t.quantiles, p.quantiles)
 	appendRow(t.values, p.values)
-	return nil
+	return t.attrs.end(d, b, tagSummaryAttr)
 }
 
 func (d *Decoder) readSummary(p *summary, b []byte) error {
@@ -68,7 +68,7 @@ func (d *Decoder) readSummary(p *summary, b []byte) error {
 		var tag, n uint64
 		var msg []byte
 		var err error
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
@@ -89,7 +89,7 @@ func (d *Decoder) readSummary(p *summary, b []byte) error {
 			}
 		case tagSummaryAttr:
 			if msg, i = block(b, i); i >= 0 {
-				err = d.addAttr(&d.attrs, msg)
+				err = d.metrics.summary.attrs.add(d, msg)
 			}
 		default:
 			i = skip(b, i, tag)
@@ -108,7 +108,7 @@ func (p *summary) readQuantile(b []byte) error {
 	var quantile, value float64
 	for i := 0; i < len(b); {
 		var tag uint64
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return ErrMalformed
 		}
 		switch tag {

@@ -93,7 +93,7 @@ func addAttrMap(b *native.Builder, name string) *attrMap {
 	return m
 }
 
-func addArray[C native.Column](b *native.Builder, name string, elem C) *native.Array[C] {
+func addArray[C native.Element](b *native.Builder, name string, elem C) *native.Array[C] {
 	c := native.NewArray(elem)
 	b.Add(name, c)
 	return c
@@ -130,7 +130,7 @@ func (t *table) closeResource(d *Decoder) {
 	}
 	t.resourceRows = t.rows
 	r := &d.resource
-	t.service.AppendN(d.lastText(r.attrs.list, "service.name"), n)
+	t.service.AppendN(r.attrs.lastText(d, "service.name"), n)
 	t.resourceURL.AppendN(d.valid(r.url), n)
 	t.resourceAttrs.append(d, r.attrs.list, n)
 	t.resourceDropped.AppendN(r.dropped, n)

@@ -100,7 +100,10 @@ func (d *Decoder) span(b []byte, wire int) error {
 	}
 	start, end := clampTime(s.start), clampTime(s.end)
 	t := d.traces
-	if !d.admit(&t.table, start, wire, d.parts.rowBytes()+8*len(d.attrs.list)) {
+	if !d.admit(&t.table, start, wire, 0) {
+		t.attrs.drop()
+		t.events.drop()
+		t.links.drop()
 		return nil
 	}
 	t.start.Append(int64(start))
@@ -113,15 +116,14 @@ func (d *Decoder) span(b []byte, wire int) error {
 	t.flags.Append(s.flags)
 	t.spanName.AppendIndex(d.intern(t.spanName, s.name))
 	d.appendEnum(t.kind, spanKinds[:], s.kind)
-	t.attrs.append(d, d.attrs.list)
 	t.dropped.Append(s.dropped)
 	d.appendEnum(t.status, statusCodes[:], s.status)
 	d.appendString(t.message, s.message)
-	t.events.append(d)
+	t.events.end()
 	t.droppedEvents.Append(s.droppedEvents)
-	t.links.append(d)
+	t.links.end()
 	t.droppedLinks.Append(s.droppedLinks)
-	return nil
+	return t.attrs.end(d, b, tagSpanAttr)
 }
 
 var (
@@ -140,14 +142,12 @@ func (d *Decoder) appendEnum(c *native.LowCardinality, names []string, v int32) 
 }
 
 func (d *Decoder) readSpan(s *span, b []byte) error {
-	d.attrs.reset()
-	d.parts.reset()
-	d.bad = none
+	d.bad, d.items = none, 0
 	for i := 0; i < len(b); {
 		var tag, n uint64
 		var msg []byte
 		var err error
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
@@ -199,11 +199,11 @@ func (d *Decoder) readSpan(s *span, b []byte) error {
 func (d *Decoder) readSpanPart(s *span, tag uint64, msg []byte) error {
 	switch tag {
 	case tagSpanAttr:
-		return d.addAttr(&d.attrs, msg)
+		return d.traces.attrs.add(d, msg)
 	case tagSpanEvent:
-		return d.readEvent(msg)
+		return d.traces.events.add(d, msg)
 	case tagSpanLink:
-		return d.readLink(msg)
+		return d.traces.links.add(d, msg)
 	default:
 		return s.readStatus(msg)
 	}
@@ -212,7 +212,7 @@ func (d *Decoder) readSpanPart(s *span, tag uint64, msg []byte) error {
 func (s *span) readStatus(b []byte) error {
 	for i := 0; i < len(b); {
 		var tag, n uint64
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return ErrMalformed
 		}
 		switch tag {

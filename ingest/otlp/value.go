@@ -52,7 +52,7 @@ func (d *Decoder) anyValue(b []byte) (value, error) {
 	merging := -1 // where in the arena the pieces of v lie
 	for i := 0; i < len(b); {
 		var tag uint64
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return v, ErrMalformed
 		}
 		switch tag {
@@ -138,7 +138,8 @@ func appendDouble(dst []byte, f float64) []byte {
 	return dst
 }
 
-// text returns the value as text. It may lie in d.scratch and is valid until that is used again.
+// text returns a value, rendered if it is an array or a map, as text. The text may lie in d.scratch and is valid until
+// that is used again.
 func (d *Decoder) text(v *value) []byte {
 	switch v.kind {
 	case kindText:
@@ -153,13 +154,25 @@ func (d *Decoder) text(v *value) []byte {
 	return d.scratch
 }
 
-// appendText adds the row v to c, as text.
-func (d *Decoder) appendText(c *native.String, v *value) {
-	if v.kind == kindString && utf8.Valid(v.b) {
-		c.Append(v.b)
-		return
+// render replaces an array or a map v by its JSON, which it appends to buf. What rejects the record is noted in d.bad.
+func (d *Decoder) render(v *value, buf *[]byte) error {
+	if v.kind != kindArray && v.kind != kindMap {
+		return nil
 	}
-	c.Append(d.text(v))
+	from := len(*buf)
+	text, err := d.appendJSON(*buf, v, 1)
+	switch err {
+	case nil:
+	case errTooDeep:
+		d.bad = TooDeep
+	case errTooManyItems:
+		d.bad = TooManyItems
+	default:
+		return err
+	}
+	*buf = text
+	*v = value{kind: kindText, b: text[from:]}
+	return nil
 }
 
 // appendString adds the row b to c.

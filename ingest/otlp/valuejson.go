@@ -42,7 +42,7 @@ func (d *Decoder) appendJSON(dst []byte, v *value, depth int) ([]byte, error) {
 	sep := false
 	for i := 0; i < len(v.b); {
 		var tag uint64
-		if tag, i = varint(v.b, i); i < 0 {
+		if tag, i = nextTag(v.b, i); i < 0 {
 			return dst, ErrMalformed
 		}
 		if tag != tagValues {
@@ -72,7 +72,7 @@ func (d *Decoder) appendJSONMap(dst, b []byte, depth int) ([]byte, error) {
 	defer func() { d.entries = d.entries[:base] }()
 	for i := 0; i < len(b); {
 		var tag uint64
-		if tag, i = varint(b, i); i < 0 {
+		if tag, i = nextTag(b, i); i < 0 {
 			return dst, ErrMalformed
 		}
 		if tag != tagValues {

@@ -30,6 +30,14 @@ const (
 // The readers take the buffer and a position and return the value and the position behind it, or a negative position if
 // the buffer does not hold the value.
 
+// nextTag reads a tag at i, which must lie within b. Its odd form is what the compiler inlines.
+func nextTag(b []byte, i int) (tag uint64, next int) {
+	if tag, next = uint64(b[i]), i+1; tag >= 0x80 {
+		tag, next = longVarint(b, i)
+	}
+	return
+}
+
 func varint(b []byte, i int) (uint64, int) {
 	if i < len(b) && b[i] < 0x80 {
 		return uint64(b[i]), i + 1
@@ -66,8 +74,18 @@ func double(b []byte, i int) (float64, int) {
 
 // block reads a length and that many bytes. They are part of b.
 func block(b []byte, i int) ([]byte, int) {
-	n, i := varint(b, i)
-	if i < 0 || n > uint64(len(b)-i) {
+	var n uint64
+	switch {
+	case i < len(b) && b[i] < 0x80:
+		n, i = uint64(b[i]), i+1
+	case i+1 < len(b) && b[i+1] < 0x80:
+		n, i = uint64(b[i]&0x7f)|uint64(b[i+1])<<7, i+2
+	default:
+		if n, i = longVarint(b, i); i < 0 {
+			return nil, -1
+		}
+	}
+	if n > uint64(len(b)-i) {
 		return nil, -1
 	}
 	end := i + int(n)

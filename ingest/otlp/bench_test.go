@@ -1,0 +1,59 @@
+package otlp
+
+import (
+	"fmt"
+	"testing"
+
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/headgate-io/headgate/internal/otlpgen"
+)
+
+var signals = []Signal{Logs, Traces, Metrics}
+
+func realistic(sig Signal, seed uint64, records int) []byte {
+	return [...]func(uint64, int) []byte{otlpgen.Logs, otlpgen.Traces, otlpgen.Metrics}[sig](seed, records)
+}
+
+// bench runs one per signal and size; records/s is what counts.
+func bench(b *testing.B, one func(sig Signal, body []byte) error) {
+	for _, sig := range signals {
+		for _, records := range []int{1000, 8192} {
+			body := realistic(sig, 1, records)
+			b.Run(fmt.Sprintf("%s/%d", sig, records), func(b *testing.B) {
+				b.SetBytes(int64(len(body)))
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := one(sig, body); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(records)*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+			})
+		}
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	d, st := NewDecoder(Limits{}), testStamp(b)
+	bench(b, func(sig Signal, body []byte) error {
+		_, err := d.Decode(sig, body, st)
+		return err
+	})
+}
+
+func BenchmarkPdataUnmarshal(b *testing.B) {
+	bench(b, func(sig Signal, body []byte) (err error) {
+		switch sig {
+		case Logs:
+			_, err = (&plog.ProtoUnmarshaler{}).UnmarshalLogs(body)
+		case Traces:
+			_, err = (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(body)
+		default:
+			_, err = (&pmetric.ProtoUnmarshaler{}).UnmarshalMetrics(body)
+		}
+		return err
+	})
+}
