@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
@@ -208,8 +210,40 @@ func TestConcurrentSendersNeverPassTheLimit(t *testing.T) {
 	}
 }
 
-// TestShutdownFinishesWhatWasReceived stops the server under load: everything acked is stored and billed.
+// TestShutdownFinishesWhatWasReceived stops the server while a request of each transport waits for its INSERT.
 func TestShutdownFinishesWhatWasReceived(t *testing.T) {
+	conn := chtest.Start(t).Open(t, chtest.Database(t))
+	g := startOn(t, conn, Options{}, time.Second)
+	id, key := g.tenant("acme", auth.NewTenant{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := plogotlp.NewGRPCClient(g.dial()).Export(withKey(t.Context(), key), logs(2)); err != nil {
+			t.Errorf("grpc: %v", err)
+		}
+	})
+	wg.Go(func() {
+		want200(t, g.post("/v1/logs", bytes.NewReader(encode(t, logs(3), protobuf)), "key", key, "Content-Type", protoType), protoType, "")
+	})
+	waiting := func() float64 { return g.metric("headgate_storage_pending_bytes") }
+	one := waiting()
+	for one == 0 {
+		one = waiting()
+	}
+	for waiting() <= one && t.Context().Err() == nil && g.rows(schema.Logs, id) == 0 {
+		runtime.Gosched()
+	}
+	g.stop()
+	wg.Wait()
+	if n := g.rows(schema.Logs, id); n != 5 {
+		t.Errorf("%d rows, want 5", n)
+	}
+	if bill := g.billed(id); bill.Records != 5 {
+		t.Errorf("billed %+v, want 5 records", bill)
+	}
+}
+
+// TestShutdownUnderLoadLosesNothingAcked stops the server while many senders are at it.
+func TestShutdownUnderLoadLosesNothingAcked(t *testing.T) {
 	g := start(t, Options{})
 	id, key := g.tenant("acme", auth.NewTenant{})
 	req := logs(2)
@@ -236,6 +270,7 @@ func TestShutdownFinishesWhatWasReceived(t *testing.T) {
 					}
 					resp.Body.Close()
 					if resp.StatusCode != 200 {
+						t.Errorf("received, but answered %d", resp.StatusCode)
 						return
 					}
 				}

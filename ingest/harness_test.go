@@ -43,15 +43,17 @@ type gateway struct {
 	directory  *auth.Directory
 	operator   auth.Principal
 	ledger     *metering.Ledger
+	registry   *prometheus.Registry
 	stop       func() // ends the server as serve does, waits for it
 }
 
 func start(t *testing.T, opt Options) *gateway {
 	t.Helper()
-	return startOn(t, chtest.Start(t).Open(t, chtest.Database(t)), opt)
+	return startOn(t, chtest.Start(t).Open(t, chtest.Database(t)), opt, 10*time.Millisecond)
 }
 
-func startOn(t *testing.T, conn driver.Conn, opt Options) *gateway {
+// startOn starts a gateway on conn whose rows wait for delay before they are inserted.
+func startOn(t *testing.T, conn driver.Conn, opt Options, delay time.Duration) *gateway {
 	t.Helper()
 	check := func(err error) {
 		t.Helper()
@@ -73,7 +75,7 @@ func startOn(t *testing.T, conn driver.Conn, opt Options) *gateway {
 	meter, err := metering.OpenMeter(t.Context(), db, time.Now(), reg)
 	check(err)
 	ledger := metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Registry: reg})
-	writer := storage.NewWriter(conn, storage.WriterOptions{MaxDelay: 10 * time.Millisecond, QueueTimeout: 2 * time.Second, InsertTimeout: 5 * time.Second}, quiet, reg)
+	writer := storage.NewWriter(conn, storage.WriterOptions{MaxDelay: delay, QueueTimeout: 2 * time.Second, InsertTimeout: 5 * time.Second}, quiet, reg)
 
 	opt.Now = time.Now
 	srv := New(opt, Backend{Keys: directory, Meter: meter, Ledger: ledger, Writer: writer}, quiet, reg)
@@ -91,7 +93,7 @@ func startOn(t *testing.T, conn driver.Conn, opt Options) *gateway {
 		go func() { backend <- run(back) }()
 	}
 	g := &gateway{t: t, grpc: lg.Addr().String(), http: "http://" + lh.Addr().String(), conn: conn,
-		directory: directory, operator: operator, ledger: ledger}
+		directory: directory, operator: operator, ledger: ledger, registry: reg}
 	g.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-served; err != nil {
@@ -137,6 +139,22 @@ func (g *gateway) billed(id string) metering.Row {
 		}
 	}
 	return metering.Row{}
+}
+
+// metric returns the value of a metric without labels.
+func (g *gateway) metric(name string) float64 {
+	g.t.Helper()
+	families, err := g.registry.Gather()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue() + f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	g.t.Fatalf("no metric %s", name)
+	return 0
 }
 
 func (g *gateway) rows(table, tenant string) (n uint64) {

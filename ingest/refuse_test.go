@@ -302,7 +302,7 @@ func TestA5OutageIsNeverAnAuthenticationFailure(t *testing.T) {
 	if err := e.Open(t, "").Exec(t.Context(), "CREATE DATABASE outage"); err != nil {
 		t.Fatal(err)
 	}
-	g := startOn(t, e.Open(t, "outage"), Options{})
+	g := startOn(t, e.Open(t, "outage"), Options{}, 10*time.Millisecond)
 	id, key := g.tenant("acme", auth.NewTenant{})
 	client := plogotlp.NewGRPCClient(g.dial())
 	if _, err := client.Export(withKey(t.Context(), key), logs(1)); err != nil {

@@ -49,7 +49,8 @@ func (d *Decoder) keyValue(b []byte) (key, val []byte, err error) {
 // attrMap is a column of attributes.
 type attrMap struct {
 	*native.Map[*native.LowCardinality, *native.String]
-	seen seenKeys
+	pairs int // in the row in hand
+	seen  seenKeys
 }
 
 func newAttrMap() *attrMap {
@@ -58,31 +59,45 @@ func newAttrMap() *attrMap {
 
 // add adds the KeyValue pair to the row in hand. What rejects the record is noted in d.bad.
 func (m *attrMap) add(d *Decoder, pair []byte) error {
-	if m.Pending() >= maxItems {
+	if m.pairs++; m.pairs > maxItems {
 		d.bad = TooManyItems
+		return nil
+	}
+	if key, text := shortText(pair); key != nil && utf8.Valid(text) {
+		m.addKey(d, key)
+		m.Vals.Append(text)
 		return nil
 	}
 	key, val, err := d.keyValue(pair)
 	if err != nil {
 		return err
 	}
-	i := d.intern(m.Keys, key)
-	m.seen.note(i)
-	m.Keys.AppendIndex(i)
-	if n := len(val); n >= 2 && val[0] == tagAnyString && val[1] < 0x80 && int(val[1]) == n-2 && utf8.Valid(val[2:]) {
-		m.Vals.Append(val[2:])
-		return nil
-	}
 	v, err := d.anyValue(val)
 	if err != nil {
 		return err
 	}
-	d.scratch = d.scratch[:0]
-	if err := d.render(&v, &d.scratch); err != nil {
-		return err
+	m.addKey(d, key)
+	return d.appendValue(m.Vals, &v)
+}
+
+func (m *attrMap) addKey(d *Decoder, key []byte) {
+	i := d.intern(m.Keys, key)
+	m.seen.note(i)
+	m.Keys.AppendIndex(i)
+}
+
+// shortText takes apart the most frequent KeyValue: a short key and a short string, in this order, and nothing else. key
+// is nil if b is not of that form.
+func shortText(b []byte) (key, text []byte) {
+	if len(b) < 6 || b[0] != tagKey || b[1] >= 0x80 {
+		return nil, nil
 	}
-	m.Vals.Append(d.text(&v))
-	return nil
+	k := 2 + int(b[1])
+	n := len(b) - k - 4 // bytes of text
+	if n < 0 || n > 0x7f-2 || b[k] != tagValue || int(b[k+1]) != n+2 || b[k+2] != tagAnyString || int(b[k+3]) != n {
+		return nil, nil
+	}
+	return b[2:k], b[k+4:]
 }
 
 // end ends the row. msg is the message that the pairs were fields tag of: if a key came twice, they are read again, to
@@ -97,14 +112,19 @@ func (m *attrMap) end(d *Decoder, msg []byte, tag uint64) error {
 		m.appendLast(d, d.again.list)
 	}
 	m.EndRow()
-	m.seen.next()
+	m.next()
 	return nil
+}
+
+func (m *attrMap) next() {
+	m.pairs = 0
+	m.seen.next()
 }
 
 // drop forgets the row in hand.
 func (m *attrMap) drop() {
 	m.DropRow()
-	m.seen.next()
+	m.next()
 }
 
 // append adds the row list.

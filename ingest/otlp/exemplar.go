@@ -13,23 +13,32 @@ const (
 )
 
 type exemplarColumns struct {
-	attrs    *native.Array[*attrMap]
-	time     *native.Array[*native.Fixed[int64]]
-	value    *native.Array[*native.Nullable[float64]]
-	valueInt *native.Array[*native.Nullable[int64]]
-	spanID   *native.Array[*native.String]
-	traceID  *native.Array[*native.String]
+	native.Nested
+
+	attrs    *attrMap
+	time     *native.Fixed[int64]
+	value    *native.Nullable[float64]
+	valueInt *native.Nullable[int64]
+	spanID   *native.String
+	traceID  *native.String
 }
 
-func newExemplarColumns(b *native.Builder) exemplarColumns {
-	return exemplarColumns{
-		attrs:    addArray(b, "Exemplars.FilteredAttributes", newAttrMap()),
-		time:     addArray(b, "Exemplars.TimeUnix", native.NewFixed[int64](dateTime64)),
-		value:    addArray(b, "Exemplars.Value", native.NewNullable[float64]("Float64")),
-		valueInt: addArray(b, "Exemplars.ValueInt", native.NewNullable[int64]("Int64")),
-		spanID:   addArray(b, "Exemplars.SpanId", native.NewString()),
-		traceID:  addArray(b, "Exemplars.TraceId", native.NewString()),
+func newExemplarColumns(b *native.Builder) *exemplarColumns {
+	c := &exemplarColumns{
+		attrs:    newAttrMap(),
+		time:     native.NewFixed[int64](dateTime64),
+		value:    native.NewNullable[float64]("Float64"),
+		valueInt: native.NewNullable[int64]("Int64"),
+		spanID:   native.NewString(),
+		traceID:  native.NewString(),
 	}
+	c.Add(b, "Exemplars.FilteredAttributes", c.attrs)
+	c.Add(b, "Exemplars.TimeUnix", c.time)
+	c.Add(b, "Exemplars.Value", c.value)
+	c.Add(b, "Exemplars.ValueInt", c.valueInt)
+	c.Add(b, "Exemplars.SpanId", c.spanID)
+	c.Add(b, "Exemplars.TraceId", c.traceID)
+	return c
 }
 
 // add reads an Exemplar into the row in hand.
@@ -63,7 +72,7 @@ func (c *exemplarColumns) add(d *Decoder, b []byte) error {
 			if pair, i = block(b, i); i < 0 {
 				break
 			}
-			if err := c.attrs.Elem.add(d, pair); err != nil {
+			if err := c.attrs.add(d, pair); err != nil {
 				return err
 			}
 		default:
@@ -73,29 +82,9 @@ func (c *exemplarColumns) add(d *Decoder, b []byte) error {
 			return ErrMalformed
 		}
 	}
-	c.time.Elem.Append(int64(clampTime(time)))
-	value.append(c.value.Elem, c.valueInt.Elem)
-	appendID(c.spanID.Elem, spanID, spanIDBytes)
-	appendID(c.traceID.Elem, traceID, traceIDBytes)
-	return c.attrs.Elem.end(d, b, tagExemplarAttr)
-}
-
-// end ends the row.
-func (c *exemplarColumns) end() {
-	c.attrs.EndRow()
-	c.time.EndRow()
-	c.value.EndRow()
-	c.valueInt.EndRow()
-	c.spanID.EndRow()
-	c.traceID.EndRow()
-}
-
-// drop forgets the row in hand.
-func (c *exemplarColumns) drop() {
-	c.attrs.DropRow()
-	c.time.DropRow()
-	c.value.DropRow()
-	c.valueInt.DropRow()
-	c.spanID.DropRow()
-	c.traceID.DropRow()
+	c.time.Append(int64(clampTime(time)))
+	value.append(c.value, c.valueInt)
+	appendID(c.spanID, spanID, spanIDBytes)
+	appendID(c.traceID, traceID, traceIDBytes)
+	return c.attrs.end(d, b, tagExemplarAttr)
 }

@@ -36,7 +36,7 @@ type expHistogramTable struct {
 	negOffset     *native.Fixed[int32]
 	negCounts     *native.Array[*native.Fixed[uint64]]
 	temporality   *native.Fixed[int32]
-	exemplars     exemplarColumns
+	exemplars     *exemplarColumns
 
 	point expHistogram // the point in hand
 }
@@ -87,7 +87,7 @@ func (d *Decoder) expHistogramPoint(b []byte, wire int) error {
 	}
 	// A count may be one byte on the wire and is eight in the row.
 	if !d.admitPoint(&t.metricTable, &p.point, wire, 8*(len(p.pos.counts)+len(p.neg.counts))) {
-		t.exemplars.drop()
+		t.exemplars.DropRow()
 		return nil
 	}
 	t.count.Append(p.count)
@@ -102,7 +102,7 @@ func (d *Decoder) expHistogramPoint(b []byte, wire int) error {
 	t.negOffset.Append(p.neg.offset)
 	appendRow(t.negCounts, p.neg.counts)
 	t.temporality.Append(d.metric.temporality)
-	t.exemplars.end()
+	t.exemplars.EndRow()
 	return t.attrs.end(d, b, tagExpAttr)
 }
 

@@ -28,7 +28,7 @@ type histogramTable struct {
 	counts        *native.Array[*native.Fixed[uint64]]
 	bounds        *native.Array[*native.Fixed[float64]]
 	temporality   *native.Fixed[int32]
-	exemplars     exemplarColumns
+	exemplars     *exemplarColumns
 
 	point histogram // the point in hand
 }
@@ -78,7 +78,7 @@ func (d *Decoder) histogramPoint(b []byte, wire int) error {
 		}
 	}
 	if !d.admitPoint(&t.metricTable, &p.point, wire, 0) {
-		t.exemplars.drop()
+		t.exemplars.DropRow()
 		return nil
 	}
 	t.count.Append(p.count)
@@ -88,15 +88,13 @@ func (d *Decoder) histogramPoint(b []byte, wire int) error {
 	appendRow(t.counts, p.counts)
 	appendRow(t.bounds, p.bounds)
 	t.temporality.Append(d.metric.temporality)
-	t.exemplars.end()
+	t.exemplars.EndRow()
 	return t.attrs.end(d, b, tagHistAttr)
 }
 
 // appendRow adds the row vals.
 func appendRow[T native.Number](c *native.Array[*native.Fixed[T]], vals []T) {
-	for _, v := range vals {
-		c.Elem.Append(v)
-	}
+	c.Elem.AppendAll(vals)
 	c.EndRow()
 }
 

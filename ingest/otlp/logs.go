@@ -100,7 +100,7 @@ func (d *Decoder) logRecord(b []byte, wire int) error {
 	t.flags.Append(r.flags)
 	t.text.AppendIndex(d.intern(t.text, r.text))
 	t.severity.Append(uint8(min(max(r.severity, 0), math.MaxUint8)))
-	t.body.Append(d.text(&r.body))
+	t.body.Append(d.text(&r.body)) // rendered: it cannot reject the record any more
 	t.event.AppendIndex(d.intern(t.event, r.event))
 	t.dropped.Append(r.dropped)
 	return t.attrs.end(d, b, tagLogAttr)

@@ -24,7 +24,7 @@ type numberTable struct {
 	valueInt    *native.Nullable[int64]
 	temporality *native.Fixed[int32] // sums only, nil for gauges
 	monotonic   *native.Fixed[uint8] // sums only
-	exemplars   exemplarColumns
+	exemplars   *exemplarColumns
 }
 
 func newNumberTable(name string) *numberTable {
@@ -91,7 +91,7 @@ func (d *Decoder) numberPoint(t *numberTable, b []byte, wire int) error {
 		d.bad = NoValue
 	}
 	if !d.admitPoint(&t.metricTable, &p, wire, 0) {
-		t.exemplars.drop()
+		t.exemplars.DropRow()
 		return nil
 	}
 	v.append(t.value, t.valueInt)
@@ -99,7 +99,7 @@ func (d *Decoder) numberPoint(t *numberTable, b []byte, wire int) error {
 		t.temporality.Append(d.metric.temporality)
 		t.monotonic.Append(asByte(d.metric.monotonic))
 	}
-	t.exemplars.end()
+	t.exemplars.EndRow()
 	return t.attrs.end(d, b, tagNumberAttr)
 }
 

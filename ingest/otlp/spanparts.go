@@ -18,19 +18,26 @@ const (
 )
 
 type eventColumns struct {
-	time    *native.Array[*native.Fixed[int64]]
-	name    *native.Array[*native.LowCardinality]
-	attrs   *native.Array[*attrMap]
-	dropped *native.Array[*native.Fixed[uint32]]
+	native.Nested
+
+	time    *native.Fixed[int64]
+	name    *native.LowCardinality
+	attrs   *attrMap
+	dropped *native.Fixed[uint32]
 }
 
-func newEventColumns(b *native.Builder) eventColumns {
-	return eventColumns{
-		time:    addArray(b, "Events.Timestamp", native.NewFixed[int64](dateTime64)),
-		name:    addArray(b, "Events.Name", native.NewLowCardinality()),
-		attrs:   addArray(b, "Events.Attributes", newAttrMap()),
-		dropped: addArray(b, "Events.DroppedAttrCount", native.NewFixed[uint32]("UInt32")),
+func newEventColumns(b *native.Builder) *eventColumns {
+	c := &eventColumns{
+		time:    native.NewFixed[int64](dateTime64),
+		name:    native.NewLowCardinality(),
+		attrs:   newAttrMap(),
+		dropped: native.NewFixed[uint32]("UInt32"),
 	}
+	c.Add(b, "Events.Timestamp", c.time)
+	c.Add(b, "Events.Name", c.name)
+	c.Add(b, "Events.Attributes", c.attrs)
+	c.Add(b, "Events.DroppedAttrCount", c.dropped)
+	return c
 }
 
 // add reads an Event into the row in hand.
@@ -56,7 +63,7 @@ func (c *eventColumns) add(d *Decoder, b []byte) error {
 			if pair, i = block(b, i); i < 0 {
 				break
 			}
-			if err := c.attrs.Elem.add(d, pair); err != nil {
+			if err := c.attrs.add(d, pair); err != nil {
 				return err
 			}
 		case tagEventDropped:
@@ -69,46 +76,39 @@ func (c *eventColumns) add(d *Decoder, b []byte) error {
 			return ErrMalformed
 		}
 	}
-	c.time.Elem.Append(int64(clampTime(time)))
-	c.name.Elem.AppendIndex(d.intern(c.name.Elem, name))
-	c.dropped.Elem.Append(dropped)
-	return c.attrs.Elem.end(d, b, tagEventAttr)
-}
-
-// end ends the row.
-func (c *eventColumns) end() {
-	c.time.EndRow()
-	c.name.EndRow()
-	c.attrs.EndRow()
-	c.dropped.EndRow()
-}
-
-// drop forgets the row in hand.
-func (c *eventColumns) drop() {
-	c.time.DropRow()
-	c.name.DropRow()
-	c.attrs.DropRow()
-	c.dropped.DropRow()
+	c.time.Append(int64(clampTime(time)))
+	c.name.AppendIndex(d.intern(c.name, name))
+	c.dropped.Append(dropped)
+	return c.attrs.end(d, b, tagEventAttr)
 }
 
 type linkColumns struct {
-	traceID *native.Array[*native.String]
-	spanID  *native.Array[*native.String]
-	state   *native.Array[*native.String]
-	attrs   *native.Array[*attrMap]
-	dropped *native.Array[*native.Fixed[uint32]]
-	flags   *native.Array[*native.Fixed[uint32]]
+	native.Nested
+
+	traceID *native.String
+	spanID  *native.String
+	state   *native.String
+	attrs   *attrMap
+	dropped *native.Fixed[uint32]
+	flags   *native.Fixed[uint32]
 }
 
-func newLinkColumns(b *native.Builder) linkColumns {
-	return linkColumns{
-		traceID: addArray(b, "Links.TraceId", native.NewString()),
-		spanID:  addArray(b, "Links.SpanId", native.NewString()),
-		state:   addArray(b, "Links.TraceState", native.NewString()),
-		attrs:   addArray(b, "Links.Attributes", newAttrMap()),
-		dropped: addArray(b, "Links.DroppedAttrCount", native.NewFixed[uint32]("UInt32")),
-		flags:   addArray(b, "Links.Flags", native.NewFixed[uint32]("UInt32")),
+func newLinkColumns(b *native.Builder) *linkColumns {
+	c := &linkColumns{
+		traceID: native.NewString(),
+		spanID:  native.NewString(),
+		state:   native.NewString(),
+		attrs:   newAttrMap(),
+		dropped: native.NewFixed[uint32]("UInt32"),
+		flags:   native.NewFixed[uint32]("UInt32"),
 	}
+	c.Add(b, "Links.TraceId", c.traceID)
+	c.Add(b, "Links.SpanId", c.spanID)
+	c.Add(b, "Links.TraceState", c.state)
+	c.Add(b, "Links.Attributes", c.attrs)
+	c.Add(b, "Links.DroppedAttrCount", c.dropped)
+	c.Add(b, "Links.Flags", c.flags)
+	return c
 }
 
 // add reads a Link into the row in hand.
@@ -135,7 +135,7 @@ func (c *linkColumns) add(d *Decoder, b []byte) error {
 			if pair, i = block(b, i); i < 0 {
 				break
 			}
-			if err := c.attrs.Elem.add(d, pair); err != nil {
+			if err := c.attrs.add(d, pair); err != nil {
 				return err
 			}
 		case tagLinkDropped:
@@ -150,30 +150,10 @@ func (c *linkColumns) add(d *Decoder, b []byte) error {
 			return ErrMalformed
 		}
 	}
-	appendID(c.traceID.Elem, traceID, traceIDBytes)
-	appendID(c.spanID.Elem, spanID, spanIDBytes)
-	d.appendString(c.state.Elem, state)
-	c.dropped.Elem.Append(dropped)
-	c.flags.Elem.Append(flags)
-	return c.attrs.Elem.end(d, b, tagLinkAttr)
-}
-
-// end ends the row.
-func (c *linkColumns) end() {
-	c.traceID.EndRow()
-	c.spanID.EndRow()
-	c.state.EndRow()
-	c.attrs.EndRow()
-	c.dropped.EndRow()
-	c.flags.EndRow()
-}
-
-// drop forgets the row in hand.
-func (c *linkColumns) drop() {
-	c.traceID.DropRow()
-	c.spanID.DropRow()
-	c.state.DropRow()
-	c.attrs.DropRow()
-	c.dropped.DropRow()
-	c.flags.DropRow()
+	appendID(c.traceID, traceID, traceIDBytes)
+	appendID(c.spanID, spanID, spanIDBytes)
+	d.appendString(c.state, state)
+	c.dropped.Append(dropped)
+	c.flags.Append(flags)
+	return c.attrs.end(d, b, tagLinkAttr)
 }

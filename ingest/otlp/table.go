@@ -93,7 +93,7 @@ func addAttrMap(b *native.Builder, name string) *attrMap {
 	return m
 }
 
-func addArray[C native.Element](b *native.Builder, name string, elem C) *native.Array[C] {
+func addArray[C native.Column](b *native.Builder, name string, elem C) *native.Array[C] {
 	c := native.NewArray(elem)
 	b.Add(name, c)
 	return c

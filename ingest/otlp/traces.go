@@ -45,9 +45,9 @@ type tracesTable struct {
 	dropped        *native.Fixed[uint32]
 	status         *native.LowCardinality
 	message        *native.String
-	events         eventColumns
+	events         *eventColumns
 	droppedEvents  *native.Fixed[uint32]
-	links          linkColumns
+	links          *linkColumns
 	droppedLinks   *native.Fixed[uint32]
 }
 
@@ -102,8 +102,8 @@ func (d *Decoder) span(b []byte, wire int) error {
 	t := d.traces
 	if !d.admit(&t.table, start, wire, 0) {
 		t.attrs.drop()
-		t.events.drop()
-		t.links.drop()
+		t.events.DropRow()
+		t.links.DropRow()
 		return nil
 	}
 	t.start.Append(int64(start))
@@ -119,9 +119,9 @@ func (d *Decoder) span(b []byte, wire int) error {
 	t.dropped.Append(s.dropped)
 	d.appendEnum(t.status, statusCodes[:], s.status)
 	d.appendString(t.message, s.message)
-	t.events.end()
+	t.events.EndRow()
 	t.droppedEvents.Append(s.droppedEvents)
-	t.links.end()
+	t.links.EndRow()
 	t.droppedLinks.Append(s.droppedLinks)
 	return t.attrs.end(d, b, tagSpanAttr)
 }

@@ -175,6 +175,27 @@ func (d *Decoder) render(v *value, buf *[]byte) error {
 	return nil
 }
 
+// appendValue adds the row v to c, as text. What rejects the record is noted in d.bad.
+func (d *Decoder) appendValue(c *native.String, v *value) error {
+	switch v.kind {
+	case kindEmpty:
+		c.Append(nil)
+	case kindBool, kindInt, kindDouble:
+		c.End(v.numberText(c.Begin()))
+	case kindBytes:
+		c.End(base64.StdEncoding.AppendEncode(c.Begin(), v.b))
+	case kindArray, kindMap:
+		d.scratch = d.scratch[:0]
+		if err := d.render(v, &d.scratch); err != nil {
+			return err
+		}
+		c.Append(v.b)
+	default:
+		c.Append(d.text(v))
+	}
+	return nil
+}
+
 // appendString adds the row b to c.
 func (d *Decoder) appendString(c *native.String, b []byte) { c.Append(d.valid(b)) }
 
