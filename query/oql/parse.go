@@ -227,20 +227,30 @@ func (p *parser) column(name string) *plan.Column {
 	return nil
 }
 
+// maxListed is how many columns an error lists.
+const maxListed = 12
+
 func (p *parser) unknownColumn(t token, name string) error {
 	names := make([]string, 0, len(p.cols))
 	for _, c := range p.cols {
 		names = append(names, c.Name)
 	}
-	for _, f := range plan.Fields(p.plan.Source) {
-		names = append(names, f.Also...)
+	base, _, dotted := strings.Cut(name, ".")
+	if p.rows && len(names) > maxListed {
+		for _, f := range plan.Fields(p.plan.Source) {
+			names = append(names, f.Also...)
+		}
+		if dotted {
+			return p.errorAt(t, "unknown column %q in %s; an attribute is written attr[%q], resource[%q] or scope[%q]", name, p.plan.Source, name, name, name)
+		}
+		return p.errorAt(t, "unknown column %q in %s%s", name, p.plan.Source, didYouMean(name, names))
 	}
-	where := string(p.plan.Source)
-	if p.stages > 1 {
-		where = "the columns here"
+	hint := didYouMean(name, names)
+	if dotted && hint == "" {
+		hint = ", and " + base + " is not among them"
 	}
-	if strings.Contains(name, ".") {
-		return p.errorAt(t, "unknown column %q in %s; an attribute is written attr[%q], resource[%q] or scope[%q]", name, where, name, name, name)
+	if len(names) > maxListed {
+		names = append(names[:maxListed], "…")
 	}
-	return p.errorAt(t, "unknown column %q in %s%s", name, where, didYouMean(name, names))
+	return p.errorAt(t, "unknown column %q: the columns here are %s%s", name, strings.Join(names, ", "), hint)
 }

@@ -1,6 +1,9 @@
 package plan
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // text is a function whose arguments are all read as text.
 func text(op Op, t Type, n int) func([]*Expr) (*Expr, error) {
@@ -85,10 +88,24 @@ func substring(args []*Expr) (*Expr, error) {
 	return node(Substring, String, out...), nil
 }
 
-// common is the type that all of the branches can take, nulls aside.
-func common(op Op, args []*Expr) (Type, error) {
+// common brings branches to one type, nulls aside. Where numbers are among them, text such as an attribute is read as a
+// number; a literal text is not.
+func common(op Op, args []*Expr) (Type, []*Expr, error) {
 	t := Null
-	for _, a := range args {
+	out := slices.Clone(args)
+	if slices.ContainsFunc(args, (*Expr).numeric) {
+		for i, a := range out {
+			if a.Type != String || a.isLit() {
+				continue
+			}
+			n, err := toFloat([]*Expr{a})
+			if err != nil {
+				return Null, nil, err
+			}
+			out[i] = n
+		}
+	}
+	for _, a := range out {
 		switch {
 		case a.Type == Null || a.Type == t:
 		case t == Null:
@@ -96,13 +113,13 @@ func common(op Op, args []*Expr) (Type, error) {
 		case t.numeric() && a.numeric():
 			t = sumType(t, a.Type)
 		default:
-			return Null, fmt.Errorf("%s: the values are of different types, %s and %s", op, t, a.Type)
+			return Null, nil, fmt.Errorf("%s: the values are of different types, %s and %s", op, t, a.Type)
 		}
 	}
 	if t == Null || t == Map || t == List {
-		return Null, fmt.Errorf("%s works on single values, not on %s", op, t)
+		return Null, nil, fmt.Errorf("%s works on single values, not on %s", op, t)
 	}
-	return t, nil
+	return t, out, nil
 }
 
 // coalesce is its first argument that is neither null nor empty text.
@@ -110,7 +127,7 @@ func coalesce(args []*Expr) (*Expr, error) {
 	if err := count(Coalesce, args, 1, 20); err != nil {
 		return nil, err
 	}
-	t, err := common(Coalesce, args)
+	t, args, err := common(Coalesce, args)
 	if err != nil {
 		return nil, err
 	}
@@ -127,9 +144,9 @@ func choose(args []*Expr) (*Expr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("iff: %w", err)
 	}
-	t, err := common(If, args[1:])
+	t, branches, err := common(If, args[1:])
 	if err != nil {
 		return nil, err
 	}
-	return node(If, t, c, args[1], args[2]), nil
+	return node(If, t, append([]*Expr{c}, branches...)...), nil
 }

@@ -1,0 +1,195 @@
+package query
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/query/oql"
+	"github.com/headgate-io/headgate/storage/schema"
+)
+
+const generated = 520
+
+// serve starts the query API on the store for callers of scope.
+func (s *store) serve(scope tenant.Scope) *httptest.Server {
+	h := NewHandler(s.reader, HandlerOptions{
+		Authenticate: func(*http.Request) (Caller, error) { return Caller{Scope: scope, Key: "k"}, nil },
+		Now:          func() time.Time { return hourEnd },
+	})
+	srv := httptest.NewServer(h)
+	s.t.Cleanup(srv.Close)
+	return srv
+}
+
+// answer is all of a response that must not depend on other tenants.
+type answer struct {
+	status int
+	header string
+	body   string
+}
+
+var requestIDRe = regexp.MustCompile(`"request_id":"[0-9A-Z]{26}"`)
+
+func post(t testing.TB, srv *httptest.Server, body map[string]any) answer {
+	t.Helper()
+	b, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, srv.URL, bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := srv.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	out, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("%s: %v", b, err)
+	}
+	resp.Header.Del("Date")
+	resp.Header.Del("X-Request-Id")
+	return answer{resp.StatusCode, fmt.Sprint(resp.Header, resp.Trailer), requestIDRe.ReplaceAllString(string(out), `"request_id":""`)}
+}
+
+// TestAnswersDoNotDependOnOtherTenants runs many queries on a store with one tenant's rows only and on one with another
+// tenant's beside them, in the same parts. Status, headers and body must be the same to the byte.
+func TestAnswersDoNotDependOnOtherTenants(t *testing.T) {
+	alone, shared := newStore(t), newStore(t)
+	alone.fill(false)
+	shared.fill(true)
+	scope := scopeOf(t, "a")
+	one, two := alone.serve(scope), shared.serve(scope)
+	formats := []Format{FormatJSON, FormatNDJSON, FormatCSV}
+	statuses := map[int]int{}
+	rows := 0
+	for seed := range uint64(generated) {
+		text := generate(seed)
+		body := map[string]any{"query": text, "start": hourStart, "end": hourEnd, "format": formats[seed%3], "limit": 1 + seed%50}
+		want, got := post(t, one, body), post(t, two, body)
+		if want != got {
+			t.Errorf("%s\n alone: %v\nshared: %v", text, want, got)
+		}
+		if strings.Contains(strings.ReplaceAll(got.body+got.header, text, ""), canary) && !strings.Contains(text, canary) {
+			t.Errorf("%s\ncanary in %v", text, got)
+		}
+		if got.status >= 500 || got.status == 429 {
+			t.Errorf("%s\nanswered %d %s", text, got.status, got.body)
+		}
+		statuses[got.status]++
+		rows += strings.Count(got.body, "\n")
+	}
+	t.Logf("answers by status %v, %d lines", statuses, rows)
+	if statuses[200] < generated*8/10 || rows < generated {
+		t.Errorf("too few of the generated queries say something: %v, %d lines", statuses, rows)
+	}
+}
+
+// TestEachTableIsReadInsideAScan checks the printed SQL of the same queries by its text and by ClickHouse's own analysis.
+func TestEachTableIsReadInsideAScan(t *testing.T) {
+	s := newStore(t)
+	printed := 0
+	for seed := range uint64(generated) {
+		text := generate(seed)
+		p, err := oql.Parse(text)
+		if err != nil {
+			continue
+		}
+		b := hour()
+		b.Named = seed%2 == 0
+		st, err := Print(p, scopeOf(t, "a", "zz"), b)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		printed++
+		if err := checkShape(st, "['a','zz']"); err != nil {
+			t.Errorf("%s\n%s\n%v", text, st.sql, err)
+		}
+		tables, functions := s.tables(st)
+		for _, table := range tables {
+			if !registered(s.name, table) {
+				t.Errorf("%s\nreads %s", text, table)
+			}
+		}
+		if len(tables) == 0 || functions > 0 {
+			t.Errorf("%s\nreads tables %v, %d table functions", text, tables, functions)
+		}
+	}
+	if printed < generated*8/10 {
+		t.Errorf("only %d of %d generated queries parse", printed, generated)
+	}
+}
+
+func registered(database, table string) bool {
+	for _, t := range schema.Tables {
+		if table == database+"."+t {
+			return true
+		}
+	}
+	return false
+}
+
+var tableRe = regexp.MustCompile(`\bTABLE id: \d+.*, table_name: (\S+)`)
+
+// tables asks ClickHouse which tables and how many table functions a statement reads.
+func (s *store) tables(st Stmt) (tables []string, functions int) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	ctx = clickhouse.Context(ctx, clickhouse.WithParameters(st.params))
+	r, err := s.writer.QueryFormat(ctx, "TSVRaw", "EXPLAIN QUERY TREE run_passes = 1 "+st.sql)
+	if err != nil {
+		s.t.Fatalf("%s: %v", st.sql, err)
+	}
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, m := range tableRe.FindAllSubmatch(b, -1) {
+		tables = append(tables, string(m[1]))
+	}
+	return tables, bytes.Count(b, []byte("TABLE_FUNCTION"))
+}
+
+// TestScopeIsTheOnlyWayIn: the zero scope prints nothing, and each scope sees exactly its tenants.
+func TestScopeIsTheOnlyWayIn(t *testing.T) {
+	s := newStore(t)
+	s.fill(true)
+	p, err := oql.Parse("logs | count")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err := Print(p, tenant.Scope{}, hour()); err == nil {
+		t.Errorf("zero scope printed %s", st.sql)
+	}
+	if _, err := s.reader.Run(t.Context(), Stmt{}, Rows); err == nil {
+		t.Error("the zero statement ran")
+	}
+	for _, c := range []struct {
+		scope tenant.Scope
+		n     float64
+	}{{scopeOf(t, "a"), 60}, {scopeOf(t, "b"), 120}, {scopeOf(t, "a", "b"), 180}, {scopeOf(t, "c"), 0}, {scopeOf(t, "A"), 0}} {
+		rows, err := s.ask(c.scope, hour(), "logs | count")
+		if err != nil || len(rows) != 1 || rows[0]["count"] != c.n {
+			t.Errorf("scope %v: %v, %v, want %v", c.scope.Strings(), rows, err, c.n)
+		}
+	}
+}
