@@ -22,7 +22,7 @@ type execution struct {
 	out    *output
 	began  time.Time
 	conn   *conn
-	tag    string
+	number uint64     // of the connection, to the killer
 	failed *exception // set by run; answered by the caller
 }
 
@@ -47,15 +47,14 @@ func (x *execution) statement(ctx context.Context, w http.ResponseWriter) error 
 	if hello, err := x.hello(x.q, text); hello != nil || err != nil {
 		return x.answer(hello, stats{}, err)
 	}
+	x.number = x.killer.number()
 	if x.conn, err = x.connect(); err != nil {
 		return err
 	}
 	defer x.conn.close()
-
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	x.tag = x.killer.tag()
-	defer x.killer.watch(ctx, x.tag)()
+	defer x.killer.watch(ctx, x.number)()
 
 	if ins, ok := splitInsert(text); ok && x.who == writer {
 		return x.insert(ins, io.MultiReader(strings.NewReader(text[ins.data:]), data))
@@ -77,7 +76,7 @@ func (x *execution) statement(ctx context.Context, w http.ResponseWriter) error 
 		// SECURITY: readonly=1 alone lets KILL QUERY, USE and SET of some settings pass.
 		return exceptionf(codeReadOnly, "%s: Cannot execute query in readonly mode", ReaderUser)
 	}
-	out, st, err := x.conn.query(text+"\n"+x.tag, x.q.format, x.q.params)
+	out, st, err := x.conn.query(text, x.q.format, x.q.params)
 	return x.answer(out, st, err)
 }
 
@@ -109,7 +108,7 @@ func (x *execution) read() (text string, data io.Reader, err error) {
 // can read, and a SETTINGS clause in a subquery passes in this version. Both are out of reach only because the reader's
 // SQL is printed by headgate and never written by a user.
 func (x *execution) connect() (*conn, error) {
-	c, err := x.lib.open(x.opts.connArgs()...)
+	c, err := x.lib.open(append(x.opts.connArgs(), killArg(x.number))...)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +127,7 @@ func (x *execution) connect() (*conn, error) {
 
 // insert streams data into an INSERT. A body that breaks off cancels it: half a body is never taken for a whole one.
 func (x *execution) insert(parts insertParts, data io.Reader) error {
-	ins, err := x.conn.insert(parts.head+"\n"+x.tag, parts.format, x.q.params)
+	ins, err := x.conn.insert(parts.head, parts.format, x.q.params)
 	if err != nil {
 		return err
 	}
@@ -167,7 +166,7 @@ func (x *execution) query(w http.ResponseWriter, cancel context.CancelFunc, text
 	var copying sync.WaitGroup
 	var sendErr error
 	copying.Go(func() { sendErr = x.copyResult(r, cancel) })
-	sql := fmt.Sprintf("%s\nINTO OUTFILE '/proc/self/fd/%d' APPEND %s\n%s", parts.head, wr.Fd(), parts.tail, x.tag)
+	sql := fmt.Sprintf("%s\nINTO OUTFILE '/proc/self/fd/%d' APPEND %s", parts.head, wr.Fd(), parts.tail)
 	_, st, err := x.conn.query(sql, parts.format, x.q.params)
 	wr.Close()
 	copying.Wait()

@@ -4,30 +4,40 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 // killer stops running statements from a connection of its own: a connection cannot be interrupted from the outside, and
-// the stream interface cancels only between blocks. A statement is known by a comment in its text, because the library
-// gives no say in its query id.
+// the stream interface cancels only between blocks.
+//
+// The library gives no say in the query id, and a comment in the text is lost when parameters are bound. So each connection
+// has a number in a setting that means nothing without an HTTP server of ClickHouse's own; the engine lists a statement's
+// settings with it.
 type killer struct {
 	log  *slog.Logger
-	next atomic.Uint64
+	last atomic.Uint64
 
 	mu   sync.Mutex // guards conn, which runs one statement at a time
 	conn *conn
 }
 
-const killEvery = 100 * time.Millisecond
+const (
+	killSetting = "http_max_uri_size"
+	killBase    = 1 << 40 // above any value that someone may set in earnest
+	killEvery   = 100 * time.Millisecond
+)
 
-// tag returns a comment that names one statement.
-func (k *killer) tag() string { return fmt.Sprintf("/*headgate:%d*/", k.next.Add(1)) }
+// number returns a number for one connection.
+func (k *killer) number() uint64 { return killBase + k.last.Add(1) }
 
-// watch kills the statement with the tag once ctx is done, again and again until stop is called: a statement that is
-// still being prepared is not on the engine's list yet. stop waits for the last kill.
-func (k *killer) watch(ctx context.Context, tag string) (stop func()) {
+func killArg(number uint64) string { return "--" + killSetting + "=" + strconv.FormatUint(number, 10) }
+
+// watch kills what the connection with the number runs once ctx is done, again and again until stop is called: a statement
+// that is still being prepared is not on the engine's list yet. stop waits for the last kill.
+func (k *killer) watch(ctx context.Context, number uint64) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -39,7 +49,7 @@ func (k *killer) watch(ctx context.Context, tag string) (stop func()) {
 		tick := time.NewTicker(killEvery)
 		defer tick.Stop()
 		for {
-			k.kill(tag)
+			k.kill(number)
 			select {
 			case <-done:
 				return
@@ -53,12 +63,10 @@ func (k *killer) watch(ctx context.Context, tag string) (stop func()) {
 	}
 }
 
-func (k *killer) kill(tag string) {
+func (k *killer) kill(number uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	// The tag is put together by the engine, so that this statement does not match itself.
-	sql := fmt.Sprintf("KILL QUERY WHERE position(query, concat('/*', %s)) > 0 ASYNC", quote(tag[2:]))
-	if err := k.conn.exec(sql); err != nil {
+	if err := k.conn.exec(fmt.Sprintf("KILL QUERY WHERE Settings['%s'] = '%d' ASYNC", killSetting, number)); err != nil {
 		k.log.Warn("kill statement", "err", err)
 	}
 }
