@@ -50,25 +50,33 @@ send() { # tenant key signal count transport-flags…
   shift 4
   printf '$ telemetrygen %s --%s %s --service %s-shop %s\n' "$signal" "$signal" "$n" "$name" "$*"
   "$telemetrygen" "$signal" "--$signal" "$n" --rate 0 --workers 1 --service "$name-shop" --otlp-insecure \
-    --otlp-header "authorization=\"Bearer $k\"" "$@" >"$dir/agent" 2>&1 || { tail -5 "$dir/agent"; return 1; }
+    --otlp-header "authorization=\"Bearer $k\"" "$@" >"$dir/agent" 2>&1
+}
+
+query() { # tenant key query
+  printf '$ headgate query --key $%s_KEY '"'%s'"'\n' "$1" "$3"
+  "$headgate" query --key "$2" --data-dir "$dir/data" "$3"
 }
 
 step 'acme sends logs, traces and metrics over gRPC, globex over HTTP'
 for signal in logs traces metrics; do
-  send acme "$acme" $signal 500 --otlp-endpoint "$grpc" || die "acme's agent failed"
-  send globex "$globex" $signal 300 --otlp-http --otlp-endpoint "$http" || die "globex's agent failed"
+  send acme "$acme" $signal 500 --otlp-endpoint "$grpc" || { cat "$dir/agent"; die "acme's agent failed"; }
+  send globex "$globex" $signal 300 --otlp-http --otlp-endpoint "$http" || { cat "$dir/agent"; die "globex's agent failed"; }
 done
 
 step 'tiny sends until its daily limit refuses: this is what its agent sees'
 if send tiny "$tiny" logs 5000 --otlp-endpoint "$grpc"; then die 'the limit did not refuse'; fi
-hg limits --key "$tiny"
+grep -o -m 1 'rpc error: [^"]*' "$dir/agent" || die 'the agent saw no refusal'
+printf '$ headgate limits --key $TINY_KEY\n'
+"$headgate" limits --key "$tiny" --data-dir "$dir/data"
 
 step 'Each tenant queries, and sees its own rows only'
-for k in "$acme" "$globex"; do
-  hg query --key "$k" 'logs | summarize records=count() by service'
-  hg query --key "$k" 'spans | summarize spans=count() by service, name'
-done
-hg query --key "$acme" 'logs | where service == "globex-shop" | count'
+query ACME "$acme" 'logs | summarize records=count() by service, severity'
+query ACME "$acme" 'spans | summarize spans=count(), p95=percentile(duration, 95) by service, name'
+query GLOBEX "$globex" 'logs | summarize records=count() by service, severity'
+query GLOBEX "$globex" 'metrics("gen") | summarize points=count(), max=max(value) by service, kind'
+query ACME "$acme" 'logs | where service == "globex-shop" | count'
 
 step 'What was metered'
+sleep 2 # refusals reach the ledger once a second
 hg usage --by day --group signal

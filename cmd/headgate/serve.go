@@ -259,8 +259,16 @@ func connect(ctx context.Context, writerOpt, readerOpt *clickhouse.Options, log 
 	}
 }
 
+// apiHandler serves everything on --api.
 func apiHandler(api *control.API, reader *query.Reader, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	api.Register(mux)
+	mux.Handle("/api/v1/query", query.NewHandler(reader, query.HandlerOptions{
+		Authenticate: func(r *http.Request) (query.Caller, error) {
+			p, err := control.Authenticate(api.Directory, r, auth.ScopeQuery)
+			return query.Caller{Scope: p.Scope(), Key: p.KeyID()}, err
+		},
+		Log: log,
+	}))
 	return mux
 }
