@@ -17,10 +17,19 @@ type Column interface {
 	appendBody(dst []byte) []byte
 }
 
+// Element is a column that can be a member of a Nested: all but arrays.
+type Element interface {
+	Column
+	// save makes the present rows the ones that restore returns to.
+	save()
+	restore()
+}
+
 // Flat is a column whose rows hold one value each, as the keys and values of a Map must.
 type Flat interface {
 	Column
 	mark() mark
+	cut(to mark)
 	repeat(from mark, times int)
 }
 

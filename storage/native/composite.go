@@ -33,6 +33,13 @@ func (c *Nullable[T]) Reset() {
 	c.vals.Reset()
 }
 
+func (c *Nullable[T]) save() { c.vals.save() }
+
+func (c *Nullable[T]) restore() {
+	c.vals.restore()
+	c.nulls = c.nulls[:len(c.vals.vals)]
+}
+
 func (c *Nullable[T]) stateBytes() int               { return 0 }
 func (c *Nullable[T]) bodyBytes() int                { return len(c.nulls) + c.vals.bodyBytes() }
 func (c *Nullable[T]) appendState(dst []byte) []byte { return dst }
@@ -41,8 +48,7 @@ func (c *Nullable[T]) appendBody(dst []byte) []byte {
 	return c.vals.appendBody(append(dst, c.nulls...))
 }
 
-// Array is a column of arrays. A row is begun by appending to Elem and ended by EndRow. A Nested column of a table is
-// one Array per member, all with rows of the same lengths.
+// Array is a column of arrays. A row is begun by appending to Elem and ended by EndRow.
 type Array[C Column] struct {
 	Elem C
 	ends []uint64
@@ -77,16 +83,30 @@ func (c *Array[C]) appendBody(dst []byte) []byte {
 // Map is a column of maps. A row is begun by appending to Keys and Vals alike and ended by EndRow. That a key stands in
 // a row once is the caller's business.
 type Map[K, V Flat] struct {
-	Keys K
-	Vals V
-	ends []uint64
+	Keys  K
+	Vals  V
+	ends  []uint64
+	row   MapMark // where the row in hand begins
+	saved struct {
+		rows int
+		at   MapMark
+	}
 }
 
 // NewMap returns an empty column of maps from keys to vals.
 func NewMap[K, V Flat](keys K, vals V) *Map[K, V] { return &Map[K, V]{Keys: keys, Vals: vals} }
 
 // EndRow adds the row of all pairs appended since the last EndRow.
-func (c *Map[K, V]) EndRow() { c.ends = append(c.ends, uint64(c.Keys.Rows())) }
+func (c *Map[K, V]) EndRow() {
+	c.row = c.Mark()
+	c.ends = append(c.ends, uint64(c.row.keys.values))
+}
+
+// DropRow forgets the pairs appended since the last EndRow.
+func (c *Map[K, V]) DropRow() {
+	c.Keys.cut(c.row.keys)
+	c.Vals.cut(c.row.vals)
+}
 
 // MapMark is a position between two rows of a Map.
 type MapMark struct{ keys, vals mark }
@@ -106,6 +126,7 @@ func (c *Map[K, V]) Repeat(from MapMark, times int) {
 		end += pairs
 		c.ends = append(c.ends, end)
 	}
+	c.row = c.Mark()
 }
 
 // Type implements Column.
@@ -117,8 +138,16 @@ func (c *Map[K, V]) Rows() int { return len(c.ends) }
 // Reset implements Column.
 func (c *Map[K, V]) Reset() {
 	c.ends = emptied(c.ends)
+	c.row, c.saved.rows, c.saved.at = MapMark{}, 0, MapMark{}
 	c.Keys.Reset()
 	c.Vals.Reset()
+}
+
+func (c *Map[K, V]) save() { c.saved.rows, c.saved.at = len(c.ends), c.row }
+
+func (c *Map[K, V]) restore() {
+	c.ends, c.row = c.ends[:c.saved.rows], c.saved.at
+	c.DropRow()
 }
 
 func (c *Map[K, V]) stateBytes() int { return c.Keys.stateBytes() + c.Vals.stateBytes() }

@@ -15,5 +15,6 @@
 // warm builder allocates only the Block. Nothing here is safe for concurrent use, except a Block, which is never written
 // after it was made.
 //
-// A column cannot take a row back: check a record before appending it.
+// A row of a Map or a Nested that was begun can be dropped as long as it was not ended; other columns cannot take a row
+// back. So append the lists of a record as they come, and its single values once the record is known to be good.
 package native

@@ -13,8 +13,9 @@ type Number interface {
 
 // Fixed is a column of fixed-width values.
 type Fixed[T Number] struct {
-	typ  string
-	vals []T
+	typ   string
+	vals  []T
+	saved int
 }
 
 // NewFixed returns an empty column of the ClickHouse type typ, which must be as wide as T.
@@ -22,6 +23,9 @@ func NewFixed[T Number](typ string) *Fixed[T] { return &Fixed[T]{typ: typ} }
 
 // Append adds the row v.
 func (c *Fixed[T]) Append(v T) { c.vals = append(c.vals, v) }
+
+// AppendAll adds the rows vals.
+func (c *Fixed[T]) AppendAll(vals []T) { c.vals = append(c.vals, vals...) }
 
 // AppendN adds n rows of v.
 func (c *Fixed[T]) AppendN(v T, n int) {
@@ -38,8 +42,12 @@ func (c *Fixed[T]) Type() string { return c.typ }
 func (c *Fixed[T]) Rows() int { return len(c.vals) }
 
 // Reset implements Column.
-func (c *Fixed[T]) Reset() { c.vals = emptied(c.vals) }
+func (c *Fixed[T]) Reset() { c.vals, c.saved = emptied(c.vals), 0 }
 
+func (c *Fixed[T]) save()    { c.saved = len(c.vals) }
+func (c *Fixed[T]) restore() { c.vals = c.vals[:c.saved] }
+
+func (c *Fixed[T]) cut(to mark)                   { c.vals = c.vals[:to.values] }
 func (c *Fixed[T]) mark() mark                    { return mark{values: len(c.vals)} }
 func (c *Fixed[T]) repeat(from mark, times int)   { c.vals = repeated(c.vals, from.values, times) }
 func (c *Fixed[T]) stateBytes() int               { return 0 }

@@ -7,8 +7,8 @@ import "encoding/binary"
 type LowCardinality struct {
 	dict  dict
 	idx   []byte
-	width int // bytes per index
-	rows  int
+	shift uint8 // an index takes 1<<shift bytes
+	saved int
 }
 
 const (
@@ -19,7 +19,7 @@ const (
 
 // NewLowCardinality returns an empty column.
 func NewLowCardinality() *LowCardinality {
-	return &LowCardinality{dict: newDict(), width: 1}
+	return &LowCardinality{dict: newDict()}
 }
 
 // Find returns the dictionary index of b, if it is there.
@@ -48,8 +48,7 @@ func (c *LowCardinality) AppendN(b []byte, n int) {
 
 // AppendIndex adds the row whose value has the index i, from Find or Add.
 func (c *LowCardinality) AppendIndex(i uint32) {
-	c.rows++
-	if c.width == 1 && i < 1<<8 {
+	if c.shift == 0 && i < 1<<8 {
 		c.idx = append(c.idx, byte(i))
 		return
 	}
@@ -57,54 +56,58 @@ func (c *LowCardinality) AppendIndex(i uint32) {
 }
 
 func (c *LowCardinality) appendWide(i uint32) {
-	if c.width == 1 && i >= 1<<8 {
-		c.widen(2)
+	if c.shift == 0 && i >= 1<<8 {
+		c.widen(1)
 	}
-	if c.width == 2 {
+	if c.shift == 1 {
 		if i < 1<<16 {
 			c.idx = binary.LittleEndian.AppendUint16(c.idx, uint16(i))
 			return
 		}
-		c.widen(4)
+		c.widen(2)
 	}
 	c.idx = binary.LittleEndian.AppendUint32(c.idx, i)
 }
 
-// widen rewrites the indexes at the given width, from the end so that none is overwritten before it was read.
-func (c *LowCardinality) widen(width int) {
-	old, n := c.width, len(c.idx)/c.width
-	c.idx = append(c.idx, make([]byte, n*(width-old))...)
+// widen rewrites the indexes at 1<<shift bytes, from the end so that none is overwritten before it was read.
+func (c *LowCardinality) widen(shift uint8) {
+	old, n := c.shift, c.Rows()
+	c.idx = append(c.idx, make([]byte, n<<shift-n<<old)...)
 	for i := n - 1; i >= 0; i-- {
-		v := uint32(c.idx[i*old])
-		if old == 2 {
-			v = uint32(binary.LittleEndian.Uint16(c.idx[i*old:]))
+		v := uint32(c.idx[i<<old])
+		if old == 1 {
+			v = uint32(binary.LittleEndian.Uint16(c.idx[i<<old:]))
 		}
-		if width == 2 {
-			binary.LittleEndian.PutUint16(c.idx[i*width:], uint16(v))
+		if shift == 1 {
+			binary.LittleEndian.PutUint16(c.idx[i<<shift:], uint16(v))
 		} else {
-			binary.LittleEndian.PutUint32(c.idx[i*width:], v)
+			binary.LittleEndian.PutUint32(c.idx[i<<shift:], v)
 		}
 	}
-	c.width = width
+	c.shift = shift
 }
 
 // Type implements Column.
 func (c *LowCardinality) Type() string { return "LowCardinality(String)" }
 
 // Rows implements Column.
-func (c *LowCardinality) Rows() int { return c.rows }
+func (c *LowCardinality) Rows() int { return len(c.idx) >> c.shift }
 
 // Reset implements Column.
 func (c *LowCardinality) Reset() {
 	c.dict.reset()
-	c.idx, c.width, c.rows = emptied(c.idx), 1, 0
+	c.idx, c.shift, c.saved = emptied(c.idx), 0, 0
 }
 
-func (c *LowCardinality) mark() mark { return mark{values: c.rows} }
+// What is cut off stays in the dictionary, where it does no harm.
+func (c *LowCardinality) cut(to mark) { c.idx = c.idx[:to.values<<c.shift] }
+func (c *LowCardinality) save()       { c.saved = c.Rows() }
+func (c *LowCardinality) restore()    { c.cut(mark{values: c.saved}) }
+
+func (c *LowCardinality) mark() mark { return mark{values: c.Rows()} }
 
 func (c *LowCardinality) repeat(from mark, times int) {
-	c.idx = repeated(c.idx, from.values*c.width, times)
-	c.rows += (c.rows - from.values) * times
+	c.idx = repeated(c.idx, from.values<<c.shift, times)
 }
 
 func (c *LowCardinality) stateBytes() int { return 8 }
@@ -114,19 +117,19 @@ func (c *LowCardinality) appendState(dst []byte) []byte {
 }
 
 func (c *LowCardinality) bodyBytes() int {
-	if c.rows == 0 {
+	if len(c.idx) == 0 {
 		return 0
 	}
 	return 3*8 + len(c.dict.body) + len(c.idx)
 }
 
 func (c *LowCardinality) appendBody(dst []byte) []byte {
-	if c.rows == 0 {
+	if len(c.idx) == 0 {
 		return dst
 	}
-	dst = binary.LittleEndian.AppendUint64(dst, lcAdditionalKeys|lcNewDictionary|uint64(c.width>>1))
+	dst = binary.LittleEndian.AppendUint64(dst, lcAdditionalKeys|lcNewDictionary|uint64(c.shift))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(len(c.dict.spans)))
 	dst = append(dst, c.dict.body...)
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(c.rows))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(c.Rows()))
 	return append(dst, c.idx...)
 }

@@ -7,8 +7,9 @@ import (
 
 // String is a column of byte strings.
 type String struct {
-	buf  []byte
-	rows int
+	buf   []byte
+	rows  int
+	saved mark
 }
 
 // NewString returns an empty String column.
@@ -25,16 +26,43 @@ func (c *String) Append(b []byte) {
 	c.rows++
 }
 
-const hexDigits = "0123456789abcdef"
+// Begin returns a buffer to append one row to, for End. Nothing else may be done with the column in between.
+func (c *String) Begin() []byte { return append(c.buf, 0) }
+
+// End adds the row that was appended to buf, the buffer from Begin.
+func (c *String) End(buf []byte) {
+	at := len(c.buf)
+	n := len(buf) - at - 1
+	if n >= 0x80 { // the length takes more than the one byte that Begin left for it
+		more := uvarintBytes(uint64(n)) - 1
+		buf = append(buf, make([]byte, more)...)
+		copy(buf[at+1+more:], buf[at+1:at+1+n])
+	}
+	binary.PutUvarint(buf[at:], uint64(n))
+	c.buf = buf
+	c.rows++
+}
 
 // AppendHex adds the row b as lower-case hexadecimal text.
 func (c *String) AppendHex(b []byte) {
 	c.buf = binary.AppendUvarint(c.buf, uint64(2*len(b)))
-	for _, v := range b {
-		c.buf = append(c.buf, hexDigits[v>>4], hexDigits[v&15])
+	from := len(c.buf)
+	c.buf = append(c.buf, make([]byte, 2*len(b))...)
+	text := c.buf[from:]
+	for i, v := range b {
+		binary.LittleEndian.PutUint16(text[2*i:], hexPairs[v])
 	}
 	c.rows++
 }
+
+// hexPairs has the two digits of each byte, the first one low.
+var hexPairs = func() (pairs [256]uint16) {
+	const digits = "0123456789abcdef"
+	for i := range pairs {
+		pairs[i] = uint16(digits[i>>4]) | uint16(digits[i&15])<<8
+	}
+	return pairs
+}()
 
 // AppendN adds n rows of b.
 func (c *String) AppendN(b []byte, n int) {
@@ -52,7 +80,12 @@ func (c *String) Type() string { return "String" }
 func (c *String) Rows() int { return c.rows }
 
 // Reset implements Column.
-func (c *String) Reset() { c.buf, c.rows = emptied(c.buf), 0 }
+func (c *String) Reset() { c.buf, c.rows, c.saved = emptied(c.buf), 0, mark{} }
+
+func (c *String) save()    { c.saved = c.mark() }
+func (c *String) restore() { c.cut(c.saved) }
+
+func (c *String) cut(to mark) { c.buf, c.rows = c.buf[:to.bytes], to.values }
 
 func (c *String) mark() mark { return mark{values: c.rows, bytes: len(c.buf)} }
 

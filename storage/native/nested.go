@@ -1,0 +1,69 @@
+package native
+
+import "fmt"
+
+// Nested is the columns of one Nested column of a table: arrays that have rows of the same lengths. A row is begun by
+// appending as many elements to each member, and ended by EndRow.
+type Nested struct {
+	members []Element
+	ends    []uint64
+}
+
+// Add adds elem as the elements of a member, which is the column name of b.
+func (n *Nested) Add(b *Builder, name string, elem Element) {
+	n.members = append(n.members, elem)
+	b.Add(name, &member{nested: n, elem: elem})
+}
+
+// EndRow adds the row of all elements appended since the last EndRow.
+func (n *Nested) EndRow() {
+	end := uint64(n.members[0].Rows())
+	if end != n.last() {
+		for _, m := range n.members {
+			m.save()
+		}
+	}
+	n.ends = append(n.ends, end)
+}
+
+// DropRow forgets the elements appended since the last EndRow.
+func (n *Nested) DropRow() {
+	for _, m := range n.members {
+		m.restore()
+	}
+}
+
+func (n *Nested) last() uint64 {
+	if len(n.ends) == 0 {
+		return 0
+	}
+	return n.ends[len(n.ends)-1]
+}
+
+// member is one column of a Nested.
+type member struct {
+	nested *Nested
+	elem   Element
+}
+
+func (m *member) Type() string { return "Array(" + m.elem.Type() + ")" }
+func (m *member) Rows() int    { return len(m.nested.ends) }
+
+func (m *member) Reset() {
+	m.nested.ends = emptied(m.nested.ends)
+	m.elem.Reset()
+}
+
+func (m *member) stateBytes() int               { return m.elem.stateBytes() }
+func (m *member) appendState(dst []byte) []byte { return m.elem.appendState(dst) }
+
+func (m *member) bodyBytes() int {
+	if n := m.elem.Rows(); uint64(n) != m.nested.last() {
+		panic(fmt.Sprintf("BUG: member of nested column has %d elements, the others %d", n, m.nested.last()))
+	}
+	return 8*len(m.nested.ends) + m.elem.bodyBytes()
+}
+
+func (m *member) appendBody(dst []byte) []byte {
+	return m.elem.appendBody(appendNumbers(dst, m.nested.ends))
+}
