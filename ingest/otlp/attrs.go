@@ -14,11 +14,16 @@ const (
 
 // keyValue reads a KeyValue and returns its key and its AnyValue. A key given as an index into a dictionary reads as "".
 func (d *Decoder) keyValue(b []byte) (key, val []byte, err error) {
-	// The common form: a short key, then a short value, nothing else.
-	if len(b) >= 4 && b[0] == tagKey && b[1] < 0x80 {
+	// The common form: two short fields, nothing else. SDKs write the key first, the collector the value.
+	if len(b) >= 4 && b[1] < 0x80 {
 		k := 2 + int(b[1])
-		if v := k + 2; v <= len(b) && b[k] == tagValue && b[k+1] < 0x80 && int(b[k+1]) == len(b)-v {
-			return b[2:k], b[v:], nil
+		if v := k + 2; v <= len(b) && b[k+1] < 0x80 && int(b[k+1]) == len(b)-v {
+			switch {
+			case b[0] == tagKey && b[k] == tagValue:
+				return b[2:k], b[v:], nil
+			case b[0] == tagValue && b[k] == tagKey:
+				return b[v:], b[2:k], nil
+			}
 		}
 	}
 	values := 0
@@ -63,20 +68,19 @@ func (m *attrMap) add(d *Decoder, pair []byte) error {
 		d.bad = TooManyItems
 		return nil
 	}
-	if key, text := shortText(pair); key != nil && utf8.Valid(text) {
-		m.addKey(d, key)
-		m.Vals.Append(text)
-		return nil
-	}
 	key, val, err := d.keyValue(pair)
 	if err != nil {
 		return err
+	}
+	m.addKey(d, key)
+	if n := len(val); n >= 2 && val[0] == tagAnyString && int(val[1]) == n-2 && n-2 < 0x80 && utf8.Valid(val[2:]) {
+		m.Vals.Append(val[2:])
+		return nil
 	}
 	v, err := d.anyValue(val)
 	if err != nil {
 		return err
 	}
-	m.addKey(d, key)
 	return d.appendValue(m.Vals, &v)
 }
 
@@ -84,20 +88,6 @@ func (m *attrMap) addKey(d *Decoder, key []byte) {
 	i := d.intern(m.Keys, key)
 	m.seen.note(i)
 	m.Keys.AppendIndex(i)
-}
-
-// shortText takes apart the most frequent KeyValue: a short key and a short string, in this order, and nothing else. key
-// is nil if b is not of that form.
-func shortText(b []byte) (key, text []byte) {
-	if len(b) < 6 || b[0] != tagKey || b[1] >= 0x80 {
-		return nil, nil
-	}
-	k := 2 + int(b[1])
-	n := len(b) - k - 4 // bytes of text
-	if n < 0 || n > 0x7f-2 || b[k] != tagValue || int(b[k+1]) != n+2 || b[k+2] != tagAnyString || int(b[k+3]) != n {
-		return nil, nil
-	}
-	return b[2:k], b[k+4:]
 }
 
 // end ends the row. msg is the message that the pairs were fields tag of: if a key came twice, they are read again, to

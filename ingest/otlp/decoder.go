@@ -62,11 +62,13 @@ type Decoder struct {
 	tables  [3][]*table // by signal
 
 	// The request in hand.
-	sig    Signal
-	stamp  Stamp
-	tenant []byte // the stamp's tenant as text
-	res    Result
-	budget int // what rows may still take, in bytes
+	sig     Signal
+	careful bool // look up resource and scope before their records
+	dirty   bool // the tables are not empty
+	stamp   Stamp
+	tenant  []byte // the stamp's tenant as text
+	res     Result
+	budget  int // what rows may still take, in bytes
 
 	// Where the walk is.
 	resource resourceState
@@ -100,6 +102,9 @@ func NewDecoder(l Limits) *Decoder {
 	return d
 }
 
+// errCareful begins a request again: see resourceItems.
+var errCareful = errors.New("BUG: a careful attempt ended as a careless one")
+
 var (
 	errNoTenant  = errors.New("no tenant")
 	errTooLarge  = errors.New("body of more than 1 GiB")
@@ -117,8 +122,10 @@ func (d *Decoder) Decode(sig Signal, body []byte, st Stamp) (Result, error) {
 	if len(body) > maxBodyBytes {
 		return Result{}, fmt.Errorf("decode %s: %w", sig, errTooLarge)
 	}
-	d.begin(sig, len(body), st)
-	err := d.request(body)
+	err := d.attempt(sig, body, st, false)
+	if err == errCareful {
+		err = d.attempt(sig, body, st, true)
+	}
 	res := d.end(int64(len(body)), err == nil)
 	if err != nil {
 		return Result{}, fmt.Errorf("decode %s: %w", sig, err)
@@ -126,12 +133,28 @@ func (d *Decoder) Decode(sig Signal, body []byte, st Stamp) (Result, error) {
 	return res, nil
 }
 
-func (d *Decoder) begin(sig Signal, size int, st Stamp) {
-	d.sig, d.stamp, d.res = sig, st, Result{}
+// attempt reads body into the tables.
+func (d *Decoder) attempt(sig Signal, body []byte, st Stamp, careful bool) error {
+	// SECURITY: rows of an attempt that ended early, perhaps of another tenant and in a panic, must not stay.
+	d.reset()
+	d.sig, d.stamp, d.careful = sig, st, careful
 	d.metric.bad, d.metric.bytes = none, 0 // only metrics have one
 	d.tenant = append(d.tenant[:0], st.Tenant.String()...)
-	d.budget = freeRowBytes + d.limits.MaxExpansion*size
-	d.arena, d.arenaLeft = d.arena[:0], size+4096
+	d.budget = freeRowBytes + d.limits.MaxExpansion*len(body)
+	d.arena, d.arenaLeft = d.arena[:0], len(body)+4096
+	d.dirty = true
+	return d.request(body)
+}
+
+// reset empties the tables of the last request.
+func (d *Decoder) reset() {
+	d.res = Result{}
+	if d.dirty {
+		for _, t := range d.tables[d.sig] {
+			t.reset()
+		}
+		d.dirty = false
+	}
 }
 
 // end encodes the rows and empties the decoder, so that it holds no reference to the request.
@@ -154,12 +177,9 @@ func (d *Decoder) end(size int64, good bool) Result {
 		d.res.BilledBytes += size
 		d.res.Message = d.res.Reasons.message(d.sig, d.res.Accepted, d.res.Rejected)
 	}
-	for _, t := range d.tables[d.sig] {
-		t.reset()
-	}
-	d.forget()
 	res := d.res
-	d.res = Result{}
+	d.reset()
+	d.forget()
 	return res
 }
 
@@ -183,8 +203,9 @@ func (d *Decoder) reject(r Reason, wire int) {
 // time ns, or rejected. wire is its size on the wire, extra what else its row takes beyond that and its items.
 func (d *Decoder) admit(t *table, ns uint64, wire, extra int) bool {
 	bad := d.bad
+	// Its own fault comes first: that is the same whether its resource is known already or not.
 	for _, outer := range [...]Reason{d.metric.bad, d.scope.bad, d.resource.bad} {
-		if outer != none {
+		if bad == none {
 			bad = outer
 		}
 	}

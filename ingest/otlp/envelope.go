@@ -31,8 +31,11 @@ const (
 
 // resourceState is the resource that the walk is in.
 type resourceState struct {
+	msg, url        []byte
+	pieces          int // in how many msg was sent
+	items, oldItems int // scopes, in the present field and in the one before OTLP 1.0
+
 	attrs   attrSet
-	url     []byte
 	dropped uint32
 	bad     Reason // rejects every record of the resource, or none
 	bytes   int    // what it adds to a row
@@ -40,21 +43,24 @@ type resourceState struct {
 
 func (r *resourceState) forget() {
 	r.attrs.forget()
-	r.url = nil
+	r.msg, r.url = nil, nil
 }
 
 // scopeState is the instrumentation scope that the walk is in.
 type scopeState struct {
-	attrs              attrSet
-	url, name, version []byte
-	dropped            uint32
-	bad                Reason
-	bytes              int
+	msg, url []byte
+	pieces   int
+
+	attrs         attrSet
+	name, version []byte
+	dropped       uint32
+	bad           Reason
+	bytes         int
 }
 
 func (s *scopeState) forget() {
 	s.attrs.forget()
-	s.url, s.name, s.version = nil, nil, nil
+	s.msg, s.url, s.name, s.version = nil, nil, nil, nil
 }
 
 // request walks an export request.
@@ -81,54 +87,37 @@ func (d *Decoder) request(b []byte) error {
 	return nil
 }
 
-// resourceItems walks a ResourceLogs, ResourceSpans or ResourceMetrics. It does so twice: the resource may stand behind the
-// records that it describes.
+// A resource, and a scope, may stand before the records that it describes or behind them: SDKs write it first, the
+// collector last. Its columns are appended after its records either way. Only if it then turns out that records should
+// have been rejected because of it, the request is begun again carefully: with each resource and scope looked up
+// before their records.
+
+// resourceItems walks a ResourceLogs, ResourceSpans or ResourceMetrics.
 func (d *Decoder) resourceItems(b []byte) error {
-	var resource, url []byte
-	resources, scopes := 0, 0
-	for i := 0; i < len(b); {
-		var tag uint64
-		if tag, i = nextTag(b, i); i < 0 {
-			return ErrMalformed
+	before := d.res.Accepted
+	if d.careful {
+		if err := d.resourceFields(b, 0); err != nil {
+			return err
 		}
-		switch tag {
-		case tagResource:
-			resource, i = block(b, i)
-			resources++
-		case tagSchemaURL:
-			url, i = block(b, i)
-		case tagScopeItems:
-			_, i = block(b, i)
-			scopes++
-		default:
-			i = skip(b, i, tag)
+		if err := d.readResource(b); err != nil {
+			return err
 		}
-		if i < 0 {
-			return ErrMalformed
-		}
+	} else {
+		d.resource.bad, d.resource.bytes = none, 0
 	}
-	if resources > 1 {
-		var err error
-		if resource, err = d.merged(b, tagResource); err != nil {
+	if err := d.resourceFields(b, tagScopeItems); err != nil {
+		return err
+	}
+	if d.resource.items == 0 && d.resource.oldItems > 0 {
+		if err := d.resourceFields(b, tagScopeItemsPre1); err != nil {
 			return err
 		}
 	}
-	if err := d.readResource(resource, url); err != nil {
-		return err
-	}
-	items := uint64(tagScopeItems)
-	if scopes == 0 {
-		items = tagScopeItemsPre1
-	}
-	for i := 0; i < len(b); {
-		var tag uint64
-		if tag, i = nextTag(b, i); tag != items {
-			i = skip(b, i, tag)
-			continue
+	if !d.careful {
+		if err := d.readResource(b); err != nil {
+			return err
 		}
-		var msg []byte
-		msg, i = block(b, i)
-		if err := d.scopeItems(msg); err != nil {
+		if err := d.settle(d.res.Accepted-before, d.resource.bytes, d.resource.bad); err != nil {
 			return err
 		}
 	}
@@ -138,14 +127,67 @@ func (d *Decoder) resourceItems(b []byte) error {
 	return nil
 }
 
-// readResource reads a Resource; b may be empty. The attribute tenant.id of every row is the stamp's.
+// resourceFields finds the fields of a ResourceX, and walks into its fields items; 0 is none.
+func (d *Decoder) resourceFields(b []byte, items uint64) error {
+	r := &d.resource
+	r.msg, r.url, r.pieces, r.items, r.oldItems = nil, nil, 0, 0, 0
+	for i := 0; i < len(b); {
+		var tag uint64
+		if tag, i = nextTag(b, i); i < 0 {
+			return ErrMalformed
+		}
+		var msg []byte
+		switch tag {
+		case tagResource:
+			r.msg, i = block(b, i)
+			r.pieces++
+		case tagSchemaURL:
+			r.url, i = block(b, i)
+		case tagScopeItems:
+			msg, i = block(b, i)
+			r.items++
+		case tagScopeItemsPre1:
+			msg, i = block(b, i)
+			r.oldItems++
+		default:
+			i = skip(b, i, tag)
+		}
+		if i < 0 {
+			return ErrMalformed
+		}
+		if tag == items {
+			if err := d.scopeItems(msg); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// settle charges n accepted rows for what their resource or scope adds to each, which was not known before.
+func (d *Decoder) settle(n, bytes int, bad Reason) error {
+	if n > 0 && (bad != none || bytes > d.budget/n) {
+		return errCareful
+	}
+	d.budget -= n * bytes
+	return nil
+}
+
+// readResource reads the Resource that resourceFields found in b. The attribute tenant.id of every row is the stamp's.
 //
 // SECURITY: each attribute of that name that the client sent is dropped here, before one of ours is added, so neither a
 // repeated key, a resource in several pieces nor a missing resource lets another tenant's name through.
-func (d *Decoder) readResource(b, url []byte) error {
+func (d *Decoder) readResource(b []byte) error {
 	r := &d.resource
+	if r.pieces > 1 {
+		var err error
+		if r.msg, err = d.merged(b, tagResource); err != nil {
+			return err
+		}
+	}
 	r.attrs.reset()
-	r.url, r.dropped, d.bad = url, 0, none
+	r.dropped, d.bad = 0, none
+	b = r.msg
 	for i := 0; i < len(b); {
 		var tag uint64
 		if tag, i = nextTag(b, i); i < 0 {
@@ -185,52 +227,64 @@ func (d *Decoder) readResource(b, url []byte) error {
 
 // scopeItems walks a ScopeLogs, ScopeSpans or ScopeMetrics.
 func (d *Decoder) scopeItems(b []byte) error {
-	var scope, url []byte
-	scopes := 0
+	before := d.res.Accepted
+	if d.careful {
+		if err := d.scopeFields(b, false); err != nil {
+			return err
+		}
+		if err := d.readScope(b); err != nil {
+			return err
+		}
+	} else {
+		d.scope.bad, d.scope.bytes = none, 0
+	}
+	if err := d.scopeFields(b, true); err != nil {
+		return err
+	}
+	if !d.careful {
+		if err := d.readScope(b); err != nil {
+			return err
+		}
+		if err := d.settle(d.res.Accepted-before, d.scope.bytes, d.scope.bad); err != nil {
+			return err
+		}
+	}
+	for _, t := range d.tables[d.sig] {
+		t.closeScope(d)
+	}
+	return nil
+}
+
+// scopeFields finds the fields of a ScopeX, and reads its records if asked to.
+func (d *Decoder) scopeFields(b []byte, records bool) error {
+	s := &d.scope
+	s.msg, s.url, s.pieces = nil, nil, 0
 	for i := 0; i < len(b); {
+		start := i
 		var tag uint64
 		if tag, i = nextTag(b, i); i < 0 {
 			return ErrMalformed
 		}
+		var msg []byte
 		switch tag {
-		case tagScope:
-			scope, i = block(b, i)
-			scopes++
-		case tagSchemaURL:
-			url, i = block(b, i)
 		case tagRecords:
-			_, i = block(b, i)
+			msg, i = block(b, i)
+		case tagScope:
+			s.msg, i = block(b, i)
+			s.pieces++
+		case tagSchemaURL:
+			s.url, i = block(b, i)
 		default:
 			i = skip(b, i, tag)
 		}
 		if i < 0 {
 			return ErrMalformed
 		}
-	}
-	if scopes > 1 {
-		var err error
-		if scope, err = d.merged(b, tagScope); err != nil {
-			return err
+		if tag == tagRecords && records {
+			if err := d.record(msg, i-start); err != nil {
+				return err
+			}
 		}
-	}
-	if err := d.readScope(scope, url); err != nil {
-		return err
-	}
-	for i := 0; i < len(b); {
-		start := i
-		var tag uint64
-		if tag, i = nextTag(b, i); tag != tagRecords {
-			i = skip(b, i, tag)
-			continue
-		}
-		var msg []byte
-		msg, i = block(b, i)
-		if err := d.record(msg, i-start); err != nil {
-			return err
-		}
-	}
-	for _, t := range d.tables[d.sig] {
-		t.closeScope(d)
 	}
 	return nil
 }
@@ -247,11 +301,18 @@ func (d *Decoder) record(msg []byte, wire int) error {
 	}
 }
 
-// readScope reads an InstrumentationScope; b may be empty.
-func (d *Decoder) readScope(b, url []byte) error {
+// readScope reads the InstrumentationScope that scopeFields found in b.
+func (d *Decoder) readScope(b []byte) error {
 	s := &d.scope
+	if s.pieces > 1 {
+		var err error
+		if s.msg, err = d.merged(b, tagScope); err != nil {
+			return err
+		}
+	}
 	s.attrs.reset()
-	s.url, s.name, s.version, s.dropped, d.bad = url, nil, nil, 0, none
+	s.name, s.version, s.dropped, d.bad = nil, nil, 0, none
+	b = s.msg
 	for i := 0; i < len(b); {
 		var tag uint64
 		if tag, i = nextTag(b, i); i < 0 {

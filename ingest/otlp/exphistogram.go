@@ -35,7 +35,6 @@ type expHistogramTable struct {
 	posCounts     *native.Array[*native.Fixed[uint64]]
 	negOffset     *native.Fixed[int32]
 	negCounts     *native.Array[*native.Fixed[uint64]]
-	temporality   *native.Fixed[int32]
 	exemplars     *exemplarColumns
 
 	point expHistogram // the point in hand
@@ -101,7 +100,6 @@ func (d *Decoder) expHistogramPoint(b []byte, wire int) error {
 	appendRow(t.posCounts, p.pos.counts)
 	t.negOffset.Append(p.neg.offset)
 	appendRow(t.negCounts, p.neg.counts)
-	t.temporality.Append(d.metric.temporality)
 	t.exemplars.EndRow()
 	return t.attrs.end(d, b, tagExpAttr)
 }

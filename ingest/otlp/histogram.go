@@ -27,7 +27,6 @@ type histogramTable struct {
 	sum, min, max *native.Nullable[float64]
 	counts        *native.Array[*native.Fixed[uint64]]
 	bounds        *native.Array[*native.Fixed[float64]]
-	temporality   *native.Fixed[int32]
 	exemplars     *exemplarColumns
 
 	point histogram // the point in hand
@@ -87,7 +86,6 @@ func (d *Decoder) histogramPoint(b []byte, wire int) error {
 	appendOptional(t.max, p.max, p.noValue())
 	appendRow(t.counts, p.counts)
 	appendRow(t.bounds, p.bounds)
-	t.temporality.Append(d.metric.temporality)
 	t.exemplars.EndRow()
 	return t.attrs.end(d, b, tagHistAttr)
 }

@@ -32,6 +32,13 @@ type metricState struct {
 	bytes            int
 }
 
+func (m *metricState) monotonicByte() uint8 {
+	if m.monotonic {
+		return 1
+	}
+	return 0
+}
+
 func (m *metricState) forget() {
 	m.name, m.desc, m.unit = nil, nil, nil
 	m.metadata.forget()
@@ -46,6 +53,8 @@ type metricTable struct {
 	metadata         *attrMap
 	attrs            *attrMap
 	flags            *native.Fixed[uint32]
+	temporality      *native.Fixed[int32] // sums and histograms, else nil
+	monotonic        *native.Fixed[uint8] // sums, else nil
 }
 
 func (t *metricTable) begin(name string, rowBytes int) {
@@ -75,6 +84,12 @@ func (t *metricTable) closeMetric(d *Decoder) {
 	from := t.metadata.Mark()
 	t.metadata.append(d, m.metadata.list)
 	t.metadata.Repeat(from, n-1)
+	if t.temporality != nil {
+		t.temporality.AppendN(m.temporality, n)
+	}
+	if t.monotonic != nil {
+		t.monotonic.AppendN(m.monotonicByte(), n)
+	}
 }
 
 type metricsTables struct {
@@ -156,11 +171,15 @@ func (d *Decoder) readMetric(b []byte) error {
 // readData reads a Gauge, Sum, Histogram, ExponentialHistogram or Summary.
 func (d *Decoder) readData(kind uint64, b []byte) error {
 	for i := 0; i < len(b); {
+		start := i
 		var tag, n uint64
+		var msg []byte
 		if tag, i = nextTag(b, i); i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
+		case tagDataPoints:
+			msg, i = block(b, i)
 		case tagDataTemporality:
 			n, i = varint(b, i)
 			d.metric.temporality = int32(n)
@@ -173,18 +192,10 @@ func (d *Decoder) readData(kind uint64, b []byte) error {
 		if i < 0 {
 			return ErrMalformed
 		}
-	}
-	for i := 0; i < len(b); {
-		start := i
-		var tag uint64
-		if tag, i = nextTag(b, i); tag != tagDataPoints {
-			i = skip(b, i, tag)
-			continue
-		}
-		var msg []byte
-		msg, i = block(b, i)
-		if err := d.readPoint(kind, msg, i-start); err != nil {
-			return err
+		if tag == tagDataPoints {
+			if err := d.readPoint(kind, msg, i-start); err != nil {
+				return err
+			}
 		}
 	}
 	switch kind {

@@ -20,11 +20,9 @@ const (
 type numberTable struct {
 	metricTable
 
-	value       *native.Nullable[float64]
-	valueInt    *native.Nullable[int64]
-	temporality *native.Fixed[int32] // sums only, nil for gauges
-	monotonic   *native.Fixed[uint8] // sums only
-	exemplars   *exemplarColumns
+	value     *native.Nullable[float64]
+	valueInt  *native.Nullable[int64]
+	exemplars *exemplarColumns
 }
 
 func newNumberTable(name string) *numberTable {
@@ -95,19 +93,8 @@ func (d *Decoder) numberPoint(t *numberTable, b []byte, wire int) error {
 		return nil
 	}
 	v.append(t.value, t.valueInt)
-	if t.temporality != nil {
-		t.temporality.Append(d.metric.temporality)
-		t.monotonic.Append(asByte(d.metric.monotonic))
-	}
 	t.exemplars.EndRow()
 	return t.attrs.end(d, b, tagNumberAttr)
-}
-
-func asByte(b bool) uint8 {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 func (d *Decoder) readNumber(t *numberTable, p *point, v *number, b []byte) error {

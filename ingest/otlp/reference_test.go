@@ -321,7 +321,8 @@ func (r *refBuilder) traces(td ptrace.Traces) rowSet {
 		for _, ss := range rs.ScopeSpans().All() {
 			origin := r.origin(rs.Resource(), rs.SchemaUrl(), ss.Scope(), ss.SchemaUrl())
 			for _, s := range ss.Spans().All() {
-				maps := []pcommon.Map{withoutTenant(rs.Resource().Attributes()), ss.Scope().Attributes(), s.Attributes()}
+				outer := tooDeep(withoutTenant(rs.Resource().Attributes()), ss.Scope().Attributes())
+				maps := []pcommon.Map{s.Attributes()}
 				for _, e := range s.Events().All() {
 					maps = append(maps, e.Attributes())
 				}
@@ -335,6 +336,8 @@ func (r *refBuilder) traces(td ptrace.Traces) rowSet {
 					r.reject(InvalidTraceID)
 				case s.SpanID().IsEmpty():
 					r.reject(InvalidSpanID)
+				case outer:
+					r.reject(TooDeep)
 				default:
 					r.add(schema.Traces, origin, refSpan(s))
 				}
@@ -439,7 +442,7 @@ func (r *refBuilder) point(own row, p anyPoint, deep bool, ex pmetric.ExemplarSl
 		maps = append(maps, e.FilteredAttributes())
 	}
 	switch {
-	case deep || tooDeep(maps...):
+	case tooDeep(maps...):
 		r.reject(TooDeep)
 		return false
 	case wrong:
@@ -447,6 +450,9 @@ func (r *refBuilder) point(own row, p anyPoint, deep bool, ex pmetric.ExemplarSl
 		return false
 	case p.Timestamp() == 0:
 		r.reject(NoTime)
+		return false
+	case deep:
+		r.reject(TooDeep)
 		return false
 	}
 	own["TimeUnix"], own["StartTimeUnix"] = show(refUnix(p.Timestamp())), show(refUnix(p.StartTimestamp()))
