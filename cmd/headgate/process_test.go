@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// asHeadgate makes the test binary headgate itself, its engine child included: tests run real processes, killable ones.
+const asHeadgate = "HEADGATE_TEST_AS_HEADGATE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asHeadgate) != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// process is a running headgate.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	dir  string
+	addr addresses
+	out  syncBuffer // stdout and stderr
+	gone chan error
+}
+
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func command(args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asHeadgate+"=1")
+	return cmd
+}
+
+// launch starts serve on free ports and does not wait.
+func launch(t *testing.T, dir string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, dir: dir, gone: make(chan error, 1)}
+	p.cmd = command(append([]string{"serve", "--data-dir", dir, "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0",
+		"--api", "127.0.0.1:0", "--telemetry", "127.0.0.1:0", "--flush-delay", "20ms", "--engine-memory", "2GiB"}, args...)...)
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { p.gone <- p.cmd.Wait() }()
+	t.Cleanup(func() { p.end(syscall.SIGKILL) })
+	return p
+}
+
+// serveOn starts serve and waits until it is ready.
+func serveOn(t *testing.T, dir string, args ...string) *process {
+	t.Helper()
+	// One that was killed has left its addresses; the new process removes them only once it runs.
+	if err := removeIfThere(filepath.Join(dir, addressesFile)); err != nil {
+		t.Fatal(err)
+	}
+	p := launch(t, dir, args...)
+	waitFor(t, "headgate to be ready", func() bool {
+		select {
+		case err := <-p.gone:
+			p.gone <- err
+			t.Fatalf("headgate ended: %v\n%s", err, p.out.String())
+		default:
+		}
+		a, err := readAddresses(dir)
+		p.addr = a
+		return err == nil
+	})
+	return p
+}
+
+// end sends a signal and waits for the process to be gone. Ending it twice is fine.
+func (p *process) end(sig syscall.Signal) error {
+	p.t.Helper()
+	_ = p.cmd.Process.Signal(sig)
+	select {
+	case err := <-p.gone:
+		p.gone <- err
+		return err
+	case <-time.After(90 * time.Second):
+		p.t.Fatalf("headgate does not end:\n%s", p.out.String())
+		return nil
+	}
+}
+
+// waitFor polls until ok, at most for a minute and a half.
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(90 * time.Second)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("waited too long for %s", what)
+		}
+	}
+}
+
+// cli runs one command against the process and returns its standard output; it must succeed.
+func (p *process) cli(args ...string) string {
+	p.t.Helper()
+	out, errText, err := p.try(args...)
+	if err != nil {
+		p.t.Fatalf("headgate %s: %v\n%s", strings.Join(args, " "), err, errText)
+	}
+	return out
+}
+
+func (p *process) try(args ...string) (stdout, stderr string, err error) {
+	p.t.Helper()
+	var out, errText bytes.Buffer
+	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
+	defer cancel()
+	err = run(ctx, append(args, "--data-dir", p.dir), strings.NewReader(""), &out, &errText)
+	return out.String(), errText.String(), err
+}
+
+func unmarshal[T any](t *testing.T, text string) (v T) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("%v in %q", err, text)
+	}
+	return v
+}
+
+// key makes a key through the CLI, as a script does.
+func (p *process) key(tenant string, scopes ...string) string {
+	p.t.Helper()
+	args := []string{"key", "create", "--tenant", tenant, "--json"}
+	for _, s := range scopes {
+		args = append(args, "--scope", s)
+	}
+	key := unmarshal[struct{ ID, Key string }](p.t, p.cli(args...))
+	if key.ID == "" || !strings.HasPrefix(key.Key, "hg_") {
+		p.t.Fatalf("key create printed %+v", key)
+	}
+	return key.Key
+}
+
+// post sends one OTLP/HTTP request with a key.
+func (p *process) post(ctx context.Context, path, contentType, key string, body []byte) (int, string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.addr.OTLPHTTP+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+key)
+	req.Header.Set("Content-Type", contentType)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(raw), err
+}
+
+func (p *process) mustPost(path, key, body string) {
+	p.t.Helper()
+	status, text, err := p.post(p.t.Context(), path, "application/json", key, []byte(body))
+	if err != nil || status != 200 || text != "{}" {
+		p.t.Fatalf("POST %s: %d %s %v", path, status, text, err)
+	}
+}
+
+// get reads an address of the process without a credential.
+func (p *process) get(url string) (int, string) {
+	p.t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(raw)
+}
+
+func (p *process) enginePID() int {
+	p.t.Helper()
+	var pids []string
+	for _, file := range mustGlob(p.t, fmt.Sprintf("/proc/%d/task/*/children", p.cmd.Process.Pid)) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // the thread has ended
+		}
+		pids = append(pids, strings.Fields(string(text))...)
+	}
+	if len(pids) == 0 {
+		p.t.Fatal("no engine child")
+	}
+	pid, err := strconv.Atoi(pids[0])
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return pid
+}
+
+func mustGlob(t *testing.T, pattern string) []string {
+	t.Helper()
+	found, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
