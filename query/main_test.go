@@ -1,20 +1,24 @@
 package query
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/query/oql"
+	"github.com/headgate-io/headgate/query/plan"
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
@@ -136,11 +140,46 @@ func (s *store) ask(scope tenant.Scope, b Bounds, text string) ([]map[string]any
 		m := map[string]any{}
 		for i, c := range res.Columns() {
 			var v any
-			if err := json.Unmarshal(values[i], &v); err != nil {
+			dec := json.NewDecoder(bytes.NewReader(values[i]))
+			dec.UseNumber() // integers keep all their digits
+			if err := dec.Decode(&v); err != nil {
 				return nil, fmt.Errorf("column %s: %q: %w", c.Name, values[i], err)
 			}
 			m[c.Name] = v
 		}
 		out = append(out, m)
+	}
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func mustParse(t testing.TB, text string) *plan.Plan {
+	t.Helper()
+	p, err := oql.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func newTestReader(t testing.TB, opts *clickhouse.Options) *Reader {
+	t.Helper()
+	conn, err := clickhouse.Open(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return NewReader(conn, ReaderOptions{})
+}
+
+// eventually waits until ok or fails after half a minute.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("not yet after 30 s: %s", what)
+		}
 	}
 }

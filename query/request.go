@@ -62,7 +62,7 @@ func (m moment) in(now, or time.Time) (time.Time, error) {
 	}
 	t, err := plan.ParseTime(s)
 	if err != nil {
-		return t, fmt.Errorf("%.60q is not a time: use RFC 3339, a Unix time, or a duration before now such as \"-1h\"", s)
+		return t, fmt.Errorf("%w: use RFC 3339, a Unix time, or a duration before now such as \"-1h\"", err)
 	}
 	return t, nil
 }

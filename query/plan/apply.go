@@ -228,7 +228,7 @@ func ParseTime(s string) (time.Time, error) {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%q is not a time such as 2025-01-31T12:00:00Z", s)
+	return time.Time{}, fmt.Errorf("%.60q is not a time such as 2025-01-31T12:00:00Z", s)
 }
 
 func timeLiteral(e *Expr) (*Expr, error) {
