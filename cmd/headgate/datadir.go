@@ -35,11 +35,14 @@ func openDataDir(path string) (*dataDir, error) {
 		return nil, fmt.Errorf("data directory %s: lock: %w", path, err)
 	}
 	d := &dataDir{path: path, lock: lock}
-	if err := lock.Truncate(0); err == nil {
-		_, err = fmt.Fprintf(lock, "%d\n", os.Getpid())
+	if err := lock.Truncate(0); err != nil {
+		return nil, fmt.Errorf("data directory %s: %w", path, err)
+	}
+	if _, err := fmt.Fprintf(lock, "%d\n", os.Getpid()); err != nil {
+		return nil, fmt.Errorf("data directory %s: %w", path, err)
 	}
 	// An address file of a process that was killed would send commands to whoever has the port now.
-	return d, errors.Join(err, removeIfThere(d.file(addressesFile)))
+	return d, removeIfThere(d.file(addressesFile))
 }
 
 func removeIfThere(path string) error {

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/headgate-io/headgate/internal/chtest"
 )
 
 // asHeadgate makes the test binary headgate itself, its engine child included: tests run real processes, killable ones.
@@ -26,7 +28,7 @@ func TestMain(m *testing.M) {
 		main()
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	chtest.Main(m)
 }
 
 // process is a running headgate.

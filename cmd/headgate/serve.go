@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"sync"
@@ -139,6 +140,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	if err != nil {
 		return err
 	}
+	ready.set("waiting for clickhouse")
 	conns, err := connect(ctx, writerOpt, readerOpt, log)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -197,7 +199,13 @@ func clickHouse(ctx context.Context, cfg Config, engines *group, log *slog.Logge
 		if err != nil {
 			return nil, nil, err
 		}
+		// SECURITY: one account does both, so that reading is at least declared to the server as reading.
 		read := *opt
+		read.Settings = maps.Clone(opt.Settings)
+		if read.Settings == nil {
+			read.Settings = clickhouse.Settings{}
+		}
+		read.Settings["readonly"] = 2 // not 1, under which the limits of a query could not be set either
 		return opt, &read, nil
 	}
 	// Looked for here too, so that what is missing is said at once and without a child's detour.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/metering"
 )
 
@@ -278,5 +280,53 @@ func TestEnvironmentSetsFlags(t *testing.T) {
 	out, err := p.CombinedOutput()
 	if err == nil || !bytes.Contains(out, []byte("--role ingest")) || !bytes.Contains(out, []byte("--flush-rows")) {
 		t.Errorf("%v, want both problems:\n%s", err, out)
+	}
+}
+
+// TestServerIsTheSameAsTheEngine runs serve on a ClickHouse at an address, through another engine's HTTP interface.
+func TestServerIsTheSameAsTheEngine(t *testing.T) {
+	opt := chtest.StartOwn(t, chtest.Options(t.TempDir())).WriterOptions()
+	url := fmt.Sprintf("http://%s:%s@%s/telemetry", opt.Auth.Username, opt.Auth.Password, opt.Addr[0])
+	p := serveOn(t, t.TempDir(), "--clickhouse", url)
+	p.cli("tenant", "create", "acme")
+	key := p.key("acme", "ingest", "query")
+	p.mustPost("/v1/logs", key, record("x"))
+	if out := p.cli("query", "--key", key, "--format", "ndjson", "logs | count"); unmarshal[struct{ Count int }](t, out).Count != 1 {
+		t.Errorf("count printed %s", out)
+	}
+	if strings.Contains(p.out.String(), opt.Auth.Password) {
+		t.Error("the password is in the log")
+	}
+}
+
+// TestStartWaitsForClickHouse: alive, not ready, and it ends when asked to.
+func TestStartWaitsForClickHouse(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	telemetry := free.Addr().String()
+	free.Close()
+	p := launch(t, t.TempDir(), "--clickhouse", "http://u:hunter2@"+closed.Addr().String(), "--telemetry", telemetry)
+	waitFor(t, "it to say so", func() bool {
+		resp, err := http.Get("http://" + telemetry + "/readyz")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode == http.StatusServiceUnavailable && strings.Contains(string(text), "clickhouse")
+	})
+	if status, _ := p.get("http://" + telemetry + "/healthz"); status != 200 {
+		t.Errorf("healthz: %d", status)
+	}
+	waitFor(t, "the log to say so", func() bool { return strings.Contains(p.out.String(), "clickhouse does not answer yet") })
+	if err := p.end(syscall.SIGTERM); err != nil || strings.Contains(p.out.String(), "hunter2") {
+		t.Errorf("ended with %v:\n%s", err, p.out.String())
 	}
 }
