@@ -45,7 +45,6 @@ type Directory struct {
 	mu      sync.RWMutex // guards what follows
 	version uint64       // counts changes of tenants and keys; a grant of another version is stale
 	tenants map[tenant.ID]*Tenant
-	gone    map[tenant.ID]bool // tenants whose deletion is finished
 	keys    map[string]*keyEntry
 }
 
@@ -79,16 +78,24 @@ func (d *Directory) Tenants() *Tenants { return &Tenants{d} }
 // Keys returns the control of API keys.
 func (d *Directory) Keys() *Keys { return &Keys{d} }
 
-// Run brings in the changes of other processes until ctx ends. While the database cannot be read, the last known state
+// Run brings in the changes of other processes until ctx ends, and writes last-used times about once a minute. While the database cannot be read, the last known state
 // stays in force: nobody is refused because of an outage, and nothing new is let in.
 func (d *Directory) Run(ctx context.Context) error {
 	tick := time.NewTicker(PollInterval)
 	defer tick.Stop()
+	uses := time.NewTicker(useInterval)
+	defer uses.Stop()
+	defer d.flushUses(context.WithoutCancel(ctx)) // the last minute's; a failure costs only that
 	failing := false
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-uses.C:
+			if err := d.flushUses(ctx); err != nil && ctx.Err() == nil {
+				d.log.Warn("last-used times of keys are not written", "err", err)
+			}
+			continue
 		case <-tick.C:
 		}
 		err := d.sync(ctx)
@@ -149,6 +156,7 @@ func (d *Directory) check(credential string) (*grant, *Error) {
 	if g.err != nil {
 		return nil, g.err
 	}
+	e.use(d.now())
 	return g, nil
 }
 

@@ -12,6 +12,9 @@ type keyEntry struct {
 	key   Key
 	mac   [sha256.Size]byte
 	built atomic.Pointer[versioned]
+
+	used    atomic.Int64 // unix milliseconds of the last use, coarse; 0 is none in this process
+	written atomic.Int64 // of it, what is in the database
 }
 
 // versioned is a grant and the directory's version it was built from.
@@ -48,8 +51,8 @@ func (d *Directory) buildLocked(e *keyEntry) *grant {
 	owner := OwnerTenant
 	for depth := 0; t != nil; depth++ {
 		// SECURITY: a child is never more active than its ancestors. A chain that does not end (a damaged table) or that
-		// leads to a deleted or missing tenant counts as inactive.
-		if t.Status != Active || d.gone[t.ID] || depth == maxDepth {
+		// leads to a missing tenant counts as inactive; a deleted one has the status deleting for ever.
+		if t.Status != Active || depth == maxDepth {
 			return &grant{err: ErrTenantInactive}
 		}
 		g.limits = append(g.limits, Limit{owner, t.ID.String(), limitOf(t.DailyBytes), t.AtLimit})

@@ -24,6 +24,7 @@ type Key struct {
 	CreatedAt  time.Time
 	ExpiresAt  *time.Time // nil is never
 	RevokedAt  *time.Time // nil unless revoked
+	LastUsed   *time.Time // to the minute, known a minute or two later; nil is never
 }
 
 // NewKey is what Create needs. Scopes is required.

@@ -74,14 +74,13 @@ func (d *Directory) apply(x delta) {
 	d.version++
 	if x.all {
 		d.tenants = make(map[tenant.ID]*Tenant, len(x.tenants))
-		d.gone = map[tenant.ID]bool{}
 		d.keys = make(map[string]*keyEntry, len(x.keys))
 	}
 	gone := map[tenant.ID]bool{}
 	for _, r := range x.tenants {
 		d.tenants[r.ID] = &r.Tenant
 		if r.gone {
-			d.gone[r.ID], gone[r.ID] = true, true
+			gone[r.ID] = true
 		}
 	}
 	for _, r := range x.keys {
@@ -174,7 +173,7 @@ func queryTenants(ctx context.Context, tx *sql.Tx, where string, args ...any) ([
 	return out, rows.Err()
 }
 
-const keyColumns = `id, tenant_id, mac, scopes, daily_bytes, created_at, expires_at, revoked_at`
+const keyColumns = `id, tenant_id, mac, scopes, daily_bytes, created_at, expires_at, revoked_at, last_used_at`
 
 // keyRow is a row of api_keys.
 type keyRow struct {
@@ -194,8 +193,8 @@ func queryKeys(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]ke
 		var owner, scopes string
 		var mac []byte
 		var created int64
-		var daily, expires, revoked sql.NullInt64
-		if err := rows.Scan(&r.ID, &owner, &mac, &scopes, &daily, &created, &expires, &revoked); err != nil {
+		var daily, expires, revoked, used sql.NullInt64
+		if err := rows.Scan(&r.ID, &owner, &mac, &scopes, &daily, &created, &expires, &revoked, &used); err != nil {
 			return nil, err
 		}
 		if r.Tenant, err = tenant.ParseID(owner); err != nil {
@@ -205,7 +204,8 @@ func queryKeys(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]ke
 			return nil, fmt.Errorf("key %s: hash of %d bytes", r.ID, len(mac))
 		}
 		r.Scopes, r.DailyBytes = splitScopes(scopes), nullable(daily)
-		r.CreatedAt, r.ExpiresAt, r.RevokedAt = time.UnixMilli(created).UTC(), optionalTime(expires), optionalTime(revoked)
+		r.CreatedAt, r.ExpiresAt = time.UnixMilli(created).UTC(), optionalTime(expires)
+		r.RevokedAt, r.LastUsed = optionalTime(revoked), optionalTime(used)
 		out = append(out, r)
 	}
 	return out, rows.Err()

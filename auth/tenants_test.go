@@ -275,6 +275,9 @@ func TestDeletionNeedsEveryPrecaution(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	w.tenant(NewTenant{Name: "lone"})
+	_, err := ts.BeginDelete(ctx, w.op, "lone", "lone")
+	wantErr(t, "BeginDelete of an active tenant", err, ErrState)
 	begin("active", "acme", ErrState)
 	do(ts.Disable(ctx, w.op, "acme"))
 	begin("without confirmation", "", ErrInvalid)
@@ -285,7 +288,7 @@ func TestDeletionNeedsEveryPrecaution(t *testing.T) {
 	begin("with every precaution", "ACME", nil)
 	begin("again", "acme", nil)
 	w.expect(text, ErrTenantInactive)
-	_, err := ts.Enable(ctx, w.op, "acme")
+	_, err = ts.Enable(ctx, w.op, "acme")
 	wantErr(t, "Enable", err, ErrState)
 	_, err = ts.Disable(ctx, w.op, "acme")
 	wantErr(t, "Disable", err, ErrState)
@@ -301,8 +304,8 @@ func TestDeletionNeedsEveryPrecaution(t *testing.T) {
 		_, err = ts.Show(ctx, w.op, ref)
 		wantErr(t, "Show", err, ErrNotFound)
 	}
-	if got, _, err := ts.List(ctx, w.op, ListTenants{}); err != nil || len(got) != 1 {
-		t.Errorf("List = %+v, %v, want the child alone", got, err)
+	if got, _, err := ts.List(ctx, w.op, ListTenants{}); err != nil || len(got) != 2 {
+		t.Errorf("List = %+v, %v, want the child and lone", got, err)
 	}
 	// The name is free, the id is not: the new tenant is another one, and the old child is not its child.
 	again := w.tenant(NewTenant{Name: "acme"})

@@ -86,7 +86,7 @@ func (m *Meter) Admit(c Charge, bytes int64, at time.Time) (*Reservation, error)
 }
 
 // Exhausted returns a *LimitError if no request of any size would be admitted at at, so that a body need not be read. It
-// holds nothing; nil is no promise that Admit will succeed.
+// holds nothing; nil is no promise that Admit will succeed. Other errors are those of Admit.
 func (m *Meter) Exhausted(c Charge, at time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

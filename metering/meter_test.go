@@ -170,6 +170,25 @@ func TestBillMarksThePartBeyondTheLimit(t *testing.T) {
 	}
 }
 
+func TestReleasedReceiptLeavesNoOverageBehind(t *testing.T) {
+	m := testMeter()
+	c := charge("a", "k", Bill, Unlimited, 100)
+	for _, commit := range []bool{false, true} {
+		r, err := m.Admit(c, 100, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rc, err := r.Settle(Outcome{Signal: Logs, Bytes: 100})
+		if err != nil || rc.OverageBytes != 0 {
+			t.Errorf("overage %d, %v, want 0", rc.OverageBytes, err)
+		}
+		if commit {
+			r.Commit()
+		}
+		r.Release()
+	}
+}
+
 func TestChildThatIsBilledStopsAtItsParentsLimit(t *testing.T) {
 	m := testMeter()
 	c := charge("a", "k", Bill, Unlimited, 10, Limit{OwnerParent, "p", 30, Refuse})
