@@ -125,7 +125,7 @@ func TestRequestsThatAreWrongSayWhy(t *testing.T) {
 		text string
 	}{
 		{map[string]any{}, CodeSyntax, "expected a source"},
-		{map[string]any{"query": "logs | wher true"}, CodeSyntax, `unknown stage \"wher\", did you mean \"where\"?`},
+		{map[string]any{"query": "logs | wher true"}, CodeSyntax, `unknown stage \"wher\", did you mean \"where\"`},
 		{map[string]any{"query": "logs", "start": "tomorrow"}, CodeInvalid, "is not a time"},
 		{map[string]any{"query": "logs", "start": "-1h", "end": "-2h"}, CodeInvalid, "start is not before end"},
 		{map[string]any{"query": "logs", "start": "1969-12-31"}, CodeInvalid, "1970"},

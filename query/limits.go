@@ -73,6 +73,10 @@ func (l Limits) settings() map[string]any {
 		// SECURITY: cached results and conditions would be shared between tenants.
 		"use_query_cache":           0,
 		"use_query_condition_cache": 0,
+		// SECURITY: these make PREWHERE check the tenant before anything else is computed for a row. With both off a function
+		// that throws sees the rows of other tenants.
+		"enable_multiple_prewhere_read_steps": 1,
+		"short_circuit_function_evaluation":   "enable",
 
 		"max_execution_time":                 strconv.FormatFloat(l.MaxExecution.Seconds(), 'f', 3, 64),
 		"timeout_overflow_mode":              "throw",

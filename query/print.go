@@ -24,7 +24,7 @@ type printer struct {
 	params *params
 	levels int
 
-	tenants, start, end string // parameters that every scan uses
+	tenants, start, end, last string // parameters that every scan uses; last is the last moment before end
 }
 
 // Print makes the statement of p for the tenants of scope. It fails on the zero scope, on bounds that are none, with
@@ -42,7 +42,7 @@ func Print(p *plan.Plan, scope tenant.Scope, b Bounds) (Stmt, error) {
 	}
 	pr := &printer{plan: p, bounds: b, params: newParams()}
 	pr.tenants = pr.params.texts(scope.Strings())
-	pr.start, pr.end = pr.time(b.Start), pr.time(b.End)
+	pr.start, pr.end, pr.last = pr.time(b.Start), pr.time(b.End), pr.time(b.End.Add(-1))
 	pr.params.bytes = 0 // the cap is on what the query binds
 	sql, err := pr.statement()
 	if err != nil {

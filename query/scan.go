@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/headgate-io/headgate/query/plan"
+	"github.com/headgate-io/headgate/storage/schema"
 )
 
 // scan prints the read of the plan's source: a subquery per table, united. It yields the columns of need, filtered by
@@ -49,11 +51,14 @@ func (p *printer) scanTable(table string, need idSet, push []*plan.Expr) (string
 	if list == nil {
 		list = []string{"1 AS c0"}
 	}
-	time := timeColumn(table)
+	when := timeColumn(table)
 	where := []string{
 		"TenantId IN " + p.tenants,
-		time + " >= " + p.start,
-		time + " < " + p.end,
+		when + " >= " + p.start,
+		when + " < " + p.end,
+	}
+	if bucket := bucketOf[table]; bucket != "" && p.bounds.End.Before(lastBucket) {
+		where = append(where, bucket+"("+when+") >= "+bucket+"("+p.start+")", bucket+"("+when+") <= "+bucket+"("+p.last+")")
 	}
 	if names := p.plan.MetricNames; names != nil {
 		where = append(where, "MetricName IN "+p.params.texts(names))
@@ -70,6 +75,17 @@ func (p *printer) scanTable(table string, need idSet, push []*plan.Expr) (string
 	}
 	return "(SELECT " + strings.Join(list, ", ") + " FROM " + table + " PREWHERE " + strings.Join(where, " AND ") + ")", nil
 }
+
+// bucketOf are the functions of time in the sorting keys. ClickHouse does not derive a range of theirs from a range of the
+// time itself: without a condition on them a tenant's whole day is read for five minutes of it.
+var bucketOf = map[string]string{
+	schema.Logs: "toStartOfFiveMinutes", schema.Traces: "toStartOfFiveMinutes",
+	schema.MetricsGauge: "toStartOfHour", schema.MetricsSum: "toStartOfHour", schema.MetricsHistogram: "toStartOfHour",
+	schema.MetricsExponentialHistogram: "toStartOfHour", schema.MetricsSummary: "toStartOfHour",
+}
+
+// lastBucket is where toStartOfHour and its like wrap around.
+var lastBucket = time.Date(2106, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // cost orders conditions: those that read narrow columns only come first.
 func cost(columns map[string]sqlColumn, e *plan.Expr) int {

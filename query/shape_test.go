@@ -42,7 +42,7 @@ var ownText = func() map[string]bool {
 		mapContains positionCaseInsensitiveUTF8 match startsWith endsWith isNull ifNull nullIf toFloat64 toFloat64OrNull toInt64 toInt64OrNull
 		accurateCastOrNull trunc 'Int64' toString toJSONString concat replaceOne ' ' 'T' 'Z' 'true' 'false' '' moduloOrNull negate lowerUTF8 upperUTF8
 		lengthUTF8 trimBoth replaceAll extract substringUTF8 abs floor ceil round coalesce if intDiv transform
-		count countIf uniq sum avgOrNull minOrNull maxOrNull argMaxOrNull quantileTDigestOrNull topK`)
+		toStartOfHour toStartOfFiveMinutes count countIf uniq sum avgOrNull minOrNull maxOrNull argMaxOrNull quantileTDigestOrNull topK`)
 	return own
 }()
 

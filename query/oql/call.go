@@ -91,7 +91,7 @@ func (p *parser) call() (*plan.Expr, error) {
 		return form(p, at, args)
 	}
 	if want := map[string]int{"ago": 1, "now": 0}; op == plan.Now && len(args) != want[at.s] {
-		return nil, p.at(at, fmt.Errorf("%s takes %d arguments, got %d", at.s, want[at.s], len(args)))
+		return nil, p.at(at, fmt.Errorf("%s takes %s, got %d", at.s, plan.Arguments(want[at.s]), len(args)))
 	}
 	return p.apply(at, op, args...)
 }

@@ -2,6 +2,7 @@ package oql
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -130,7 +131,10 @@ func (p *parser) source() error {
 		if p.isPunct(")") {
 			return p.advance()
 		}
-		if err := p.want(","); err != nil {
+		if !p.isPunct(",") {
+			return p.expected(`"," or ")"`)
+		}
+		if err := p.advance(); err != nil {
 			return err
 		}
 	}
@@ -243,7 +247,11 @@ func (p *parser) unknownColumn(t token, name string) error {
 		if dotted {
 			return p.errorAt(t, "unknown column %q in %s; an attribute is written attr[%q], resource[%q] or scope[%q]", name, p.plan.Source, name, name, name)
 		}
-		return p.errorAt(t, "unknown column %q in %s%s", name, p.plan.Source, didYouMean(name, names))
+		hint := didYouMean(name, names)
+		if of := elsewhere(name); of != "" {
+			hint = ", it is a column of " + of
+		}
+		return p.errorAt(t, "unknown column %q in %s%s", name, p.plan.Source, hint)
 	}
 	hint := didYouMean(name, names)
 	if dotted && hint == "" {
@@ -253,4 +261,14 @@ func (p *parser) unknownColumn(t token, name string) error {
 		names = append(names[:maxListed], "…")
 	}
 	return p.errorAt(t, "unknown column %q: the columns here are %s%s", name, strings.Join(names, ", "), hint)
+}
+
+// elsewhere names the source that has a column of that name.
+func elsewhere(name string) string {
+	for _, s := range plan.Sources() {
+		if slices.ContainsFunc(plan.Fields(s), func(f plan.Field) bool { return f.Name == name || slices.Contains(f.Also, name) }) {
+			return string(s)
+		}
+	}
+	return ""
 }

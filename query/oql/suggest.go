@@ -2,7 +2,7 @@ package oql
 
 import "strings"
 
-// didYouMean is `, did you mean "x"?` for the name nearest to s, or nothing when none is near.
+// didYouMean is `, did you mean "x"` for the name nearest to s, or nothing when none is near.
 func didYouMean(s string, names []string) string {
 	best, bestDist := "", len(s)/3+2
 	for _, n := range names {
@@ -13,7 +13,7 @@ func didYouMean(s string, names []string) string {
 	if best == "" {
 		return ""
 	}
-	return `, did you mean "` + best + `"?`
+	return `, did you mean "` + best + `"`
 }
 
 // distance is the edit distance of a and b, counting a swap of neighbours as one, or limit if it is not below limit.

@@ -78,7 +78,7 @@ func (p *parser) aggregation() (aggregation, error) {
 		return a, p.expected("an aggregation such as count()")
 	}
 	if !isAgg(at.s) {
-		return a, p.errorf("unknown aggregation %q%s: the aggregations are %s", at.s, didYouMean(at.s, aggNames()), strings.Join(aggNames(), ", "))
+		return a, p.errorf("unknown aggregation %q%s; the aggregations are %s", at.s, didYouMean(at.s, aggNames()), strings.Join(aggNames(), ", "))
 	}
 	a.fn, a.at = plan.AggFn(at.s), at
 	if err := p.advance(); err != nil {

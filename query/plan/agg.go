@@ -50,7 +50,7 @@ func (p *Plan) Aggregate(name string, fn AggFn, time *Column, args ...*Expr) (Ag
 		args = append(args, Value(10))
 	}
 	if len(args) != n {
-		return Agg{}, fmt.Errorf("%s takes %d arguments, got %d", fn, n, len(args))
+		return Agg{}, fmt.Errorf("%s takes %s, got %d", fn, Arguments(n), len(args))
 	}
 	a := Agg{Fn: fn}
 	if n > 0 {

@@ -55,10 +55,18 @@ func count(op Op, args []*Expr, low, high int) error {
 	case n >= low && n <= high:
 		return nil
 	case low == high:
-		return fmt.Errorf("%s takes %d arguments, got %d", op, low, n)
+		return fmt.Errorf("%s takes %s, got %d", op, Arguments(low), n)
 	default:
-		return fmt.Errorf("%s takes %d to %d arguments, got %d", op, low, high, n)
+		return fmt.Errorf("%s takes %d to %s, got %d", op, low, Arguments(high), n)
 	}
+}
+
+// Arguments is the number n with its noun.
+func Arguments(n int) string {
+	if n == 1 {
+		return "1 argument"
+	}
+	return strconv.Itoa(n) + " arguments"
 }
 
 func mapKey(op Op, t Type) func([]*Expr) (*Expr, error) {
