@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -123,3 +124,11 @@ func wantErr(t *testing.T, what string, err, want error) {
 }
 
 func ptr[T any](v T) *T { return &v }
+
+// execute returns a transaction of these statements, for what no method does.
+func execute(q string) func(tx *sql.Tx) error {
+	return func(tx *sql.Tx) error {
+		_, err := tx.Exec(q)
+		return err
+	}
+}
