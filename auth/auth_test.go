@@ -132,3 +132,12 @@ func execute(q string) func(tx *sql.Tx) error {
 		return err
 	}
 }
+
+// executeAfter returns a transaction that closes held once it runs and ends when block is closed.
+func executeAfter(held, block chan struct{}) func(tx *sql.Tx) error {
+	return func(*sql.Tx) error {
+		close(held)
+		<-block
+		return nil
+	}
+}

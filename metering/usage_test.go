@@ -134,7 +134,7 @@ func TestUsageAgreesWithAMapForAnyFilterAndPageSize(t *testing.T) {
 		}
 	}
 	l := fill(t, db, rs)
-	for range 15 {
+	for range 8 {
 		from := time.Date(2024, 1, 28, 0, 0, 0, 0, time.UTC).Add(time.Duration(rng.IntN(40*24*60)) * time.Minute)
 		f := Filter{
 			Tenants: ids([][]string{{"ID-a"}, {"ID-a", "ID-c"}, {"ID-c", "ID-b", "ID-a"}}[rng.IntN(3)]...),
