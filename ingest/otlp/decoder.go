@@ -30,6 +30,7 @@ const (
 	defaultMaxDays      = 64
 	defaultMaxExpansion = 16
 	freeRowBytes        = 16 << 20
+	freeArenaBytes      = 1 << 20
 	maxBodyBytes        = 1 << 30 // positions in a dictionary are 32 bits
 	itemBytes           = 40      // about what an event, a link or an exemplar takes in a row, without its texts
 )
@@ -141,7 +142,7 @@ func (d *Decoder) attempt(sig Signal, body []byte, st Stamp, careful bool) error
 	d.metric.bad, d.metric.bytes = none, 0 // only metrics have one
 	d.tenant = append(d.tenant[:0], st.Tenant.String()...)
 	d.budget = freeRowBytes + d.limits.MaxExpansion*len(body)
-	d.arena, d.arenaLeft = d.arena[:0], len(body)+4096
+	d.arena, d.arenaLeft = d.arena[:0], len(body)+freeArenaBytes
 	d.dirty = true
 	return d.request(body)
 }

@@ -450,3 +450,31 @@ func TestRandomRequestsBecomeTheRowsThatPdataSees(t *testing.T) {
 		})
 	}
 }
+
+func TestD15DisguisedRequestsBecomeTheSameRows(t *testing.T) {
+	st := testStamp(t)
+	d := NewDecoder(Limits{})
+	for _, sig := range signals {
+		t.Run(sig.String(), func(t *testing.T) {
+			for seed := range uint64(300) {
+				g := newGen(seed)
+				plain := g.request(t, sig)
+				hidden := disguise(g.Rand, plain, mRequestLogs+msg(sig))
+				res, err := d.Decode(sig, hidden, st)
+				if err != nil {
+					t.Fatalf("seed %d: %v", seed, err)
+				}
+				want, err := reference(sig, plain, st)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := readRows(t, res)
+				got.billed = want.billed // the bytes are others
+				compareSets(t, got, want)
+				if t.Failed() {
+					t.Fatalf("seed %d", seed)
+				}
+			}
+		})
+	}
+}

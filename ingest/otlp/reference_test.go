@@ -30,6 +30,8 @@ type rowSet struct {
 	tables             map[string][]row
 	accepted, rejected int
 	reasons            Counts
+	billed             int64
+	verdicts           []bool // of the reference: which records are accepted, in order
 }
 
 func testStamp(t testing.TB) Stamp {
@@ -49,7 +51,7 @@ const testRunID = 0x1122334455667788
 // readRows decodes the blocks of res with the reader of clickhouse-go.
 func readRows(t testing.TB, res Result) rowSet {
 	t.Helper()
-	set := rowSet{tables: map[string][]row{}, accepted: res.Accepted, rejected: res.Rejected, reasons: res.Reasons}
+	set := rowSet{tables: map[string][]row{}, accepted: res.Accepted, rejected: res.Rejected, reasons: res.Reasons, billed: res.BilledBytes}
 	for _, r := range res.Rows {
 		b := proto.NewBlock()
 		raw := r.Block.AppendTo(nil, testRunID)
@@ -146,6 +148,7 @@ func newRef(st Stamp) *refBuilder {
 
 func (r *refBuilder) reject(why Reason) {
 	r.set.rejected++
+	r.set.verdicts = append(r.set.verdicts, false)
 	r.set.reasons[why]++
 }
 
@@ -265,6 +268,7 @@ func (r *refBuilder) add(table string, origin, own row) {
 	}
 	r.set.tables[table] = append(r.set.tables[table], out)
 	r.set.accepted++
+	r.set.verdicts = append(r.set.verdicts, true)
 }
 
 func withoutTenant(m pcommon.Map) pcommon.Map {
@@ -566,6 +570,18 @@ func (r *refBuilder) summary(base row, p pmetric.SummaryDataPoint, deep bool) {
 
 // reference reads body with pdata and says what it must become.
 func reference(sig Signal, body []byte, st Stamp) (rowSet, error) {
+	set, err := referenceRows(sig, body, st)
+	set.billed = int64(len(body))
+	sizes := recordSizes(body, mRequestLogs+msg(sig))
+	for i, accepted := range set.verdicts {
+		if !accepted {
+			set.billed -= int64(sizes[i])
+		}
+	}
+	return set, err
+}
+
+func referenceRows(sig Signal, body []byte, st Stamp) (rowSet, error) {
 	r := newRef(st)
 	switch sig {
 	case Logs:
@@ -595,6 +611,9 @@ func compareSets(t testing.TB, got, want rowSet) {
 	if got.accepted != want.accepted || got.rejected != want.rejected || got.reasons != want.reasons {
 		t.Errorf("accepted %d rejected %d %v, want %d %d %v",
 			got.accepted, got.rejected, got.reasons, want.accepted, want.rejected, want.reasons)
+	}
+	if got.billed != want.billed {
+		t.Errorf("billed bytes %d, want %d", got.billed, want.billed)
 	}
 	for _, table := range schema.Tables {
 		g, w := got.tables[table], want.tables[table]

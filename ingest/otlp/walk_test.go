@@ -4,80 +4,17 @@ import "testing"
 
 // The least that any reader of OTLP must do: visit each field of each message once, and keep nothing.
 
-// msg is a message type of OTLP; leaf is a field that is not a message.
-type msg uint8
-
-const (
-	leaf msg = iota
-	mRequestLogs
-	mRequestTraces
-	mRequestMetrics
-	mResourceLogs
-	mResourceTraces
-	mResourceMetrics
-	mScopeLogs
-	mScopeTraces
-	mScopeMetrics
-	mResource
-	mScope
-	mKeyValue
-	mAnyValue
-	mArray
-	mMap
-	mLog
-	mSpan
-	mEvent
-	mLink
-	mStatus
-	mMetric
-	mGauge
-	mSum
-	mHist
-	mExpHist
-	mSummary
-	mNumberPoint
-	mHistPoint
-	mExpPoint
-	mBuckets
-	mSummaryPoint
-	mQuantile
-	mExemplar
-	msgs
-)
-
 // submessages has, by message type and field number, the type of the message in the field.
-var submessages = [msgs][18]msg{
-	mRequestLogs:     {1: mResourceLogs},
-	mRequestTraces:   {1: mResourceTraces},
-	mRequestMetrics:  {1: mResourceMetrics},
-	mResourceLogs:    {1: mResource, 2: mScopeLogs},
-	mResourceTraces:  {1: mResource, 2: mScopeTraces},
-	mResourceMetrics: {1: mResource, 2: mScopeMetrics},
-	mScopeLogs:       {1: mScope, 2: mLog},
-	mScopeTraces:     {1: mScope, 2: mSpan},
-	mScopeMetrics:    {1: mScope, 2: mMetric},
-	mResource:        {1: mKeyValue},
-	mScope:           {3: mKeyValue},
-	mKeyValue:        {2: mAnyValue},
-	mAnyValue:        {5: mArray, 6: mMap},
-	mArray:           {1: mAnyValue},
-	mMap:             {1: mKeyValue},
-	mLog:             {5: mAnyValue, 6: mKeyValue},
-	mSpan:            {9: mKeyValue, 11: mEvent, 13: mLink, 15: mStatus},
-	mEvent:           {3: mKeyValue},
-	mLink:            {4: mKeyValue},
-	mMetric:          {5: mGauge, 7: mSum, 9: mHist, 10: mExpHist, 11: mSummary, 12: mKeyValue},
-	mGauge:           {1: mNumberPoint},
-	mSum:             {1: mNumberPoint},
-	mHist:            {1: mHistPoint},
-	mExpHist:         {1: mExpPoint},
-	mSummary:         {1: mSummaryPoint},
-	mNumberPoint:     {5: mExemplar, 7: mKeyValue},
-	mHistPoint:       {8: mExemplar, 9: mKeyValue},
-	mExpPoint:        {1: mKeyValue, 8: mBuckets, 9: mBuckets, 11: mExemplar},
-	mSummaryPoint:    {6: mQuantile, 7: mKeyValue},
-	mExemplar:        {7: mKeyValue},
-}
+var submessages = func() (table [msgs][18]msg) {
+	for m, fields := range otlpSchema {
+		for num, f := range fields {
+			if num < 18 {
+				table[m][num] = f.sub
+			}
+		}
+	}
+	return table
+}()
 
 // walk sums something of every field.
 func walk(b []byte, m msg) (sum uint64, ok bool) {
