@@ -95,15 +95,24 @@ func (n NewKey) check(by Principal, at time.Time) error {
 }
 
 // List returns the tenant's keys, revoked ones too, oldest first, and what goes into after for the next page, "" at the
-// end. limit 0 is 100, at most 1000.
+// end. Without a tenant they are those in the caller's reach: its own tenant's, or everybody's. limit 0 is 100, at most
+// 1000.
 func (s *Keys) List(ctx context.Context, by Principal, tenantRef, after string, limit int) (out []Key, next string, err error) {
 	limit = pageSize(limit)
 	err = s.d.db.View(ctx, func(tx *sql.Tx) error {
-		t, err := resolve(ctx, tx, by, tenantRef)
-		if err != nil {
+		if err := by.Require(ScopeAdmin); err != nil {
 			return err
 		}
-		rows, err := queryKeys(ctx, tx, `WHERE tenant_id = ? AND id > ? ORDER BY id LIMIT ?`, t.ID.String(), after, limit+1)
+		owner := by.Tenant() // zero for the operator: everybody
+		if tenantRef != "" {
+			t, err := resolve(ctx, tx, by, tenantRef)
+			if err != nil {
+				return err
+			}
+			owner = t.ID
+		}
+		rows, err := queryKeys(ctx, tx, `WHERE (? = '' OR tenant_id = ?) AND id > ? ORDER BY id LIMIT ?`,
+			owner.String(), owner.String(), after, limit+1)
 		for _, r := range rows {
 			out = append(out, r.Key)
 		}

@@ -54,6 +54,11 @@ func start(t *testing.T) *server {
 	s := &server{t: t, operator: strings.TrimSpace(string(token))}
 	s.api = &API{
 		Directory: directory, Meter: meter, Ledger: metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Registry: reg}),
+		Charge: func(p auth.Principal) metering.Charge {
+			return metering.Charge{Tenant: p.Tenant(), Key: p.KeyID(), Limits: []metering.Limit{
+				{Owner: metering.OwnerTenant, ID: p.Tenant().String(), Daily: metering.Unlimited},
+			}}
+		},
 		Now: time.Now, Log: slog.New(slog.DiscardHandler), Version: "test",
 		DeleteData: func(_ context.Context, id tenant.ID) error {
 			s.deleted = append(s.deleted, id)
@@ -248,6 +253,12 @@ func TestKeyReachesItsOwnTenantOnly(t *testing.T) {
 	}
 	if _, text := s.call(acme, "GET", "/api/v1/audit", ""); strings.Contains(text, "globex") {
 		t.Errorf("acme's audit tells of globex: %s", text)
+	}
+	if list := ok[Keys](s, 200, acme, "GET", "/api/v1/keys", ""); len(list.Keys) != 1 || list.Keys[0].Tenant != "acme" {
+		t.Errorf("acme lists keys %+v", list.Keys)
+	}
+	if list := ok[Keys](s, 200, s.operator, "GET", "/api/v1/keys", ""); len(list.Keys) != 2 {
+		t.Errorf("the operator lists keys %+v", list.Keys)
 	}
 	// Within its tenant an admin key makes keys, but not with a scope it lacks.
 	ok[NewKey](s, 201, acme, "POST", "/api/v1/keys", `{"scopes":["ingest"]}`)

@@ -110,19 +110,9 @@ func (a *API) limits(_ *http.Request, _ http.ResponseWriter, p auth.Principal) (
 	if p.IsOperator() {
 		return nil, httpapi.Errorf(http.StatusForbidden, auth.ErrForbidden.Code, "limits are those of an API key: call with one")
 	}
-	states, err := a.Meter.Limits(chargeOf(p), a.Now())
+	states, err := a.Meter.Limits(a.Charge(p), a.Now())
 	if err != nil {
 		return nil, err
 	}
 	return Limits{Limits: states}, nil
-}
-
-func chargeOf(p auth.Principal) metering.Charge {
-	c := metering.Charge{Tenant: p.Tenant(), Key: p.KeyID(), AtLimit: metering.Policy(p.AtLimit())}
-	for _, l := range p.Limits() {
-		c.Limits = append(c.Limits, metering.Limit{
-			Owner: metering.Owner(l.Owner), ID: l.ID, Daily: l.DailyBytes, AtLimit: metering.Policy(l.AtLimit),
-		})
-	}
-	return c
 }

@@ -70,14 +70,14 @@ func (r *receiver) admit(c call) *failure {
 		return nil // its answer counts the records: the body has to be read
 	}
 	now := r.opt.Now()
-	if err := r.Meter.Exhausted(charge(c.principal), now); err != nil {
+	if err := r.Meter.Exhausted(Charge(c.principal), now); err != nil {
 		return r.refused(c, err, 0, now)
 	}
 	return nil
 }
 
-// charge is the chain of limits that a principal's bytes count against.
-func charge(p auth.Principal) metering.Charge {
+// Charge is the chain of limits that a principal's bytes count against.
+func Charge(p auth.Principal) metering.Charge {
 	c := metering.Charge{Tenant: p.Tenant(), Key: p.KeyID(), AtLimit: metering.Policy(p.AtLimit())}
 	for _, l := range p.Limits() {
 		c.Limits = append(c.Limits, metering.Limit{
@@ -125,7 +125,7 @@ func (r *receiver) export(ctx context.Context, c call, body []byte) (done partia
 		r.metrics.finish(c, outcome, result, len(body), r.opt.Now().Sub(now))
 	}()
 
-	hold, err := r.Meter.Admit(charge(c.principal), int64(len(body)), now)
+	hold, err := r.Meter.Admit(Charge(c.principal), int64(len(body)), now)
 	var limit *metering.LimitError
 	if errors.As(err, &limit) && limit.Policy == metering.Drop {
 		outcome = outcomeDropped
