@@ -149,7 +149,7 @@ func TestUnknownDatabaseIsAnError(t *testing.T) {
 }
 
 func TestFailureAfterFirstByteIsAnError(t *testing.T) {
-	const q = "SELECT throwIf(number = 900000), number FROM numbers(1000000) SETTINGS max_block_size = 1000, max_threads = 1"
+	const q = "SELECT throwIf(number = 100000), number FROM numbers(200000) SETTINGS max_block_size = 1000, max_threads = 1"
 	for name, c := range map[string]*clickhouse.Compression{
 		"plain": nil, "lz4": {Method: clickhouse.CompressionLZ4}, "gzip": {Method: clickhouse.CompressionGZIP, Level: 1},
 	} {
@@ -181,6 +181,24 @@ func TestFailureAfterFirstByteIsAnError(t *testing.T) {
 				t.Errorf("%s: QueryFormat %s read %d bytes, then code %d (%v), want some and 395", name, format, len(b), code, err)
 			}
 		}
+	}
+}
+
+// A client that knows nothing of exception blocks must not take half a result for a whole one.
+func TestFailureAfterFirstByteBreaksTheConnection(t *testing.T) {
+	e := chtest.Start(t)
+	resp, err := post(t.Context(), e, "", "headgate", e.WriterOptions().Auth.Password,
+		strings.NewReader("SELECT throwIf(number = 100000) FROM numbers(200000) SETTINGS max_block_size = 1000, max_threads = 1"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("status %d, body of %d bytes ends with %v, want 200 and %v", resp.StatusCode, len(b), err, io.ErrUnexpectedEOF)
+	}
+	if tag := resp.Header.Get("X-ClickHouse-Exception-Tag"); len(tag) != 16 || !strings.Contains(string(b), "__exception__\r\n"+tag+"\r\nCode: 395.") {
+		t.Errorf("no exception block with tag %q in the body", tag)
 	}
 }
 

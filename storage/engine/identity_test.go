@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
@@ -58,7 +59,7 @@ func TestReaderCannotWriteOrReachOut(t *testing.T) {
 		"SELECT * FROM t INTO OUTFILE '/tmp/headgate-test-outfile' --",
 		"SELECT * FROM t INTO OUTFILE '/tmp/headgate-test-outfile' /*",
 	} {
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		rows, err := r.Query(ctx, sql)
 		if err == nil {
 			for rows.Next() {

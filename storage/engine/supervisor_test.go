@@ -112,7 +112,9 @@ func TestParent(t *testing.T) {
 	if dir == "" {
 		t.Skip("runs inside TestEngineDiesWithItsParent")
 	}
-	e := chtest.StartOwn(t, chtest.Options(dir))
+	opts := chtest.Options(dir)
+	opts.StopTimeout = 5 * time.Minute // the end of the parent alone must end the engine, no last resort
+	e := chtest.StartOwn(t, opts)
 	_ = json.NewEncoder(os.Stdout).Encode(map[string]int{"engine": e.PID()})
 	<-t.Context().Done()
 }
