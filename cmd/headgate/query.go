@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/headgate-io/headgate/query"
 )
 
 // maxTableRows bounds what a table gathers before it can align its columns.
@@ -58,12 +60,14 @@ format. The language is described in docs/query.md.`,
 			}
 			defer resp.Body.Close()
 			if format == "table" {
-				return printRows(cmd.OutOrStdout(), cmd.ErrOrStderr(), resp.Body)
+				err = printRows(cmd.OutOrStdout(), cmd.ErrOrStderr(), resp.Body)
+			} else if _, err = io.Copy(cmd.OutOrStdout(), resp.Body); err != nil {
+				err = fmt.Errorf("the result was cut off: %w", err)
 			}
-			if _, err := io.Copy(cmd.OutOrStdout(), resp.Body); err != nil {
-				return fmt.Errorf("the result was cut off: %w", err)
+			if resp.Trailer.Get(query.TruncatedTrailer) == "true" {
+				fmt.Fprintln(cmd.ErrOrStderr(), "there are more rows; end the query with | limit N, or narrow it")
 			}
-			return nil
+			return err
 		},
 	}
 	f.register(cmd)

@@ -330,3 +330,30 @@ func TestStartWaitsForClickHouse(t *testing.T) {
 		t.Errorf("ended with %v:\n%s", err, p.out.String())
 	}
 }
+
+// TestTenantsWithIdenticalDataSeeTheirOwn sends the same bytes for two tenants: each query answers both alike, and with
+// one tenant's rows.
+func TestTenantsWithIdenticalDataSeeTheirOwn(t *testing.T) {
+	p := serveOn(t, t.TempDir())
+	body := record("the very same")
+	keys := map[string]string{}
+	for _, name := range []string{"acme", "globex"} {
+		p.cli("tenant", "create", name)
+		keys[name] = p.key(name, "ingest", "query")
+		for range 5 {
+			p.mustPost("/v1/logs", keys[name], body)
+		}
+	}
+	for query, want := range map[string]string{
+		"logs | count": `{"count":5}`,
+		"logs | summarize n=count(), first=min(time) by service, body | project service, body, n": `{"service":"shop","body":"the very same","n":5}`,
+		`logs | where body ~ "SAME" | project body | limit 1`:                                     `{"body":"the very same"}`,
+		`logs | extend t=resource["tenant.id"] | summarize tenants=dcount(t), n=count()`:          `{"tenants":1,"n":5}`,
+	} {
+		for name, key := range keys {
+			if got := strings.TrimSpace(p.cli("query", "--key", key, "--format", "ndjson", query)); got != want {
+				t.Errorf("%s asks %s: %s, want %s", name, query, got, want)
+			}
+		}
+	}
+}
