@@ -1,12 +1,12 @@
 package otlp
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
-
-	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
-	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
-	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
+	"math"
+	"strings"
 )
 
 // ErrBadJSON says that a body is not OTLP/JSON: the request must be refused as a whole, for good.
@@ -15,53 +15,173 @@ var ErrBadJSON = errors.New("malformed json")
 // maxJSONDepth is how deep objects and arrays may nest. A level of an attribute value takes up to four.
 const maxJSONDepth = 16 + 4*maxDepth
 
-// JSONToProto converts an export request of sig from OTLP/JSON to protobuf. The error wraps ErrBadJSON and is fit for the
-// client's eyes.
+// JSONToProto converts an export request of sig from OTLP/JSON to protobuf, as short as an encoder of protobuf writes it.
+// The error wraps ErrBadJSON and is fit for the client's eyes.
+//
+// It reads what ProtoJSON allows, with OTLP's hexadecimal ids, and some of what is sent in practice beyond: enumeration
+// names, snake_case keys, a byte order mark, an intValue that only a double can hold, bytesValue as an object. An id that
+// is not hexadecimal becomes an invalid id, which costs its record at most.
 func JSONToProto(sig Signal, body []byte) ([]byte, error) {
-	// The reader below recurses; a goroutine's stack overflow cannot be recovered from.
-	if !jsonDepthAtMost(body, maxJSONDepth) {
-		return nil, fmt.Errorf("%w: nested deeper than %d levels", ErrBadJSON, maxJSONDepth)
+	p := jsonParser{b: bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), out: make([]byte, 0, len(body)/2)}
+	p.message(jsonRequest + jsonMsg(sig))
+	p.space()
+	if p.err == nil && p.i < len(p.b) {
+		p.fail("text after the end")
 	}
-	req, err := unmarshalJSON(sig, body)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadJSON, err)
+	if p.err != nil {
+		return nil, p.err
 	}
-	return req.MarshalProto()
+	return p.out, nil
 }
 
-type protoMarshaler interface{ MarshalProto() ([]byte, error) }
-
-func unmarshalJSON(sig Signal, body []byte) (protoMarshaler, error) {
-	switch sig {
-	case Logs:
-		r := plogotlp.NewExportRequest()
-		return r, r.UnmarshalJSON(body)
-	case Traces:
-		r := ptraceotlp.NewExportRequest()
-		return r, r.UnmarshalJSON(body)
-	default:
-		r := pmetricotlp.NewExportRequest()
-		return r, r.UnmarshalJSON(body)
-	}
+// jsonParser reads b and writes protobuf to out. After an error it stands still: every reader returns at once.
+type jsonParser struct {
+	b     []byte
+	i     int
+	depth int
+	out   []byte
+	text  []byte // the last string, if it had escapes
+	err   error
 }
 
-// jsonDepthAtMost reports whether objects and arrays in b nest at most limit deep.
-func jsonDepthAtMost(b []byte, limit int) bool {
-	depth, quoted := 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			if depth++; depth > limit {
-				return false
+func (p *jsonParser) fail(what string) {
+	if p.err == nil {
+		p.err = fmt.Errorf("%w: byte %d: %s", ErrBadJSON, p.i, what)
+	}
+	p.i = len(p.b)
+}
+
+// message reads an object as the fields of m.
+func (p *jsonParser) message(m jsonMsg) {
+	var seen uint64 // fields that came, by number
+	p.object(func(key []byte) {
+		f, ok := jsonLookup(m, key)
+		switch {
+		case !ok:
+			p.skip()
+		case p.null():
+		case f.repeated:
+			p.list(f)
+		default:
+			// A zero is not written, as in protobuf, unless it takes back an earlier value of the same key.
+			p.field(m, f, f.presence || seen&(1<<f.num) != 0)
+			seen |= 1 << f.num
+		}
+	})
+}
+
+// jsonLookup finds the field key of m; keys in snake_case are understood.
+func jsonLookup(m jsonMsg, key []byte) (jsonField, bool) {
+	f, ok := jsonSchema[m][string(key)]
+	if !ok && bytes.IndexByte(key, '_') > 0 {
+		var camel strings.Builder
+		for i, word := range strings.Split(string(key), "_") {
+			if i > 0 && word != "" {
+				word = strings.ToUpper(word[:1]) + word[1:]
 			}
-		case c == '}' || c == ']':
-			depth--
+			camel.WriteString(word)
+		}
+		f, ok = jsonSchema[m][camel.String()]
+	}
+	return f, ok
+}
+
+// field reads a value and writes it; a zero only if asked to.
+func (p *jsonParser) field(m jsonMsg, f jsonField, zero bool) {
+	switch f.kind {
+	case jsonMessage:
+		p.sized(f.num, func() { p.message(f.message) })
+	case jsonString:
+		if s := p.string(); len(s) > 0 || zero {
+			p.bytes(f.num, s)
+		}
+	case jsonID:
+		if id := p.hexID(); len(id) > 0 || zero {
+			p.bytes(f.num, id)
+		}
+	case jsonBytes:
+		if b := p.base64(); len(b) > 0 || zero {
+			p.bytes(f.num, b)
+		}
+	default:
+		if m == jsonAnyValue && f.kind == jsonInt64 {
+			p.anyInt()
+			return
+		}
+		if v := p.number(f); v != 0 || zero {
+			p.tag(f.num, f.wire())
+			p.out = f.append(p.out, v)
 		}
 	}
-	return true
+}
+
+// list reads an array as a repeated field; numbers are packed.
+func (p *jsonParser) list(f jsonField) {
+	if f.kind == jsonMessage || f.kind == jsonString {
+		p.array(func() {
+			if p.null() {
+				p.fail("null in a list")
+				return
+			}
+			p.field(jsonRequest, f, true)
+		})
+		return
+	}
+	from := len(p.out)
+	p.sized(f.num, func() {
+		p.array(func() { p.out = f.append(p.out, p.number(f)) })
+	})
+	if p.err == nil && p.out[len(p.out)-1] == 0 && len(p.out) == from+2 {
+		p.out = p.out[:from] // an empty list is nothing
+	}
+}
+
+func (p *jsonParser) tag(num uint64, wire uint64) {
+	p.out = binary.AppendUvarint(p.out, num<<3|wire)
+}
+
+func (p *jsonParser) bytes(num uint64, b []byte) {
+	p.tag(num, wireBytes)
+	p.out = binary.AppendUvarint(p.out, uint64(len(b)))
+	p.out = append(p.out, b...)
+}
+
+// sized writes a field whose length is known after write has written it.
+func (p *jsonParser) sized(num uint64, write func()) {
+	p.tag(num, wireBytes)
+	p.out = append(p.out, 0)
+	from := len(p.out)
+	write()
+	n := len(p.out) - from
+	if n < 0x80 {
+		p.out[from-1] = byte(n)
+		return
+	}
+	var size [binary.MaxVarintLen64]byte
+	more := binary.PutUvarint(size[:], uint64(n)) - 1
+	p.out = append(p.out, size[:more]...)
+	copy(p.out[from+more:], p.out[from:from+n])
+	copy(p.out[from-1:], size[:more+1])
+}
+
+// anyInt reads the intValue of an AnyValue. JavaScript writes every whole number as one, also those beyond 64 bits: they
+// become doubles, for one attribute must not cost the request.
+func (p *jsonParser) anyInt() {
+	text := p.numeral()
+	if p.err != nil {
+		return
+	}
+	neg, v, ok := parseInteger(text)
+	if ok && fitsInt64(neg, v) {
+		p.tag(3, wireVarint)
+		p.out = binary.AppendUvarint(p.out, signed(neg, v))
+		return
+	}
+	f, err := parseDouble(text)
+	if err != nil || f != math.Trunc(f) {
+		p.fail("not an integer")
+		return
+	}
+	p.tag(4, wire64)
+	p.out = binary.LittleEndian.AppendUint64(p.out, math.Float64bits(f))
 }
