@@ -13,10 +13,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -46,9 +44,7 @@ func IsChild() bool { return len(os.Args) == 2 && os.Args[1] == childArg }
 
 // RunChild is the engine process; it returns the exit status.
 func RunChild() int {
-	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer cancel()
-	if err := engine.Main(ctx, os.Stdin, os.Stdout, os.Stderr); err != nil {
+	if err := engine.Main(context.Background(), os.Stdin, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

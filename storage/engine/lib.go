@@ -49,7 +49,7 @@ type library struct {
 
 // analysis is chdb_query_analysis_v1: what ClickHouse's own parser says about a text. size is set by the caller.
 type analysis struct {
-	size, statements, flags, class uint32
+	size, statements, _, class uint32
 }
 
 // The classes of a text, chdb_query_class: that of its most far-reaching statement. Text that does not parse is unknown.

@@ -10,7 +10,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -36,9 +38,15 @@ var fatalKinds = map[string]error{
 }
 
 // Main is the body of the child process that a Supervisor starts: it reads its configuration from stdin, serves on the
-// inherited listener, and returns when ctx is done or stdin ends, which it does when the parent dies, however it dies. The
-// caller exits with status 1 on an error.
+// inherited listener, and returns after a clean stop, for which SIGTERM, the end of ctx, or the end of stdin is the order.
+// stdin ends when the parent dies, however it dies. The caller exits with status 1 on an error.
+//
+// Signals are handled here and not in cmd, because whoever runs a child must handle them alike: a terminal's SIGINT and
+// SIGHUP are meant for the parent, which still needs its engine while it stops.
 func Main(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
+	signal.Ignore(syscall.SIGINT, syscall.SIGHUP)
+	ctx, release := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer release()
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{ReplaceAttr: dropTime}))
 	in := bufio.NewReader(stdin)
 	line, err := in.ReadBytes('\n')

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -96,9 +98,7 @@ func (s *server) serveStatement(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-ClickHouse-Server-Display-Name", "headgate engine")
 	h.Set("X-ClickHouse-Timezone", s.timezone)
-	if q.queryID != "" {
-		h.Set("X-ClickHouse-Query-Id", q.queryID)
-	}
+	h.Set("X-ClickHouse-Query-Id", cmp.Or(q.queryID, rand.Text()))
 	x := &execution{server: s, who: who, q: q, out: newOutput(w, q, s.opts.StallTimeout), began: time.Now()}
 	x.run(r.Context(), w)
 	if x.failed != nil {

@@ -17,13 +17,10 @@ func splitInsert(text string) (insertParts, bool) {
 		return insertParts{}, false
 	}
 	t := l.next()
-	if wordIs(text, t, "INTO") {
+	for wordIs(text, t, "INTO") || wordIs(text, t, "TABLE") || wordIs(text, t, "FUNCTION") {
 		t = l.next()
 	}
-	if wordIs(text, t, "TABLE") || wordIs(text, t, "FUNCTION") {
-		t = l.next()
-	}
-	// The name of the table may be any word, FORMAT and VALUES too.
+	// t is the name of the table, which may be any word, FORMAT and VALUES too; parts of it may follow.
 	for t = l.next(); t.kind == tokenOther && text[t.start] == '.'; t = l.next() {
 		l.next()
 	}

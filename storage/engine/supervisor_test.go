@@ -99,6 +99,26 @@ func TestStopCancelsWhatDoesNotFinish(t *testing.T) {
 	}
 }
 
+func TestSignalStopsTheChildInOrder(t *testing.T) {
+	e := chtest.StartOwn(t, chtest.Options(""))
+	conn := e.Open(t, "")
+	mustExec(t, conn, "SELECT 1")
+	pid := e.PID()
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		if err := syscall.Kill(pid, sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustExec(t, conn, "SELECT sleep(0.2)")
+	if got := e.PID(); got != pid {
+		t.Errorf("a signal for the terminal's group ended the engine")
+	}
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the next child serves", func() bool { return e.PID() != pid && conn.Ping(t.Context()) == nil })
+}
+
 func alive(pid int) bool {
 	stat, err := readProc(pid, "stat")
 	return err == nil && !strings.Contains(stat, ") Z ")
