@@ -7,25 +7,26 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/ClickHouse/ch-go/compress"
 	"github.com/klauspost/compress/zstd"
 )
 
 // decodeBody undoes the Content-Encoding and then, if blocks is set, ClickHouse's own block framing.
-func decodeBody(r *http.Request, blocks bool) (io.Reader, error) {
+func decodeBody(r *http.Request, patient *patientReader, blocks bool) (io.Reader, error) {
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
 		return nil, exceptionf(codeNotImplemented, "the embedded engine takes no external tables")
 	}
-	var body io.Reader = r.Body
+	var body io.Reader = patient
 	switch enc := strings.ToLower(r.Header.Get("Content-Encoding")); enc {
 	case "", "identity":
 	case "gzip":
-		body = &lazyReader{src: r.Body, open: func(src io.Reader) (io.Reader, error) { return gzip.NewReader(src) }}
+		body = &lazyReader{src: patient, open: func(src io.Reader) (io.Reader, error) { return gzip.NewReader(src) }}
 	case "deflate":
-		body = &lazyReader{src: r.Body, open: func(src io.Reader) (io.Reader, error) { return zlib.NewReader(src) }}
+		body = &lazyReader{src: patient, open: func(src io.Reader) (io.Reader, error) { return zlib.NewReader(src) }}
 	case "zstd":
-		body = &lazyReader{src: r.Body, open: func(src io.Reader) (io.Reader, error) {
+		body = &lazyReader{src: patient, open: func(src io.Reader) (io.Reader, error) {
 			d, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
 			if err != nil {
 				return nil, err
@@ -39,6 +40,23 @@ func decodeBody(r *http.Request, blocks bool) (io.Reader, error) {
 		return newBlockReader(body), nil
 	}
 	return body, nil
+}
+
+// patientReader reads a request's body and gives the client the stall timeout for each piece. At the end of the body it
+// lifts the limit: net/http goes on reading to see the client leave, and a time-out there would look like it.
+type patientReader struct {
+	io.Reader
+	rc    *http.ResponseController
+	stall time.Duration
+}
+
+func (p *patientReader) Read(b []byte) (int, error) {
+	_ = p.rc.SetReadDeadline(time.Now().Add(p.stall))
+	n, err := p.Reader.Read(b)
+	if err != nil {
+		_ = p.rc.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // lazyReader opens its decoder at the first Read, because a decoder reads the head of the body when it is made.

@@ -133,7 +133,6 @@ func (x *execution) insert(parts insertParts, data io.Reader) error {
 	}
 	buf := make([]byte, insertPieceBytes)
 	for {
-		_ = x.out.rc.SetReadDeadline(time.Now().Add(x.opts.StallTimeout))
 		n, readErr := fill(data, buf)
 		if readErr != nil && readErr != io.EOF {
 			ins.cancel()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,11 +24,12 @@ func TestReaderCannotWriteOrReachOut(t *testing.T) {
 	mustExec(t, w, "CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a")
 	mustExec(t, w, "INSERT INTO t VALUES (1)")
 	r := e.OpenReader(t, db)
+	outside := filepath.Join(t.TempDir(), "outside") // of the engine's directory
 	for _, sql := range []string{
 		"INSERT INTO t VALUES (2)",
 		"INSERT INTO t FORMAT TSV\n2\n",
 		"INSERT INTO t SELECT 2",
-		"INSERT INTO FUNCTION file('/tmp/x.tsv') SELECT 1",
+		"INSERT INTO FUNCTION file('OUTSIDE') SELECT 1",
 		"CREATE TABLE u (a UInt8) ENGINE = Memory",
 		"CREATE TEMPORARY TABLE u (a UInt8)",
 		"CREATE DATABASE other",
@@ -54,13 +57,13 @@ func TestReaderCannotWriteOrReachOut(t *testing.T) {
 		"SELECT * FROM s3('http://127.0.0.1:1/x', 'TSV')",
 		"SELECT * FROM loop(t)",
 		"SELECT * FROM executable('x', 'TSV', 'a String')",
-		"SELECT * FROM t INTO OUTFILE '/tmp/headgate-test-outfile'",
-		"SELECT * FROM t INTO OUTFILE '/tmp/headgate-test-outfile' TRUNCATE FORMAT TSV",
-		"SELECT * FROM t INTO OUTFILE '/tmp/headgate-test-outfile' --",
-		"SELECT * FROM t INTO OUTFILE '/tmp/headgate-test-outfile' /*",
+		"SELECT * FROM t INTO OUTFILE 'OUTSIDE'",
+		"SELECT * FROM t INTO OUTFILE 'OUTSIDE' TRUNCATE FORMAT TSV",
+		"SELECT * FROM t INTO OUTFILE 'OUTSIDE' --",
+		"SELECT * FROM t INTO OUTFILE 'OUTSIDE' /*",
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		rows, err := r.Query(ctx, sql)
+		rows, err := r.Query(ctx, strings.ReplaceAll(sql, "OUTSIDE", outside))
 		if err == nil {
 			for rows.Next() {
 			}
@@ -70,6 +73,9 @@ func TestReaderCannotWriteOrReachOut(t *testing.T) {
 		if code, _ := codeOf(err); code == 0 {
 			t.Errorf("reader: %q passed (%v)", sql, err)
 		}
+	}
+	if _, err := os.Stat(outside); err == nil {
+		t.Error("reader: a file was written")
 	}
 	for _, s := range []clickhouse.Settings{{"readonly": 0}, {"readonly": 2}, {"max_threads": "1', readonly = '0"}} {
 		ctx := clickhouse.Context(t.Context(), clickhouse.WithSettings(s))

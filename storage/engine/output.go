@@ -88,8 +88,7 @@ func (o *output) send(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
-	// A server that knows no deadlines (a recorder in a test) is as good.
-	_ = o.rc.SetWriteDeadline(time.Now().Add(o.stall))
+	o.extend()
 	if o.zip != nil {
 		_, err := o.zip.Write(p)
 		return err
@@ -98,10 +97,14 @@ func (o *output) send(p []byte) error {
 	return err
 }
 
+// extend gives the client the stall timeout to take what comes next.
+func (o *output) extend() { _ = o.rc.SetWriteDeadline(time.Now().Add(o.stall)) }
+
 func (o *output) commit() {
 	if o.committed {
 		return
 	}
+	o.extend()
 	o.committed = true
 	o.hold = holdBytes
 	h := o.w.Header()
@@ -123,6 +126,7 @@ func (o *output) finish(st stats, elapsed time.Duration) error {
 	if err := o.flush(); err != nil {
 		return err
 	}
+	o.extend()
 	if o.zip != nil {
 		return o.zip.Close()
 	}
@@ -132,6 +136,7 @@ func (o *output) finish(st stats, elapsed time.Duration) error {
 // fail ends a response with e: as status and text, or, when the body has begun, as an exception block and a broken
 // connection. It panics with http.ErrAbortHandler then, which is how net/http breaks off.
 func (o *output) fail(e *exception) {
+	o.extend()
 	if !o.committed {
 		writeException(o.w, e)
 		return

@@ -37,7 +37,7 @@ var (
 
 // parseRequest reads the URL and the headers of r as ClickHouse's HTTP interface does: what is no parameter of the
 // interface is a setting.
-func parseRequest(r *http.Request) (*request, error) {
+func parseRequest(r *http.Request, body *patientReader) (*request, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, exceptionf(codeBadArguments, "URL parameters: %v", err)
@@ -97,7 +97,7 @@ func parseRequest(r *http.Request) (*request, error) {
 	slices.SortFunc(q.settings, byName)
 	slices.SortFunc(q.params, byName)
 	q.gzip = compressHTTP && acceptsGzip(r)
-	if q.body, err = decodeBody(r, decompress); err != nil {
+	if q.body, err = decodeBody(r, body, decompress); err != nil {
 		return nil, err
 	}
 	return q, nil

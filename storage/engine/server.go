@@ -83,14 +83,17 @@ func (s *server) serveStatement(w http.ResponseWriter, r *http.Request) {
 		writeException(w, asException(err))
 		return
 	}
-	q, err := parseRequest(r)
+	rc := http.NewResponseController(w)
+	_ = rc.SetWriteDeadline(time.Time{}) // what an earlier request on the connection left
+	body := &patientReader{r.Body, rc, s.opts.StallTimeout}
+	q, err := parseRequest(r, body)
 	if err != nil {
-		s.refuse(w, r, err)
+		refuse(w, body, err)
 		return
 	}
 	leave, err := s.enter(r.Context())
 	if err != nil {
-		s.refuse(w, r, err)
+		refuse(w, body, err)
 		return
 	}
 	defer leave()
@@ -102,20 +105,20 @@ func (s *server) serveStatement(w http.ResponseWriter, r *http.Request) {
 	x := &execution{server: s, who: who, q: q, out: newOutput(w, q, s.opts.StallTimeout), began: time.Now()}
 	x.run(r.Context(), w)
 	if x.failed != nil {
-		s.drain(r)
+		drain(body)
 		x.out.fail(x.failed)
 	}
 }
 
 // refuse answers a request that was not run.
-func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	s.drain(r)
+func refuse(w http.ResponseWriter, body io.Reader, err error) {
+	drain(body)
 	writeException(w, asException(err))
 }
 
-// drain reads what is left of the body. A client that is still sending when the answer comes sees a broken connection
+// drain reads what is left of the body. A client that is still sending when the answer comes may see a broken connection
 // instead of it.
-func (s *server) drain(r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }
+func drain(body io.Reader) { _, _ = io.Copy(io.Discard, body) }
 
 // enter waits for a place among the running statements; leave gives it back.
 func (s *server) enter(ctx context.Context) (leave func(), err error) {

@@ -201,3 +201,37 @@ func TestSlowReaderHoldsTheEngineBack(t *testing.T) {
 		t.Errorf("abandoned statement stopped after %v", took)
 	}
 }
+
+func TestStallTimeoutIsForClientsNotForStatements(t *testing.T) {
+	opts := chtest.Options(t.TempDir())
+	opts.StallTimeout = 300 * time.Millisecond
+	e := chtest.StartOwn(t, opts)
+	clientOpts := e.WriterOptions()
+	clientOpts.MaxOpenConns = 1 // one connection, again and again
+	conn := open(t, clientOpts)
+	mustExec(t, conn, "CREATE TABLE t (a UInt64, b UInt8 DEFAULT sleep(1)) ENGINE = MergeTree ORDER BY a")
+	for range 2 {
+		mustExec(t, conn, "SELECT sleep(1)")
+		if err := conn.InsertFormat(t.Context(), "TSV", "INSERT INTO t (a)", strings.NewReader("1\n2\n")); err != nil {
+			t.Errorf("insert that takes its time: %v", err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	err := conn.InsertFormat(t.Context(), "TSV", "INSERT INTO t (a)", &blockThenFail{ctx, strings.NewReader("1\n2\n")})
+	if err == nil || ctx.Err() != nil {
+		t.Errorf("insert of a client that stalls = %v, context %v; want an error before the context ends", err, ctx.Err())
+	}
+	var n uint64
+	if err := conn.QueryRow(t.Context(), "SELECT count() FROM t").Scan(&n); err != nil || n != 4 {
+		t.Errorf("rows = %d, %v, want 4", n, err)
+	}
+
+	r, err := conn.QueryFormat(t.Context(), "Native", "SELECT number, 'never-read' FROM numbers(1000000000000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	watcher := e.Open(t, "")
+	eventually(t, "statement whose result nobody takes stops", func() bool { return running(t, watcher, "never-read") == 0 })
+}
