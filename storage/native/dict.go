@@ -14,7 +14,7 @@ type dict struct {
 	slots []slot // open addressing, a power of two, at most half full
 	body  []byte
 	spans []span
-	last  uint32 // what find returned last
+	last  uint32 // what findNext or add returned last
 }
 
 type slot struct {
@@ -32,22 +32,7 @@ const minSlots = 64
 func newDict() dict { return dict{seed: maphash.MakeSeed()} }
 
 // find returns the index of b.
-//
-// Telemetry repeats itself: attribute keys come in the same order, record after record. So the index that followed the
-// last one before is compared first, which spares the hash.
 func (d *dict) find(b []byte) (uint32, bool) {
-	if int(d.last) < len(d.spans) {
-		guess := d.spans[d.last].follower
-		s := d.spans[guess]
-		if string(d.body[s.from:s.to]) == string(b) {
-			d.last = guess
-			return guess, true
-		}
-	}
-	return d.lookup(b)
-}
-
-func (d *dict) lookup(b []byte) (uint32, bool) {
 	if len(d.slots) == 0 {
 		return 0, false
 	}
@@ -58,19 +43,32 @@ func (d *dict) lookup(b []byte) (uint32, bool) {
 		if s.next == 0 {
 			return 0, false
 		}
-		if s.hash == h {
-			at := d.spans[s.next-1]
-			if string(d.body[at.from:at.to]) == string(b) {
-				d.follow(s.next - 1)
-				return s.next - 1, true
-			}
+		if s.hash == h && d.is(s.next-1, b) {
+			return s.next - 1, true
 		}
 	}
 }
 
-func (d *dict) follow(i uint32) {
-	d.spans[d.last].follower = i
-	d.last = i
+func (d *dict) is(i uint32, b []byte) bool {
+	s := d.spans[i]
+	return string(d.body[s.from:s.to]) == string(b)
+}
+
+// findNext is find for values that come in much the same order again and again, as the keys of attributes do: the index
+// that followed the last one before is compared first, which spares the hash.
+func (d *dict) findNext(b []byte) (uint32, bool) {
+	if int(d.last) < len(d.spans) {
+		if guess := d.spans[d.last].follower; d.is(guess, b) {
+			d.last = guess
+			return guess, true
+		}
+	}
+	i, ok := d.find(b)
+	if ok {
+		d.spans[d.last].follower = i
+		d.last = i
+	}
+	return i, ok
 }
 
 // add numbers b, which must not be there yet.
@@ -87,7 +85,8 @@ func (d *dict) add(b []byte) uint32 {
 	i := uint32(len(d.spans))
 	d.spans = append(d.spans, span{from: uint32(from), to: uint32(len(d.body)), follower: i})
 	d.place(uint32(maphash.Bytes(d.seed, b)), i)
-	d.follow(i)
+	d.spans[d.last].follower = i
+	d.last = i
 	return i
 }
 

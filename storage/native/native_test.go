@@ -105,6 +105,19 @@ func TestColumnsAreTheBytesOfTheFormat(t *testing.T) {
 	}
 }
 
+func TestHexOfEveryByteAtEveryPlace(t *testing.T) {
+	for n := range 19 {
+		for v := range 256 {
+			b := bytes.Repeat([]byte{byte(v), 0xa9, 0x0f}, 7)[:n]
+			c := NewString()
+			c.AppendHex(b)
+			if got := string(c.buf[1:]); got != hex.EncodeToString(b) {
+				t.Fatalf("%x = %s", b, got)
+			}
+		}
+	}
+}
+
 func TestBlockIsHeaderColumnsAndRunID(t *testing.T) {
 	c := NewFixed[uint8]("UInt8")
 	c.AppendAll([]uint8{1, 2})
@@ -189,6 +202,13 @@ func TestDictionaryFindsWhatWasAddedAfterReset(t *testing.T) {
 		for i := range n {
 			if got, ok := c.Find(fmt.Appendf(nil, "%d-%d", round, i)); !ok || got != uint32(i) {
 				t.Fatalf("round %d: Find(%d) = %d, %v", round, i, got, ok)
+			}
+			j := i * i % n // in no order
+			if got, ok := c.FindNext(fmt.Appendf(nil, "%d-%d", round, j)); !ok || got != uint32(j) {
+				t.Fatalf("round %d: FindNext(%d) = %d, %v", round, j, got, ok)
+			}
+			if _, ok := c.FindNext(fmt.Appendf(nil, "%d-", round)); ok {
+				t.Fatal("FindNext found what was not added")
 			}
 		}
 		c.Reset()
