@@ -1,10 +1,6 @@
 package otlp
 
-import (
-	"unicode/utf8"
-
-	"github.com/headgate-io/headgate/storage/native"
-)
+import "github.com/headgate-io/headgate/storage/native"
 
 // Fields of KeyValue.
 const (
@@ -72,9 +68,14 @@ func (m *attrMap) add(d *Decoder, pair []byte) error {
 	if err != nil {
 		return err
 	}
-	m.addKey(d, key)
-	if n := len(val); n >= 2 && val[0] == tagAnyString && int(val[1]) == n-2 && n-2 < 0x80 && utf8.Valid(val[2:]) {
-		m.Vals.Append(val[2:])
+	i, ok := m.Keys.FindNext(key)
+	if !ok {
+		i = d.intern(m.Keys, key)
+	}
+	m.seen.note(i)
+	m.Keys.AppendIndex(i)
+	if n := len(val); n >= 2 && val[0] == tagAnyString && int(val[1]) == n-2 && n-2 < 0x80 {
+		m.Vals.Append(d.valid(val[2:]))
 		return nil
 	}
 	v, err := d.anyValue(val)
@@ -82,12 +83,6 @@ func (m *attrMap) add(d *Decoder, pair []byte) error {
 		return err
 	}
 	return d.appendValue(m.Vals, &v)
-}
-
-func (m *attrMap) addKey(d *Decoder, key []byte) {
-	i := d.intern(m.Keys, key)
-	m.seen.note(i)
-	m.Keys.AppendIndex(i)
 }
 
 // end ends the row. msg is the message that the pairs were fields tag of: if a key came twice, they are read again, to

@@ -124,7 +124,7 @@ func (d *Decoder) Decode(sig Signal, body []byte, st Stamp) (Result, error) {
 		return Result{}, fmt.Errorf("decode %s: %w", sig, errTooLarge)
 	}
 	err := d.attempt(sig, body, st, false)
-	if err == errCareful {
+	if errors.Is(err, errCareful) {
 		err = d.attempt(sig, body, st, true)
 	}
 	res := d.end(int64(len(body)), err == nil)

@@ -40,10 +40,10 @@ type tracesTable struct {
 	state          *native.String
 	flags          *native.Fixed[uint32]
 	spanName       *native.LowCardinality
-	kind           *native.LowCardinality
+	kind           *enumColumn
 	attrs          *attrMap
 	dropped        *native.Fixed[uint32]
-	status         *native.LowCardinality
+	status         *enumColumn
 	message        *native.String
 	events         *eventColumns
 	droppedEvents  *native.Fixed[uint32]
@@ -64,10 +64,10 @@ func newTracesTable() *tracesTable {
 	t.state = addString(b, "TraceState")
 	t.flags = addFixed[uint32](b, "Flags", "UInt32")
 	t.spanName = addLowCardinality(b, "SpanName")
-	t.kind = addLowCardinality(b, "SpanKind")
+	t.kind = addEnum(b, "SpanKind", "Unspecified", "Internal", "Server", "Client", "Producer", "Consumer")
 	t.attrs = addAttrMap(b, "SpanAttributes")
 	t.dropped = addFixed[uint32](b, "DroppedAttrCount", "UInt32")
-	t.status = addLowCardinality(b, "StatusCode")
+	t.status = addEnum(b, "StatusCode", "Unset", "Ok", "Error")
 	t.message = addString(b, "StatusMessage")
 	t.events = newEventColumns(b)
 	t.droppedEvents = addFixed[uint32](b, "DroppedEventsCount", "UInt32")
@@ -115,9 +115,9 @@ func (d *Decoder) span(b []byte, wire int) error {
 	d.appendString(t.state, s.state)
 	t.flags.Append(s.flags)
 	t.spanName.AppendIndex(d.intern(t.spanName, s.name))
-	d.appendEnum(t.kind, spanKinds[:], s.kind)
+	t.kind.append(d, s.kind)
 	t.dropped.Append(s.dropped)
-	d.appendEnum(t.status, statusCodes[:], s.status)
+	t.status.append(d, s.status)
 	d.appendString(t.message, s.message)
 	t.events.EndRow()
 	t.droppedEvents.Append(s.droppedEvents)
@@ -126,19 +126,37 @@ func (d *Decoder) span(b []byte, wire int) error {
 	return t.attrs.end(d, b, tagSpanAttr)
 }
 
-var (
-	spanKinds   = [...]string{"Unspecified", "Internal", "Server", "Client", "Producer", "Consumer"}
-	statusCodes = [...]string{"Unset", "Ok", "Error"}
-)
+// enumColumn is a column of the names of an enumeration's values.
+type enumColumn struct {
+	*native.LowCardinality
+	names []string
+	known []uint32 // by value: the name's dictionary index plus one, or 0
+}
 
-// appendEnum adds the name of v, or its number if it has none.
-func (d *Decoder) appendEnum(c *native.LowCardinality, names []string, v int32) {
-	if v >= 0 && int(v) < len(names) {
-		d.scratch = append(d.scratch[:0], names[v]...)
-	} else {
+func addEnum(b *native.Builder, name string, names ...string) *enumColumn {
+	c := &enumColumn{LowCardinality: native.NewLowCardinality(), names: names, known: make([]uint32, len(names))}
+	b.Add(name, c)
+	return c
+}
+
+// Reset implements native.Column.
+func (c *enumColumn) Reset() {
+	c.LowCardinality.Reset()
+	clear(c.known)
+}
+
+// append adds the name of v, or its number if it has none.
+func (c *enumColumn) append(d *Decoder, v int32) {
+	if v < 0 || int(v) >= len(c.names) {
 		d.scratch = strconv.AppendInt(d.scratch[:0], int64(v), 10)
+		c.Append(d.scratch)
+		return
 	}
-	c.Append(d.scratch)
+	if c.known[v] == 0 {
+		d.scratch = append(d.scratch[:0], c.names[v]...)
+		c.known[v] = d.intern(c.LowCardinality, d.scratch) + 1
+	}
+	c.AppendIndex(c.known[v] - 1)
 }
 
 func (d *Decoder) readSpan(s *span, b []byte) error {

@@ -2,6 +2,8 @@ package otlp
 
 import (
 	"encoding/base64"
+	"encoding/binary"
+	"errors"
 	"math"
 	"strconv"
 	"unicode/utf8"
@@ -127,7 +129,15 @@ func appendDouble(dst []byte, f float64) []byte {
 	case math.IsInf(f, -1):
 		return append(dst, "-Infinity"...)
 	}
-	if abs := math.Abs(f); abs == 0 || abs >= 1e-6 && abs < 1e21 {
+	abs := math.Abs(f)
+	if abs < 1e12 {
+		// Most doubles are short decimals. Two decimals of up to 15 digits are never the same double, so if f is one with
+		// three places, that is its shortest form.
+		if n := uint64(abs*1000 + 0.5); float64(n)/1000 == abs {
+			return appendThousandths(dst, math.Signbit(f), n)
+		}
+	}
+	if abs >= 1e-6 && abs < 1e21 {
 		return strconv.AppendFloat(dst, f, 'f', -1, 64)
 	}
 	dst = strconv.AppendFloat(dst, f, 'e', -1, 64)
@@ -136,6 +146,26 @@ func appendDouble(dst []byte, f float64) []byte {
 		dst = dst[:n-1]
 	}
 	return dst
+}
+
+// appendThousandths appends n/1000 without zeros at the end.
+func appendThousandths(dst []byte, negative bool, n uint64) []byte {
+	if negative {
+		dst = append(dst, '-')
+	}
+	dst = strconv.AppendUint(dst, n/1000, 10)
+	if n %= 1000; n == 0 {
+		return dst
+	}
+	dst = append(dst, '.', byte('0'+n/100))
+	if n %= 100; n == 0 {
+		return dst
+	}
+	dst = append(dst, byte('0'+n/10))
+	if n %= 10; n == 0 {
+		return dst
+	}
+	return append(dst, byte('0'+n))
 }
 
 // text returns a value, rendered if it is an array or a map, as text. The text may lie in d.scratch and is valid until
@@ -161,11 +191,11 @@ func (d *Decoder) render(v *value, buf *[]byte) error {
 	}
 	from := len(*buf)
 	text, err := d.appendJSON(*buf, v, 1)
-	switch err {
-	case nil:
-	case errTooDeep:
+	switch {
+	case err == nil:
+	case errors.Is(err, errTooDeep):
 		d.bad = TooDeep
-	case errTooManyItems:
+	case errors.Is(err, errTooManyItems):
 		d.bad = TooManyItems
 	default:
 		return err
@@ -201,11 +231,28 @@ func (d *Decoder) appendString(c *native.String, b []byte) { c.Append(d.valid(b)
 
 // valid returns b with each run of bytes that are not UTF-8 replaced by U+FFFD. It may lie in d.scratch.
 func (d *Decoder) valid(b []byte) []byte {
-	if utf8.Valid(b) {
+	if isASCII(b) || utf8.Valid(b) {
 		return b
 	}
 	d.scratch = appendValid(d.scratch[:0], b)
 	return d.scratch
+}
+
+// isASCII reports whether b is ASCII, as most text is: a few instructions where utf8.Valid goes byte by byte at the end.
+func isASCII(b []byte) bool {
+	const high = 0x8080808080808080
+	if len(b) < 8 {
+		bits := byte(0)
+		for _, c := range b {
+			bits |= c
+		}
+		return bits < utf8.RuneSelf
+	}
+	last := binary.LittleEndian.Uint64(b[len(b)-8:]) // overlaps the words before it
+	for ; len(b) > 8; b = b[8:] {
+		last |= binary.LittleEndian.Uint64(b)
+	}
+	return last&high == 0
 }
 
 func appendValid(dst, b []byte) []byte {
