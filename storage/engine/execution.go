@@ -108,6 +108,9 @@ func (x *execution) read() (text string, data io.Reader, err error) {
 // can read, and a SETTINGS clause in a subquery passes in this version. Both are out of reach only because the reader's
 // SQL is printed by headgate and never written by a user.
 func (x *execution) connect() (*conn, error) {
+	if ro := x.q.readOnly; x.who != writer && ro != "" && ro != "1" {
+		return nil, exceptionf(codeReadOnly, "%s: Cannot modify 'readonly' setting in readonly mode", ReaderUser)
+	}
 	c, err := x.lib.open(append(x.opts.connArgs(), killArg(x.number))...)
 	if err != nil {
 		return nil, err

@@ -94,6 +94,30 @@ func TestReaderCannotWriteOrReachOut(t *testing.T) {
 	}
 }
 
+// A pool of the writing identity can declare itself to be reading, as one account of a server would.
+func TestWriterMayAskForReadonly(t *testing.T) {
+	db := chtest.Database(t)
+	opts := chtest.Start(t).WriterOptions()
+	opts.Auth.Database = db
+	opts.Settings = clickhouse.Settings{"readonly": 2, "max_threads": 1}
+	conn, err := clickhouse.Open(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var n uint8
+	if err := conn.QueryRow(t.Context(), "SELECT 1").Scan(&n); err != nil || n != 1 {
+		t.Errorf("SELECT 1 = %d, %v", n, err)
+	}
+	if code, _ := codeOf(conn.Exec(t.Context(), "CREATE TABLE t (a UInt8) ENGINE = Memory")); code != 164 {
+		t.Errorf("CREATE under readonly: code %d, want 164", code)
+	}
+	opts.Settings = clickhouse.Settings{"readonly": "1, max_threads = 7"}
+	if bad, err := clickhouse.Open(opts); err != nil || bad.Exec(t.Context(), "SELECT 1") == nil {
+		t.Errorf("a readonly that is no number passed (%v)", err)
+	}
+}
+
 // counting is a body that must not be read.
 type counting struct{ n atomic.Int64 }
 

@@ -19,6 +19,7 @@ type request struct {
 	queryID  string
 	params   []param
 	settings []param
+	readOnly string // "" is not asked for
 
 	compress bool   // answer in ClickHouse's block framing
 	method   string // network_compression_method
@@ -70,7 +71,11 @@ func parseRequest(r *http.Request, body *patientReader) (*request, error) {
 		case "client_protocol_version":
 			q.revision, _ = strconv.Atoi(v)
 		case "user", "password", "quota_key", "buffer_size", "stacktrace":
-		case "session_id", "session_timeout", "session_check", "role", "readonly":
+		case "readonly":
+			if q.readOnly = v; v != "0" && v != "1" && v != "2" {
+				return nil, exceptionf(codeBadArguments, "setting readonly %q: want 0, 1 or 2", v)
+			}
+		case "session_id", "session_timeout", "session_check", "role":
 			return nil, exceptionf(codeNotImplemented, "the embedded engine does not take the parameter %s", name)
 		default:
 			switch p, ok := strings.CutPrefix(name, "param_"); {
@@ -112,14 +117,18 @@ func acceptsGzip(r *http.Request) bool {
 	})
 }
 
-// setStatement puts the request's settings on a connection, readonly last. "" is nothing to set.
-func (q *request) setStatement(readOnly bool) string {
+// setStatement puts the request's settings on a connection, readonly last: what the request asks for, or, for the reader,
+// 1 whatever it asks. "" is nothing to set.
+func (q *request) setStatement(reader bool) string {
 	var b strings.Builder
 	for _, s := range q.settings {
 		b.WriteString(", " + s.name + " = " + quote(s.value))
 	}
-	if readOnly {
+	switch {
+	case reader:
 		b.WriteString(", readonly = 1")
+	case q.readOnly != "":
+		b.WriteString(", readonly = " + q.readOnly)
 	}
 	if b.Len() == 0 {
 		return ""
