@@ -4,12 +4,18 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
 	"sync"
-
-	"github.com/klauspost/compress/gzip"
 
 	"github.com/headgate-io/headgate/ingest/otlp"
 )
+
+// A form is how a body is written.
+type form struct {
+	signal   otlp.Signal
+	encoding encoding
+	codec    *codec // nil: not compressed
+}
 
 // body is the protobuf bytes of one request in a reused buffer.
 type body struct{ buf *bytes.Buffer }
@@ -28,13 +34,12 @@ func (b body) release() {
 	}
 }
 
-var gzipReaders = sync.Pool{New: func() any { return new(gzip.Reader) }}
-
 // readBody reads, decompresses and, for JSON, translates a request's body. The bound holds for what comes over the wire
-// and for what it decompresses to; the latter is counted while it is produced.
-func (r *receiver) readBody(wire io.Reader, q httpRequest) (body, *failure) {
+// and for what it decompresses to; the latter is counted while it is produced, and taken from the budget before it is
+// read.
+func (r *receiver) readBody(wire io.Reader, q form, h *hold) (body, *failure) {
 	b := body{bodyBuffers.Get().(*bytes.Buffer)}
-	f := r.fill(b.buf, wire, q)
+	f := r.fill(b.buf, wire, q.codec, h)
 	if f == nil && q.encoding == jsonEncoding {
 		f = r.translate(b.buf, q.signal)
 	}
@@ -45,41 +50,51 @@ func (r *receiver) readBody(wire io.Reader, q httpRequest) (body, *failure) {
 	return b, nil
 }
 
-func (r *receiver) fill(buf *bytes.Buffer, wire io.Reader, q httpRequest) *failure {
+func (r *receiver) fill(buf *bytes.Buffer, wire io.Reader, c *codec, h *hold) *failure {
 	if wire == nil {
 		return nil
 	}
-	limited := &limitedReader{r: wire, left: r.opt.MaxBodyBytes}
-	var src io.Reader = limited
-	if q.gzip {
-		zr := gzipReaders.Get().(*gzip.Reader)
-		defer gzipReaders.Put(zr)
-		if err := zr.Reset(limited); err != nil {
-			return r.readFailure(err, "the body is not gzip, though content-encoding says so")
+	var src io.Reader = &limitedReader{r: wire, left: r.opt.MaxBodyBytes}
+	if c != nil {
+		if c.holdsInput {
+			src = &heldReader{r: src, hold: h}
 		}
-		src = &limitedReader{r: zr, left: r.opt.MaxBodyBytes}
+		inflated, err := c.open(src)
+		if err != nil {
+			return r.readFailure(err)
+		}
+		defer inflated.Close()
+		src = &limitedReader{r: inflated, left: r.opt.MaxBodyBytes}
 	}
-	if _, err := buf.ReadFrom(src); err != nil {
-		return r.readFailure(err, "the body ends early or its compression is damaged")
+	if _, err := buf.ReadFrom(&heldReader{r: src, hold: h}); err != nil {
+		return r.readFailure(err)
 	}
 	return nil
 }
 
-func (r *receiver) readFailure(err error, message string) *failure {
-	if errors.Is(err, errTooLarge) {
+// readFailure is the answer to a body that could not be read.
+func (r *receiver) readFailure(err error) *failure {
+	switch {
+	case errors.Is(err, errTooLarge):
 		return r.bodyTooLarge()
+	case errors.Is(err, errOverBudget):
+		return retryable(overloaded, "headgate has more requests at hand than it takes at once; send it again")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fail(tooSlow, "the body came too slowly; send smaller batches")
+	case errors.Is(err, errClientGone):
+		return fail(clientGone, "the request ended before its message")
 	}
-	return fail(undecodable, "%s", message)
+	return fail(undecodable, "the body ends early, or is not what content-encoding says")
 }
 
 func (r *receiver) bodyTooLarge() *failure {
-	return fail(tooLarge, "the request is larger than %d bytes, uncompressed; send smaller batches", r.opt.MaxBodyBytes)
+	return fail(tooLarge, "the request is larger than %d bytes, on the wire or uncompressed; send smaller batches", r.opt.MaxBodyBytes)
 }
 
 func (r *receiver) translate(buf *bytes.Buffer, sig otlp.Signal) *failure {
 	converted, err := otlp.JSONToProto(sig, buf.Bytes())
 	if err != nil {
-		return fail(undecodable, "the body is not OTLP/JSON for %s", sig)
+		return fail(undecodable, "the body is not OTLP/JSON for %s: %v", sig, err)
 	}
 	if int64(len(converted)) > r.opt.MaxBodyBytes {
 		return r.bodyTooLarge()
@@ -89,7 +104,11 @@ func (r *receiver) translate(buf *bytes.Buffer, sig otlp.Signal) *failure {
 	return nil
 }
 
-var errTooLarge = errors.New("more bytes than allowed")
+var (
+	errTooLarge   = errors.New("more bytes than allowed")
+	errClientGone = errors.New("cancelled, or its deadline passed")
+	errOverBudget = errors.New("more bytes at once than the budget has")
+)
 
 // limitedReader is an io.LimitReader that tells the end of the input (io.EOF) from the limit (errTooLarge).
 type limitedReader struct {
@@ -107,5 +126,30 @@ func (l *limitedReader) Read(p []byte) (int, error) {
 		return 0, errTooLarge
 	}
 	l.left -= int64(n)
+	return n, err
+}
+
+// heldReader takes what it reads from the budget, in steps, ahead of reading it.
+type heldReader struct {
+	r     io.Reader
+	hold  *hold
+	ahead int64 // taken and not yet read
+}
+
+// holdStep is how much is taken at once: less locking for large bodies, little waste for small ones.
+const holdStep = 16 << 10
+
+func (h *heldReader) Read(p []byte) (int, error) {
+	if h.ahead == 0 {
+		if !h.hold.grow(holdStep) {
+			return 0, errOverBudget
+		}
+		h.ahead = holdStep
+	}
+	if int64(len(p)) > h.ahead {
+		p = p[:h.ahead]
+	}
+	n, err := h.r.Read(p)
+	h.ahead -= int64(n)
 	return n, err
 }

@@ -31,8 +31,12 @@ var (
 	badContentType  = kind{"content-type-unsupported", http.StatusUnsupportedMediaType, codes.InvalidArgument}
 	badEncoding     = kind{"content-encoding-unsupported", http.StatusUnsupportedMediaType, codes.Unimplemented}
 	undecodable     = kind{"undecodable", http.StatusBadRequest, codes.InvalidArgument}
+	headersTooLarge = kind{"headers-too-large", http.StatusRequestHeaderFieldsTooLarge, codes.ResourceExhausted}
+	tooSlow         = kind{"too-slow", http.StatusRequestTimeout, codes.DeadlineExceeded}
+	clientGone      = kind{"client-gone", http.StatusBadRequest, codes.Canceled}
 	tooLarge        = kind{"too-large", http.StatusRequestEntityTooLarge, codes.ResourceExhausted}
 	limitReached    = kind{"limit-daily-bytes", http.StatusTooManyRequests, codes.ResourceExhausted}
+	overloaded      = kind{"overloaded", http.StatusServiceUnavailable, codes.Unavailable}
 	unavailable     = kind{"unavailable", http.StatusServiceUnavailable, codes.Unavailable}
 	internalFailure = kind{"internal", http.StatusInternalServerError, codes.Internal}
 )
@@ -76,8 +80,11 @@ func (f *failure) status() *spb.Status {
 	}
 	st := &spb.Status{Code: int32(f.grpc), Message: text}
 	details := []proto.Message{&errdetails.ErrorInfo{Reason: f.id, Domain: "headgate"}}
+	if f.kind == undecodable {
+		details = append(details, &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "body", Description: text}}})
+	}
 	if f.retryAfter > 0 {
-		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(f.retryAfter)})
+		details = append(details, f.retryInfo())
 	}
 	for _, d := range details {
 		packed, err := anypb.New(d)
@@ -87,6 +94,10 @@ func (f *failure) status() *spb.Status {
 		st.Details = append(st.Details, packed)
 	}
 	return st
+}
+
+func (f *failure) retryInfo() *errdetails.RetryInfo {
+	return &errdetails.RetryInfo{RetryDelay: durationpb.New(f.retryAfter)}
 }
 
 // printable replaces control and non-ASCII characters, so that client text in a message cannot forge lines of a log.

@@ -3,16 +3,17 @@ package ingest
 import (
 	"context"
 	"fmt"
-	"net"
+	"slices"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc"
-	_ "google.golang.org/grpc/encoding/gzip" // every default collector and Java SDK compresses with gzip
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/ingest/otlp"
@@ -30,13 +31,16 @@ func newGRPCServer(r *receiver) *grpc.Server {
 	s := grpc.NewServer(
 		grpc.ForceServerCodecV2(rawCodec{}),
 		grpc.InTapHandle(r.tap),
-		// Also after decompression; grpc-go answers RESOURCE_EXHAUSTED without RetryInfo, which is what OTLP asks.
-		grpc.MaxRecvMsgSize(int(r.opt.MaxBodyBytes)),
-		grpc.MaxConcurrentStreams(1024),
-		grpc.MaxHeaderListSize(64<<10),
-		grpc.ConnectionTimeout(20*time.Second),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * time.Minute, Timeout: 20 * time.Second}),
+		// SECURITY: also what bounds the handlers of streams that are opened and reset at once.
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxHeaderListSize(maxHeaderBytes2),
+		grpc.ConnectionTimeout(r.opt.HeaderTimeout),
+		// Agents ping every 10 s, also while they have nothing to say; grpc-go's own default would send them away.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: r.opt.minPing, PermitWithoutStream: true}),
+		// Age, with the jitter that grpc-go adds, lets clients behind a balancer of connections spread again.
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: pingAfter, Timeout: pingTimeout, MaxConnectionAge: r.opt.MaxConnectionAge, MaxConnectionAgeGrace: time.Minute,
+		}),
 	)
 	for service, sig := range grpcServices {
 		s.RegisterService(&grpc.ServiceDesc{
@@ -44,8 +48,8 @@ func newGRPCServer(r *receiver) *grpc.Server {
 			HandlerType: (*any)(nil),
 			Methods: []grpc.MethodDesc{{
 				MethodName: "Export",
-				Handler: func(_ any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-					return r.exportGRPC(ctx, sig, dec)
+				Handler: func(_ any, ctx context.Context, _ func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+					return r.exportGRPC(ctx, sig)
 				},
 			}},
 		}, r)
@@ -53,52 +57,115 @@ func newGRPCServer(r *receiver) *grpc.Server {
 	return s
 }
 
-// principalKey carries the principal from the tap to the handler of the same call, the only hop that grpc-go offers.
-type principalKey struct{}
+// tapped is what the tap found out, carried to the handler of the same call in its context, the only hop that grpc-go
+// offers.
+type tapped struct {
+	principal auth.Principal
+	cancel    context.CancelCauseFunc // ends the call's reading
+}
+
+type tappedKey struct{}
 
 // tap runs on a call's headers, before its message is read, on the connection's reader goroutine: it must not block.
 //
 // SECURITY: every call passes here, of unknown services too; each is authenticated anew, so that a revoked key stops
 // on open connections.
 func (r *receiver) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
-	sig, known := signalOfMethod(info.FullMethodName)
 	p, f := r.authenticate(credentials{
 		authorization: info.Header.Get("authorization"),
-		apiKey:        info.Header.Get("x-api-key"),
+		apiKey:        slices.Concat(info.Header.Get("x-api-key"), info.Header.Get("api-key")),
 	})
-	if f == nil && known {
-		f = r.admit(call{transportGRPC, sig, p})
-	}
 	if f != nil {
 		label := signalUnknown
-		if known {
+		if sig, known := signalOfMethod(info.FullMethodName); known {
 			label = sig.String()
 		}
 		r.metrics.refuse(transportGRPC, label, f)
 		return nil, f.grpcError()
 	}
-	return context.WithValue(ctx, principalKey{}, p), nil
+	ctx, cancel := context.WithCancelCause(ctx) // ends with its parent, which ends with the call
+	return context.WithValue(ctx, tappedKey{}, tapped{p, cancel}), nil
 }
 
-func (r *receiver) exportGRPC(ctx context.Context, sig otlp.Signal, dec func(any) error) (_ any, err error) {
-	var msg rawMessage
-	if err := dec(&msg); err != nil {
-		return nil, err // grpc-go's own: too large, unknown compression, connection lost
-	}
-	defer msg.Free()
-	p, ok := ctx.Value(principalKey{}).(auth.Principal)
+// exportGRPC takes one call from its headers to its answer. It does not panic.
+func (r *receiver) exportGRPC(ctx context.Context, sig otlp.Signal) (resp any, err error) {
+	t, ok := ctx.Value(tappedKey{}).(tapped)
 	if !ok {
 		return nil, fail(internalFailure, "an internal error happened").grpcError()
 	}
-	partial, f := r.export(ctx, call{transportGRPC, sig, p}, msg.ReadOnlyData())
-	if f != nil {
-		return nil, f.grpcError()
+	c := call{transportGRPC, sig, t.principal}
+	defer func() {
+		if v := recover(); v != nil {
+			resp, err = nil, r.panicked(v).grpcError()
+		}
+	}()
+	refuse := func(f *failure) (any, error) {
+		r.metrics.refuse(transportGRPC, sig.String(), f)
+		return nil, f.send(ctx)
 	}
-	body, err := encodeResponse(sig, protobuf, partial)
+	if f := r.admit(c); f != nil {
+		return refuse(f)
+	}
+	hold := r.budget.hold(t.principal.Tenant())
+	defer hold.release()
+	body, f := r.receiveGRPC(ctx, t, sig, hold)
+	if f != nil {
+		return refuse(f)
+	}
+	defer body.release()
+	partial, f := r.export(ctx, c, body.bytes())
+	if f != nil {
+		return nil, f.send(ctx)
+	}
+	answer, err := encodeResponse(sig, protobuf, partial)
 	if err != nil {
 		return nil, fail(internalFailure, "an internal error happened").grpcError()
 	}
-	return body, nil
+	return answer, nil
+}
+
+// receiveGRPC reads the one message of a call, paced and held like a body of OTLP/HTTP.
+func (r *receiver) receiveGRPC(ctx context.Context, t tapped, sig otlp.Signal, h *hold) (body, *failure) {
+	stream, ok := grpc.ServerTransportStreamFromContext(ctx).(messageStream)
+	if !ok {
+		return body{}, fail(internalFailure, "an internal error happened")
+	}
+	timer := time.AfterFunc(r.opt.BodyTimeout, func() { t.cancel(errStalled) })
+	defer timer.Stop()
+	m := &message{ctx: ctx, stream: stream}
+	compressed, err := m.open(r.opt.MaxBodyBytes)
+	if err != nil {
+		return body{}, r.readFailure(err)
+	}
+	q := form{signal: sig, encoding: protobuf}
+	if compressed {
+		if q.codec, ok = r.codecs.find([]string{stream.RecvCompress()}); !ok || q.codec == nil {
+			return body{}, fail(badEncoding, "the message is compressed with an encoding that is not announced or not known")
+		}
+	}
+	b, f := r.readBody(&pacedReader{r: m, start: time.Now(), timeout: r.opt.BodyTimeout, setDeadline: func(at time.Time) error {
+		timer.Reset(time.Until(at))
+		return nil
+	}}, q, h)
+	if f != nil {
+		return body{}, f
+	}
+	if err := m.end(); err != nil {
+		b.release()
+		return body{}, r.readFailure(err)
+	}
+	return b, nil
+}
+
+// send is the failure as a gRPC error. Where clients may retry, the delay goes out a second time as the trailer in which
+// OpenTelemetry's Python exporter looks for it.
+func (f *failure) send(ctx context.Context) error {
+	if f.retryAfter > 0 {
+		if raw, err := proto.Marshal(f.retryInfo()); err == nil {
+			_ = grpc.SetTrailer(ctx, metadata.Pairs("google.rpc.retryinfo-bin", string(raw)))
+		}
+	}
+	return f.grpcError()
 }
 
 func (f *failure) grpcError() error { return status.FromProto(f.status()).Err() }
@@ -109,10 +176,7 @@ func signalOfMethod(full string) (otlp.Signal, bool) {
 	return sig, ok && known
 }
 
-// rawMessage is a received message as bytes; Free gives its memory back to grpc-go.
-type rawMessage struct{ mem.Buffer }
-
-// rawCodec hands messages through undecoded. It names itself "proto", the content-subtype that OTLP clients send.
+// rawCodec writes answers that are bytes already. It names itself "proto", the content-subtype that OTLP clients send.
 type rawCodec struct{}
 
 func (rawCodec) Name() string { return "proto" }
@@ -125,28 +189,5 @@ func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.SliceBuffer(body)}, nil
 }
 
-func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
-	msg, ok := v.(*rawMessage)
-	if !ok {
-		return fmt.Errorf("BUG: unmarshal into %T", v)
-	}
-	msg.Buffer = data.MaterializeToBuffer(mem.DefaultBufferPool())
-	return nil
-}
-
-// serveGRPC serves until ctx ends, then lets calls finish within the grace period.
-func (s *Server) serveGRPC(ctx context.Context, l net.Listener) error {
-	srv := newGRPCServer(s.receiver)
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
-	select {
-	case err := <-served:
-		return fmt.Errorf("serve otlp grpc: %w", err)
-	case <-ctx.Done():
-	}
-	timer := time.AfterFunc(s.receiver.opt.Grace, srv.Stop)
-	defer timer.Stop()
-	srv.GracefulStop()
-	<-served
-	return nil
-}
+// Unmarshal is never called: messages are read from the stream, see message.
+func (rawCodec) Unmarshal(_ mem.BufferSlice, v any) error { return fmt.Errorf("BUG: unmarshal %T", v) }

@@ -78,7 +78,8 @@ func startOn(t *testing.T, conn driver.Conn, opt Options, delay time.Duration) *
 	writer := storage.NewWriter(conn, storage.WriterOptions{MaxDelay: delay, QueueTimeout: 2 * time.Second, InsertTimeout: 5 * time.Second}, quiet, reg)
 
 	opt.Now = time.Now
-	srv := New(opt, Backend{Keys: directory, Meter: meter, Ledger: ledger, Writer: writer}, quiet, reg)
+	srv, err := New(opt, Backend{Keys: directory, Meter: meter, Ledger: ledger, Writer: writer}, quiet, reg)
+	check(err)
 	listen := func() net.Listener {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		check(err)
@@ -228,6 +229,9 @@ func logs(n int) plogotlp.ExportRequest {
 		r := sl.LogRecords().AppendEmpty()
 		r.SetTimestamp(1_700_000_000_000_000_000)
 		r.SetSeverityNumber(plog.SeverityNumberInfo)
+		// Ids, because pdata writes an absent one as an empty field: two bytes that JSON's equivalent has not.
+		r.SetTraceID([16]byte{1})
+		r.SetSpanID([8]byte{2})
 		r.Body().SetStr("order placed")
 		r.Attributes().PutInt("n", int64(i))
 	}

@@ -29,6 +29,9 @@ type metrics struct {
 	dropped  *prometheus.CounterVec   // by signal; by the policy drop
 	duration *prometheus.HistogramVec // by transport, signal
 	panics   prometheus.Counter
+
+	connections *prometheus.GaugeVec   // by transport; open
+	turned      *prometheus.CounterVec // by transport, reason
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -47,17 +50,26 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "headgate_ingest_request_duration_seconds", Help: "Time from a request's body to its answer.",
 			Buckets: prometheus.ExponentialBuckets(0.002, 2, 13),
 		}, []string{"transport", "signal"}),
+		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "headgate_ingest_connections", Help: "Open connections, by the port that they came to.",
+		}, []string{"transport"}),
+		turned: counter("connections_refused_total", "Connections turned away: too-many, greeting (TLS or first bytes failed), wrong-port.", "transport", "reason"),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_ingest_panics_total", Help: "Requests that failed by a defect of headgate.",
 		}),
 	}
-	reg.MustRegister(m.duration, m.panics)
+	reg.MustRegister(m.duration, m.panics, m.connections)
 	return m
 }
 
 // refuse counts a request that was refused on its headers, or while its body was read.
 func (m *metrics) refuse(via transport, signal string, f *failure) {
 	m.requests.WithLabelValues(string(via), signal, f.id).Inc()
+}
+
+// turnAway counts a connection that no server got.
+func (m *metrics) turnAway(via transport, reason string) {
+	m.turned.WithLabelValues(string(via), reason).Inc()
 }
 
 // finish counts a request that was read whole.

@@ -22,6 +22,16 @@ type receiver struct {
 	log      *slog.Logger
 	metrics  *metrics
 	decoders sync.Pool // of *otlp.Decoder
+	codecs   codecs
+	budget   *budget
+	cors     cors
+}
+
+// panicked logs and counts a defect that one request ran into, and is its answer.
+func (r *receiver) panicked(v any) *failure {
+	r.log.Error("request panicked", "panic", v, "stack", string(debug.Stack()))
+	r.metrics.panics.Inc()
+	return fail(internalFailure, "an internal error happened")
 }
 
 // call is one request whose sender is known.
@@ -115,9 +125,7 @@ func (r *receiver) export(ctx context.Context, c call, body []byte) (done partia
 	outcome := outcomeAccepted
 	defer func() {
 		if v := recover(); v != nil {
-			r.log.Error("export panicked", "signal", c.signal.String(), "panic", v, "stack", string(debug.Stack()))
-			r.metrics.panics.Inc()
-			f = fail(internalFailure, "an internal error happened")
+			f = r.panicked(v)
 		}
 		if f != nil {
 			outcome = f.id

@@ -120,8 +120,8 @@ func TestA4RefusalsOverGRPC(t *testing.T) {
 	}{
 		{"unknown key", "hg_nonsense", logs(1), nil, codes.Unauthenticated, "(key-unknown)"},
 		{"wrong scope", reader, logs(1), nil, codes.PermissionDenied, "(key-scope)"},
-		{"too large", key, huge, nil, codes.ResourceExhausted, "larger than max"},
-		{"too large unzipped", key, huge, []grpc.CallOption{grpc.UseCompressor("gzip")}, codes.ResourceExhausted, "larger than max"},
+		{"too large", key, huge, nil, codes.ResourceExhausted, "(too-large)"},
+		{"too large unzipped", key, huge, []grpc.CallOption{grpc.UseCompressor("gzip")}, codes.ResourceExhausted, "(too-large)"},
 	} {
 		_, err := client.Export(withKey(t.Context(), c.key), c.req, c.opts...)
 		st := status.Convert(err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,7 +29,13 @@ type Config struct {
 	LogLevel   string
 	Demo       bool
 
+	TLSCert     string
+	TLSKey      string
+	TLSClientCA string
+	CORSOrigins []string
+
 	MaxBody        byteSize
+	MaxInFlight    byteSize
 	FlushDelay     time.Duration
 	FlushRows      int
 	EngineMemory   byteSize
@@ -45,7 +52,7 @@ func DefaultConfig() Config {
 	return Config{
 		DataDir: "./data", OTLPGRPC: "127.0.0.1:4317", OTLPHTTP: "127.0.0.1:4318", API: "127.0.0.1:8080",
 		Telemetry: "127.0.0.1:9464", Role: "all", LogLevel: "info",
-		MaxBody: bytesOf(64 << 20), FlushDelay: 200 * time.Millisecond, FlushRows: 100_000,
+		MaxBody: bytesOf(64 << 20), MaxInFlight: bytesOf(512 << 20), FlushDelay: 200 * time.Millisecond, FlushRows: 100_000,
 		EngineMemory: bytesOf(4 << 30), EngineThreads: 0, ShutdownGrace: 20 * time.Second,
 		QueryTimeout: 30 * time.Second, QueryMaxMemory: bytesOf(1 << 30),
 	}
@@ -63,7 +70,12 @@ func (c *Config) register(f *pflag.FlagSet) {
 	f.StringVar(&c.EngineLib, "engine-lib", c.EngineLib, "path of libchdb.so (empty: beside the executable, then the cache directory)")
 	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error")
 	f.BoolVar(&c.Demo, "demo", c.Demo, "create the demo tenants acme and globex at the first start and print their keys")
-	f.Var(&c.MaxBody, "max-body", "largest OTLP request, uncompressed")
+	f.StringVar(&c.TLSCert, "tls-cert", c.TLSCert, "PEM file of the certificate chain of both OTLP addresses, read again when it changes (empty: plaintext)")
+	f.StringVar(&c.TLSKey, "tls-key", c.TLSKey, "PEM file of its key")
+	f.StringVar(&c.TLSClientCA, "tls-client-ca", c.TLSClientCA, "PEM file of authorities; OTLP clients must show a certificate of one (empty: none is asked for)")
+	f.StringSliceVar(&c.CORSOrigins, "cors-origin", c.CORSOrigins, "origin that browsers may send OTLP from, https://host[:port], or * for any; may be repeated (empty: CORS is off)")
+	f.Var(&c.MaxBody, "max-body", "largest OTLP request, on the wire and uncompressed")
+	f.Var(&c.MaxInFlight, "max-inflight", "bytes of all OTLP requests being received or stored; one tenant gets half of it at most")
 	f.DurationVar(&c.FlushDelay, "flush-delay", c.FlushDelay, "how long rows wait for others before they are inserted")
 	f.IntVar(&c.FlushRows, "flush-rows", c.FlushRows, "rows that are inserted without waiting longer")
 	f.Var(&c.EngineMemory, "engine-memory", "memory of the embedded engine")
@@ -108,6 +120,17 @@ func (c *Config) Validate() error {
 			bad("--engine-lib %s: no such file; run 'make engine-lib' to fetch it, or leave the flag out", c.EngineLib)
 		}
 	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		bad("--tls-cert and --tls-key belong together: give both, or neither")
+	}
+	if c.TLSClientCA != "" && c.TLSCert == "" {
+		bad("--tls-client-ca needs --tls-cert and --tls-key: clients show certificates over TLS alone")
+	}
+	for _, origin := range c.CORSOrigins {
+		if u, err := url.Parse(origin); origin != "*" && (err != nil || u.Host == "" || origin != u.Scheme+"://"+u.Host) {
+			bad("--cors-origin %q: want scheme://host[:port] without a path, or *", origin)
+		}
+	}
 	if c.Store != "" {
 		bad("--store: this version keeps its state in SQLite in the data directory only; leave --store empty")
 	}
@@ -124,6 +147,7 @@ func (c *Config) Validate() error {
 		ok   bool
 	}{
 		{"--max-body", c.MaxBody.bytes != nil && *c.MaxBody.bytes >= 1<<10 && *c.MaxBody.bytes <= 1<<30},
+		{"--max-inflight", c.MaxBody.bytes != nil && c.MaxInFlight.bytes != nil && *c.MaxInFlight.bytes >= 4**c.MaxBody.bytes},
 		{"--flush-delay", c.FlushDelay > 0 && c.FlushDelay <= 3*time.Second},
 		{"--flush-rows", c.FlushRows > 0 && c.FlushRows <= 1_000_000},
 		{"--engine-memory", c.EngineMemory.bytes != nil && *c.EngineMemory.bytes >= 512<<20},
@@ -133,7 +157,7 @@ func (c *Config) Validate() error {
 		{"--query-max-memory", c.QueryMaxMemory.bytes != nil && *c.QueryMaxMemory.bytes >= 16<<20},
 	} {
 		if !p.ok {
-			bad("%s is out of its range: see --help (max-body 1KiB to 1GiB, flush-delay up to 3s, flush-rows up to 1000000, engine-memory from 512MiB, query-max-memory from 16MiB)", p.flag)
+			bad("%s is out of its range: see --help (max-body 1KiB to 1GiB, max-inflight at least four times max-body, flush-delay up to 3s, flush-rows up to 1000000, engine-memory from 512MiB, query-max-memory from 16MiB)", p.flag)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

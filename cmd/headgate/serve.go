@@ -152,9 +152,14 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	writer := storage.NewWriter(conns.writer, storage.WriterOptions{MaxDelay: cfg.FlushDelay, MaxRows: cfg.FlushRows}, log, reg)
 	backend.run(backendCtx, "writer", writer.Run)
 
-	receiver := ingest.New(ingest.Options{
-		MaxBodyBytes: *cfg.MaxBody.bytes, Grace: cfg.ShutdownGrace, Now: time.Now,
+	receiver, err := ingest.New(ingest.Options{
+		MaxBodyBytes: *cfg.MaxBody.bytes, MaxInFlightBytes: *cfg.MaxInFlight.bytes, Grace: cfg.ShutdownGrace, Now: time.Now,
+		TLS:         ingest.TLSOptions{CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, ClientCAFile: cfg.TLSClientCA},
+		CORSOrigins: cfg.CORSOrigins,
 	}, ingest.Backend{Keys: directory, Meter: meter, Ledger: ledger, Writer: writer}, log, reg)
+	if err != nil {
+		return err
+	}
 	edge.run(ctx, "otlp", func(ctx context.Context) error { return receiver.Run(ctx, ls.grpc, ls.http) })
 
 	api := &control.API{

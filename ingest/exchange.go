@@ -1,0 +1,94 @@
+package ingest
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+// A reply is an answer to an OTLP/HTTP request, before a server writes it.
+type reply struct {
+	status      int
+	contentType string
+	fields      []field
+	body        []byte
+	unread      bool // the body was not read to its end
+	close       bool // the connection is of no further use
+}
+
+type field struct{ name, value string }
+
+// serve takes an OTLP/HTTP request to its answer: the one way for every version of HTTP. It does not panic.
+func (r *receiver) serve(ctx context.Context, h head, wire io.Reader) (a reply) {
+	if h.probed() {
+		return reply{status: http.StatusOK, contentType: "text/plain; charset=utf-8", body: []byte("ok\n")}
+	}
+	if r.cors.preflight(h) {
+		return r.cors.allow(h, reply{status: http.StatusNoContent})
+	}
+	q, f := r.examine(h)
+	if f != nil {
+		return r.refuse(h, q, f)
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			a = r.refuse(h, q, r.panicked(v))
+			a.close = true
+		}
+	}()
+	hold := r.budget.hold(q.principal.Tenant())
+	defer hold.release()
+	body, f := r.readBody(wire, q.form, hold)
+	if f != nil {
+		return r.refuse(h, q, f)
+	}
+	defer body.release()
+	p, f := r.export(ctx, q.call(), body.bytes())
+	if f != nil {
+		return r.cors.allow(h, failureReply(q.encoding, f))
+	}
+	resp, err := encodeResponse(q.signal, q.encoding, p)
+	if err != nil {
+		return r.cors.allow(h, failureReply(q.encoding, fail(internalFailure, "an internal error happened")))
+	}
+	return r.cors.allow(h, reply{status: http.StatusOK, contentType: q.encoding.contentType(), body: resp})
+}
+
+// refuse counts and answers a request whose body was not read, or not to its end.
+func (r *receiver) refuse(h head, q httpRequest, f *failure) reply {
+	r.metrics.refuse(transportHTTP, q.signalLabel, f)
+	a := r.cors.allow(h, failureReply(q.encoding, f))
+	a.unread, a.close = true, f.kind == tooSlow
+	return a
+}
+
+// failureReply is a google.rpc.Status in the request's encoding, as OTLP asks of every error.
+func failureReply(enc encoding, f *failure) reply {
+	marshal := proto.Marshal
+	if enc == jsonEncoding {
+		marshal = protojson.Marshal
+	}
+	body, err := marshal(f.status())
+	if err != nil {
+		panic("BUG: marshal status: " + err.Error())
+	}
+	a := reply{status: f.http, contentType: enc.contentType(), body: body}
+	add := func(name, value string) { a.fields = append(a.fields, field{name, value}) }
+	switch f.http {
+	case http.StatusUnauthorized:
+		add("WWW-Authenticate", `Bearer realm="headgate"`)
+	case http.StatusMethodNotAllowed:
+		add("Allow", http.MethodPost)
+	}
+	if f.kind == badEncoding {
+		add("Accept-Encoding", acceptedEncodings)
+	}
+	if f.retryAfter > 0 {
+		add("Retry-After", strconv.Itoa(f.retrySeconds()))
+	}
+	return a
+}

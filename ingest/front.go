@@ -1,0 +1,222 @@
+package ingest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+)
+
+// front accepts the connections of one port, takes TLS off, looks at the first bytes, and hands each to the server of
+// its protocol. It holds no more than MaxConnections at a time: one more is closed at once.
+type front struct {
+	receiver  *receiver
+	transport transport
+	listener  net.Listener
+	tls       *certificates // nil: plaintext
+	http2     *queue
+	http1     *queue // nil: HTTP/1.1 is told that it came to the wrong port
+	slots     chan struct{}
+}
+
+func newFront(r *receiver, via transport, l net.Listener, tls *certificates) *front {
+	return &front{
+		receiver: r, transport: via, listener: l, tls: tls, http2: newQueue(l.Addr()),
+		slots: make(chan struct{}, r.opt.MaxConnections),
+	}
+}
+
+// run accepts until ctx ends or the listener fails. It closes the listener; what it handed over goes on.
+func (f *front) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = f.listener.Close() })
+	defer stop()
+	var greeting sync.WaitGroup
+	defer greeting.Wait()
+	defer cancel() // ends what is being greeted, before it is waited for
+	for {
+		c, err := f.listener.Accept()
+		if ctx.Err() != nil {
+			if err == nil {
+				_ = c.Close()
+			}
+			return nil
+		}
+		if err != nil {
+			if !temporary(err) {
+				return fmt.Errorf("accept: %w", err)
+			}
+			f.receiver.log.Warn("accept failed", "err", err)
+			select { // out of file descriptors, most likely
+			case <-ctx.Done():
+			case <-time.After(50 * time.Millisecond):
+			}
+			continue
+		}
+		select {
+		case f.slots <- struct{}{}:
+		default:
+			f.receiver.metrics.turnAway(f.transport, "too-many")
+			_ = c.Close()
+			continue
+		}
+		open := f.receiver.metrics.connections.WithLabelValues(string(f.transport))
+		open.Inc()
+		counted := &countedConn{Conn: c, closed: sync.OnceFunc(func() { open.Dec(); <-f.slots })}
+		greeting.Go(func() { f.greet(ctx, counted) })
+	}
+}
+
+func temporary(err error) bool {
+	var e interface{ Temporary() bool }
+	return errors.As(err, &e) && e.Temporary()
+}
+
+// greet finds out what a connection speaks, within HeaderTimeout, and hands it over.
+func (f *front) greet(ctx context.Context, c net.Conn) {
+	ctx, cancel := context.WithTimeout(ctx, f.receiver.opt.HeaderTimeout)
+	defer cancel()
+	interrupt := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	plain, h2, err := f.recognise(ctx, c)
+	if !interrupt() { // too late, whatever was recognised
+		err = errors.Join(err, context.Cause(ctx))
+	}
+	to := f.http2
+	if !h2 {
+		to = f.http1
+	}
+	switch {
+	case err != nil:
+		f.receiver.metrics.turnAway(f.transport, "greeting")
+		_ = c.Close()
+	case to == nil:
+		f.receiver.metrics.turnAway(f.transport, "wrong-port")
+		turnAway(plain, "this port speaks OTLP/gRPC; send OTLP/HTTP to the other one, 4318 by default")
+	case !to.put(plain):
+		_ = plain.Close()
+	}
+}
+
+// recognise returns the connection without TLS and with its first bytes still to be read, and whether they open HTTP/2.
+func (f *front) recognise(ctx context.Context, c net.Conn) (plain net.Conn, h2 bool, err error) {
+	if f.tls != nil {
+		t := tls.Server(c, f.tls.config())
+		if err := t.HandshakeContext(ctx); err != nil {
+			var notTLS tls.RecordHeaderError
+			if errors.As(err, &notTLS) && notTLS.Conn != nil {
+				turnAway(notTLS.Conn, "this port speaks TLS; use https, and TLS in gRPC clients")
+			}
+			return nil, false, err
+		}
+		c = t
+	}
+	const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+	first := make([]byte, 0, len(preface))
+	for {
+		n, err := c.Read(first[len(first):cap(first)])
+		first = first[:len(first)+n]
+		if string(first) != preface[:len(first)] {
+			return &rereadConn{Conn: c, first: first}, false, nil
+		}
+		if len(first) == len(preface) {
+			return &rereadConn{Conn: c, first: first}, true, nil
+		}
+		if err != nil {
+			return nil, false, err
+		}
+	}
+}
+
+// turnAway answers a client that speaks another protocol in HTTP/1.1, which it most likely understands, and closes.
+func turnAway(c net.Conn, text string) {
+	a := failureReply(jsonEncoding, fail(kind{"wrong-port", http.StatusBadRequest, codes.InvalidArgument}, "%s", text))
+	_ = c.SetDeadline(time.Now().Add(time.Second))
+	fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		a.status, http.StatusText(a.status), a.contentType, len(a.body), a.body)
+	// Closing on unread bytes would reset the connection, and the answer with it.
+	if w, ok := c.(interface{ CloseWrite() error }); ok {
+		_ = w.CloseWrite()
+	}
+	_, _ = io.CopyN(io.Discard, c, 1<<20)
+	_ = c.Close()
+}
+
+// queue is a listener whose connections somebody else accepted.
+type queue struct {
+	addr   net.Addr
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newQueue(addr net.Addr) *queue {
+	return &queue{addr: addr, conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+// put hands c over, or reports false if the server has stopped.
+func (q *queue) put(c net.Conn) bool {
+	select {
+	case q.conns <- c:
+		return true
+	case <-q.closed:
+		return false
+	}
+}
+
+func (q *queue) Accept() (net.Conn, error) {
+	select {
+	case c := <-q.conns:
+		return c, nil
+	case <-q.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (q *queue) Close() error {
+	q.once.Do(func() { close(q.closed) })
+	return nil
+}
+
+func (q *queue) Addr() net.Addr { return q.addr }
+
+// countedConn gives its slot back when it is closed.
+type countedConn struct {
+	net.Conn
+	closed func()
+}
+
+func (c *countedConn) Close() error {
+	defer c.closed()
+	return c.Conn.Close()
+}
+
+// CloseWrite lets turnAway end an answer, on TCP.
+func (c *countedConn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// rereadConn begins with bytes that were already read.
+type rereadConn struct {
+	net.Conn
+	first []byte
+}
+
+func (c *rereadConn) Read(p []byte) (int, error) {
+	if len(c.first) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.first)
+	c.first = c.first[n:]
+	return n, nil
+}

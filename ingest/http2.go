@@ -1,0 +1,72 @@
+package ingest
+
+import (
+	"io"
+	"log"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+)
+
+// newHTTP2Server serves OTLP/HTTP over HTTP/2, which fasthttp does not speak. Its connections come from the front, TLS
+// taken off.
+func newHTTP2Server(r *receiver) *http.Server {
+	var p http.Protocols
+	p.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		Handler:           http.HandlerFunc(r.serveHTTP2),
+		Protocols:         &p,
+		ReadHeaderTimeout: r.opt.HeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes2,
+		ErrorLog:          log.New(io.Discard, "", 0),
+		HTTP2: &http.HTTP2Config{
+			// SECURITY: also what bounds the handlers of streams that are opened and reset at once.
+			MaxConcurrentStreams:          maxStreams,
+			MaxReceiveBufferPerConnection: 4 << 20,
+			MaxReceiveBufferPerStream:     1 << 20,
+			SendPingTimeout:               pingAfter,
+			PingTimeout:                   pingTimeout,
+			WriteByteTimeout:              r.opt.WriteTimeout,
+		},
+	}
+}
+
+// Limits of an HTTP/2 connection, on either port.
+const (
+	maxStreams      = 1024
+	maxHeaderBytes2 = 64 << 10
+	pingAfter       = 2 * time.Minute // of silence
+	pingTimeout     = 20 * time.Second
+)
+
+func (r *receiver) serveHTTP2(w http.ResponseWriter, req *http.Request) {
+	if strings.HasPrefix(req.Header.Get("Content-Type"), "application/grpc") {
+		r.refuseGRPC(w)
+		return
+	}
+	body := &pacedReader{r: req.Body, setDeadline: http.NewResponseController(w).SetReadDeadline, start: time.Now(), timeout: r.opt.BodyTimeout}
+	a := r.serve(req.Context(), newHead(req.Method, req.URL.Path, req.ContentLength, req.Header), body)
+	for _, f := range a.fields {
+		w.Header().Add(f.name, f.value)
+	}
+	if a.contentType != "" {
+		w.Header().Set("Content-Type", a.contentType)
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body) // the client may be gone
+}
+
+// refuseGRPC tells a gRPC client, in gRPC, that it came to the wrong port.
+func (r *receiver) refuseGRPC(w http.ResponseWriter) {
+	f := fail(kind{"wrong-port", http.StatusNotFound, codes.Unimplemented}, "this port speaks OTLP/HTTP; send OTLP/gRPC to the other one, 4317 by default")
+	r.metrics.refuse(transportHTTP, signalUnknown, f)
+	w.Header().Set("Content-Type", "application/grpc")
+	w.Header().Set("Grpc-Status", strconv.Itoa(int(f.grpc)))
+	w.Header().Set("Grpc-Message", f.Error())
+	w.WriteHeader(http.StatusOK)
+}
