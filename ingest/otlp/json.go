@@ -15,8 +15,10 @@ var ErrBadJSON = errors.New("malformed json")
 // maxJSONDepth is how deep objects and arrays may nest. A level of an attribute value takes up to four.
 const maxJSONDepth = 16 + 4*maxDepth
 
-// JSONToProto converts an export request of sig from OTLP/JSON to protobuf, as short as an encoder of protobuf writes it.
-// The error wraps ErrBadJSON and is fit for the client's eyes.
+// JSONToProto converts an export request of sig from OTLP/JSON to protobuf. The result has the size that the collector's
+// pdata gives the same request, so that what JSON is billed can be computed by anybody: a field that is unset is left out,
+// but for the few that pdata always writes (a resource, a scope, an id, a body, a value, a status and bucket lists may be
+// empty, two bytes each). The error wraps ErrBadJSON and is fit for the client's eyes.
 //
 // It reads what ProtoJSON allows, with OTLP's hexadecimal ids, and some of what is sent in practice beyond: enumeration
 // names, snake_case keys, a byte order mark, an intValue that only a double can hold, bytesValue as an object. An id that
@@ -68,6 +70,11 @@ func (p *jsonParser) message(m jsonMsg) {
 			seen |= 1 << f.num
 		}
 	})
+	for _, num := range jsonAlways[m] {
+		if p.err == nil && seen&(1<<num) == 0 {
+			p.bytes(num, nil)
+		}
+	}
 }
 
 // jsonLookup finds the field key of m; keys in snake_case are understood.

@@ -58,7 +58,6 @@ func TestOfficialJSONExamplesBecomeTheRowsThatPdataSees(t *testing.T) {
 		if got.accepted == 0 {
 			t.Errorf("%s: nothing was accepted", file)
 		}
-		want.billed = int64(len(converted))
 		compareSets(t, got, want)
 	}
 }
@@ -68,7 +67,7 @@ func TestD17JSONAndProtobufGiveTheSameRows(t *testing.T) {
 	st := testStamp(t)
 	d := NewDecoder(Limits{})
 	for _, sig := range signals {
-		for seed := range uint64(150) {
+		for seed := range uint64(60) {
 			body := newGen(seed).request(t, sig)
 			req := newPdata(sig)
 			if err := req.UnmarshalProto(body); err != nil {
@@ -91,7 +90,6 @@ func TestD17JSONAndProtobufGiveTheSameRows(t *testing.T) {
 				t.Fatalf("%s seed %d: %v", sig, seed, err)
 			}
 			gotRows, wantRows := readRows(t, got), readRows(t, want)
-			wantRows.billed = gotRows.billed
 			compareSets(t, gotRows, wantRows)
 			if t.Failed() {
 				t.Fatalf("%s seed %d\n%s", sig, seed, text)

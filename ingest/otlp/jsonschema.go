@@ -1,6 +1,9 @@
 package otlp
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // jsonKind is how a field is written in OTLP/JSON and in protobuf.
 type jsonKind uint8
@@ -31,6 +34,7 @@ type jsonField struct {
 	names    map[string]int32 // of an enumeration
 	repeated bool
 	presence bool // set to zero is not unset
+	always   bool // written even if it did not come, as pdata does: see JSONToProto
 }
 
 type jsonMsg uint8
@@ -75,6 +79,14 @@ const (
 
 func jsonOne(num uint64, m jsonMsg) jsonField {
 	return jsonField{num: num, kind: jsonMessage, message: m, presence: true}
+}
+
+func jsonAlwaysOne(num uint64, m jsonMsg) jsonField {
+	return jsonField{num: num, kind: jsonMessage, message: m, presence: true, always: true}
+}
+
+func jsonAlwaysID(num uint64) jsonField {
+	return jsonField{num: num, kind: jsonID, presence: true, always: true}
 }
 
 func jsonMany(num uint64, m jsonMsg) jsonField {
@@ -124,11 +136,11 @@ type jsonFields map[string]jsonField
 
 // jsonResourceX and jsonScopeX make what the three signals have alike.
 func jsonResourceX(items string, m jsonMsg) jsonFields {
-	return jsonFields{"resource": jsonOne(1, jsonResource), items: jsonMany(2, m), "schemaUrl": jsonScalar(3, jsonString)}
+	return jsonFields{"resource": jsonAlwaysOne(1, jsonResource), items: jsonMany(2, m), "schemaUrl": jsonScalar(3, jsonString)}
 }
 
 func jsonScopeX(records string, m jsonMsg) jsonFields {
-	return jsonFields{"scope": jsonOne(1, jsonScope), records: jsonMany(2, m), "schemaUrl": jsonScalar(3, jsonString)}
+	return jsonFields{"scope": jsonAlwaysOne(1, jsonScope), records: jsonMany(2, m), "schemaUrl": jsonScalar(3, jsonString)}
 }
 
 // jsonSchema has the fields of every message by their JSON names.
@@ -155,7 +167,7 @@ var jsonSchema = [jsonMsgs]jsonFields{
 		"name": jsonScalar(1, jsonString), "version": jsonScalar(2, jsonString), "attributes": jsonMany(3, jsonKeyValue),
 		"droppedAttributesCount": jsonScalar(4, jsonUint32),
 	},
-	jsonKeyValue: {"key": jsonScalar(1, jsonString), "value": jsonOne(2, jsonAnyValue), "keyStrindex": jsonScalar(3, jsonInt32)},
+	jsonKeyValue: {"key": jsonScalar(1, jsonString), "value": jsonAlwaysOne(2, jsonAnyValue), "keyStrindex": jsonScalar(3, jsonInt32)},
 	jsonAnyValue: {
 		"stringValue": jsonOptional(1, jsonString), "boolValue": jsonOptional(2, jsonBool), "intValue": jsonOptional(3, jsonInt64),
 		"doubleValue": jsonOptional(4, jsonDouble), "arrayValue": jsonOne(5, jsonArray), "kvlistValue": jsonOne(6, jsonMap),
@@ -166,25 +178,25 @@ var jsonSchema = [jsonMsgs]jsonFields{
 
 	jsonLog: {
 		"timeUnixNano": jsonScalar(1, jsonFixed64), "severityNumber": jsonEnumOf(2, severityNames), "severityText": jsonScalar(3, jsonString),
-		"body": jsonOne(5, jsonAnyValue), "attributes": jsonMany(6, jsonKeyValue), "droppedAttributesCount": jsonScalar(7, jsonUint32),
-		"flags": jsonScalar(8, jsonFixed32), "traceId": jsonScalar(9, jsonID), "spanId": jsonScalar(10, jsonID),
+		"body": jsonAlwaysOne(5, jsonAnyValue), "attributes": jsonMany(6, jsonKeyValue), "droppedAttributesCount": jsonScalar(7, jsonUint32),
+		"flags": jsonScalar(8, jsonFixed32), "traceId": jsonAlwaysID(9), "spanId": jsonAlwaysID(10),
 		"observedTimeUnixNano": jsonScalar(11, jsonFixed64), "eventName": jsonScalar(12, jsonString),
 	},
 
 	jsonSpan: {
-		"traceId": jsonScalar(1, jsonID), "spanId": jsonScalar(2, jsonID), "traceState": jsonScalar(3, jsonString),
-		"parentSpanId": jsonScalar(4, jsonID), "name": jsonScalar(5, jsonString), "kind": jsonEnumOf(6, spanKindNames),
+		"traceId": jsonAlwaysID(1), "spanId": jsonAlwaysID(2), "traceState": jsonScalar(3, jsonString),
+		"parentSpanId": jsonAlwaysID(4), "name": jsonScalar(5, jsonString), "kind": jsonEnumOf(6, spanKindNames),
 		"startTimeUnixNano": jsonScalar(7, jsonFixed64), "endTimeUnixNano": jsonScalar(8, jsonFixed64),
 		"attributes": jsonMany(9, jsonKeyValue), "droppedAttributesCount": jsonScalar(10, jsonUint32), "events": jsonMany(11, jsonEvent),
 		"droppedEventsCount": jsonScalar(12, jsonUint32), "links": jsonMany(13, jsonLink), "droppedLinksCount": jsonScalar(14, jsonUint32),
-		"status": jsonOne(15, jsonStatus), "flags": jsonScalar(16, jsonFixed32),
+		"status": jsonAlwaysOne(15, jsonStatus), "flags": jsonScalar(16, jsonFixed32),
 	},
 	jsonEvent: {
 		"timeUnixNano": jsonScalar(1, jsonFixed64), "name": jsonScalar(2, jsonString), "attributes": jsonMany(3, jsonKeyValue),
 		"droppedAttributesCount": jsonScalar(4, jsonUint32),
 	},
 	jsonLink: {
-		"traceId": jsonScalar(1, jsonID), "spanId": jsonScalar(2, jsonID), "traceState": jsonScalar(3, jsonString),
+		"traceId": jsonAlwaysID(1), "spanId": jsonAlwaysID(2), "traceState": jsonScalar(3, jsonString),
 		"attributes": jsonMany(4, jsonKeyValue), "droppedAttributesCount": jsonScalar(5, jsonUint32), "flags": jsonScalar(6, jsonFixed32),
 	},
 	jsonStatus: {"message": jsonScalar(2, jsonString), "code": jsonEnumOf(3, statusNames)},
@@ -216,7 +228,7 @@ var jsonSchema = [jsonMsgs]jsonFields{
 	jsonExpPoint: {
 		"attributes": jsonMany(1, jsonKeyValue), "startTimeUnixNano": jsonScalar(2, jsonFixed64), "timeUnixNano": jsonScalar(3, jsonFixed64),
 		"count": jsonScalar(4, jsonFixed64), "sum": jsonOptional(5, jsonDouble), "scale": jsonScalar(6, jsonSint32),
-		"zeroCount": jsonScalar(7, jsonFixed64), "positive": jsonOne(8, jsonBuckets), "negative": jsonOne(9, jsonBuckets),
+		"zeroCount": jsonScalar(7, jsonFixed64), "positive": jsonAlwaysOne(8, jsonBuckets), "negative": jsonAlwaysOne(9, jsonBuckets),
 		"flags": jsonScalar(10, jsonUint32), "exemplars": jsonMany(11, jsonExemplar), "min": jsonOptional(12, jsonDouble),
 		"max": jsonOptional(13, jsonDouble), "zeroThreshold": jsonScalar(14, jsonDouble),
 	},
@@ -228,7 +240,20 @@ var jsonSchema = [jsonMsgs]jsonFields{
 	},
 	jsonQuantile: {"quantile": jsonScalar(1, jsonDouble), "value": jsonScalar(2, jsonDouble)},
 	jsonExemplar: {
-		"timeUnixNano": jsonScalar(2, jsonFixed64), "asDouble": jsonOptional(3, jsonDouble), "spanId": jsonScalar(4, jsonID),
-		"traceId": jsonScalar(5, jsonID), "asInt": jsonOptional(6, jsonSfixed64), "filteredAttributes": jsonMany(7, jsonKeyValue),
+		"timeUnixNano": jsonScalar(2, jsonFixed64), "asDouble": jsonOptional(3, jsonDouble), "spanId": jsonAlwaysID(4),
+		"traceId": jsonAlwaysID(5), "asInt": jsonOptional(6, jsonSfixed64), "filteredAttributes": jsonMany(7, jsonKeyValue),
 	},
 }
+
+// jsonAlways has the numbers of the fields of each message that are always written, in ascending order.
+var jsonAlways = func() (out [jsonMsgs][]uint64) {
+	for m, fields := range jsonSchema {
+		for _, f := range fields {
+			if f.always {
+				out[m] = append(out[m], f.num)
+			}
+		}
+		slices.Sort(out[m])
+	}
+	return out
+}()
