@@ -28,7 +28,7 @@ func TestWriteReturnsOnceRowsAreCommitted(t *testing.T) {
 
 func TestRequestsShareAnInsert(t *testing.T) {
 	conn := migrated(t, chtest.Start(t))
-	w, reg := running(t, conn, WriterOptions{MaxDelay: time.Second})
+	w, reg := running(t, conn, WriterOptions{MaxDelay: time.Second, QueueTimeout: time.Minute})
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
@@ -66,7 +66,7 @@ func TestEqualRequestsAreNotTakenForDuplicates(t *testing.T) {
 
 func TestInsertTouchesAtMostMaxPartitions(t *testing.T) {
 	conn := migrated(t, chtest.Start(t))
-	w, _ := running(t, conn, WriterOptions{MaxDelay: 300 * time.Millisecond})
+	w, _ := running(t, conn, WriterOptions{MaxDelay: 300 * time.Millisecond, QueueTimeout: time.Minute})
 	var wg sync.WaitGroup
 	for i := range 10 {
 		var days []uint16
