@@ -54,7 +54,8 @@ func (r *receiver) fill(buf *bytes.Buffer, wire io.Reader, c *codec, h *hold) *f
 	if wire == nil {
 		return nil
 	}
-	var src io.Reader = &limitedReader{r: wire, left: r.opt.MaxBodyBytes}
+	limited := &limitedReader{r: wire, left: r.opt.MaxBodyBytes}
+	var src io.Reader = limited
 	if c != nil {
 		if c.holdsInput {
 			src = &heldReader{r: src, hold: h}
@@ -67,6 +68,13 @@ func (r *receiver) fill(buf *bytes.Buffer, wire io.Reader, c *codec, h *hold) *f
 		src = &limitedReader{r: inflated, left: r.opt.MaxBodyBytes}
 	}
 	if _, err := buf.ReadFrom(&heldReader{r: src, hold: h}); err != nil {
+		return r.readFailure(err)
+	}
+	// A compressed body may end before the wire's: what follows on the connection is the next request only after that.
+	switch n, err := io.ReadFull(limited, make([]byte, 1)); {
+	case n > 0:
+		return fail(undecodable, "the body goes on after its compressed content")
+	case err != io.EOF:
 		return r.readFailure(err)
 	}
 	return nil

@@ -44,6 +44,7 @@ type gateway struct {
 	operator   auth.Principal
 	ledger     *metering.Ledger
 	registry   *prometheus.Registry
+	server     *Server
 	stop       func() // ends the server as serve does, waits for it
 }
 
@@ -94,7 +95,7 @@ func startOn(t *testing.T, conn driver.Conn, opt Options, delay time.Duration) *
 		go func() { backend <- run(back) }()
 	}
 	g := &gateway{t: t, grpc: lg.Addr().String(), http: "http://" + lh.Addr().String(), conn: conn,
-		directory: directory, operator: operator, ledger: ledger, registry: reg}
+		directory: directory, operator: operator, ledger: ledger, registry: reg, server: srv}
 	g.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-served; err != nil {

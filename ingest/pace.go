@@ -18,17 +18,24 @@ type pacedReader struct {
 	timeout     time.Duration
 	came        int64
 	set         time.Time
+	err         error
 }
 
+// Read repeats its first error for ever. fasthttp's stream does not: read beyond the end of a chunked body, it would take
+// the next request for a chunk.
 func (p *pacedReader) Read(b []byte) (int, error) {
+	if p.err != nil {
+		return 0, p.err
+	}
 	deadline := p.start.Add(p.timeout + time.Duration(p.came)*time.Second/minBodyRate)
 	if deadline.Sub(p.set) >= time.Second { // one more system call per second's worth of bytes, not per read
-		if err := p.setDeadline(deadline); err != nil {
-			return 0, err
+		if p.err = p.setDeadline(deadline); p.err != nil {
+			return 0, p.err
 		}
 		p.set = deadline
 	}
 	n, err := p.r.Read(b)
 	p.came += int64(n)
+	p.err = err
 	return n, err
 }

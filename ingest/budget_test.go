@@ -1,0 +1,129 @@
+package ingest
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/internal/tenant"
+)
+
+func someTenant(t testing.TB) tenant.ID {
+	t.Helper()
+	id, err := tenant.ParseID("some")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestBudgetIsSharedAndGivenBack(t *testing.T) {
+	other, err := tenant.ParseID("other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBudget(100)
+	one, two, three := b.hold(someTenant(t)), b.hold(someTenant(t)), b.hold(other)
+	if !one.grow(30) || !two.grow(20) || one.grow(1) {
+		t.Error("a tenant's share is not half")
+	}
+	if !three.grow(50) || three.grow(1) {
+		t.Error("the other tenant did not get its half")
+	}
+	one.release()
+	one.release()
+	if !two.grow(30) || two.grow(1) || b.inUse() != 100 {
+		t.Errorf("after a release: %d in use", b.inUse())
+	}
+	two.release()
+	three.release()
+	if b.inUse() != 0 || len(b.tenants) != 0 {
+		t.Errorf("%d in use, %d tenants at the end", b.inUse(), len(b.tenants))
+	}
+}
+
+// stall sends the headers of a large request and most of its body, and keeps the rest.
+func stall(t *testing.T, g *gateway, key string, bytes int) net.Conn {
+	t.Helper()
+	c := dialRaw(t, g.http)
+	fmt.Fprintf(c, "POST /v1/logs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", key, protoType, bytes+1)
+	if _, err := c.Write(make([]byte, bytes)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-t.Context().Done():
+		}
+	}
+}
+
+// TestX10OneTenantCannotTakeTheBudget: half of it is all that one tenant's stalled requests hold. The tenant is told to come
+// again; another one is served meanwhile; all is free when the connections end.
+func TestX10OneTenantCannotTakeTheBudget(t *testing.T) {
+	g := start(t, Options{MaxBodyBytes: 1 << 20, MaxInFlightBytes: 4 << 20})
+	_, greedy := g.tenant("greedy", auth.NewTenant{})
+	_, other := g.tenant("other", auth.NewTenant{})
+	budget := g.server.receiver.budget
+	const each = 1<<20 - holdStep/2
+	conns := []net.Conn{stall(t, g, greedy, each), stall(t, g, greedy, each)}
+	eventually(t, "both requests are held", func() bool { return budget.inUse() == 2<<20 })
+
+	raw := encode(t, logs(1), protobuf)
+	send := func(key string) answer {
+		return g.post("/v1/logs", bytes.NewReader(raw), "key", key, "Content-Type", protoType)
+	}
+	a := send(greedy)
+	wantStatus(t, a, http.StatusServiceUnavailable, protoType, "overloaded")
+	if n, err := strconv.Atoi(a.header.Get("Retry-After")); err != nil || n < 1 || n > 3 {
+		t.Errorf("Retry-After %q", a.header.Get("Retry-After"))
+	}
+	over := callGRPC(t, "http://"+g.grpc, bytes.NewReader(prefixed(0, raw)), "key", greedy)
+	if over.code != codes.Unavailable || !over.trailersOnly || over.header.Get("Google.rpc.retryinfo-Bin") == "" {
+		t.Errorf("grpc: %v %s %v", over.code, over.message, over.header)
+	}
+	want200(t, send(other), protoType, "")
+	for _, c := range conns {
+		_ = c.Close()
+	}
+	eventually(t, "the budget is free", func() bool { return budget.inUse() == 0 })
+	want200(t, send(greedy), protoType, "")
+}
+
+// TestX10GRPCMessagesAreHeldAsTheyGrow: a half-sent message counts what has come of it, not what it announces.
+func TestX10GRPCMessagesAreHeldAsTheyGrow(t *testing.T) {
+	g := start(t, Options{})
+	_, key := g.tenant("acme", auth.NewTenant{})
+	budget := g.server.receiver.budget
+	pr, pw := io.Pipe()
+	client, done := http2Client(t), make(chan error, 1)
+	go func() {
+		_, err := tryGRPC(t.Context(), client, "http://"+g.grpc, pr, "key", key)
+		done <- err
+	}()
+	if _, err := pw.Write(prefixed(0, make([]byte, 8<<20))[:4<<20]); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the half is held", func() bool { n := budget.inUse(); return n >= 3<<20 && n <= 5<<20 })
+	_ = pw.CloseWithError(io.ErrUnexpectedEOF)
+	if err := <-done; err == nil {
+		t.Error("a call that broke off succeeded")
+	}
+	eventually(t, "the budget is free", func() bool { return budget.inUse() == 0 })
+}

@@ -1,0 +1,294 @@
+package ingest
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/storage/schema"
+)
+
+// TestH11EveryEncodingIsTaken sends one request in every form, and finds it stored and billed as if it came plain.
+func TestH11EveryEncodingIsTaken(t *testing.T) {
+	g := start(t, Options{})
+	raw := encode(t, logs(5), protobuf)
+	for _, c := range codings {
+		id, key := g.tenant("t-"+strings.ReplaceAll(c.form, " ", "-"), auth.NewTenant{})
+		for range 3 { // the second and third time with pooled readers
+			want200(t, g.post("/v1/logs", bytes.NewReader(c.encode(t, raw)), "key", key, "Content-Type", protoType, "Content-Encoding", c.name), protoType, "")
+		}
+		if bill := g.billed(id); bill.BilledBytes != 3*int64(len(raw)) || g.rows(schema.Logs, id) != 15 {
+			t.Errorf("%s: billed %+v, %d rows", c.form, bill, g.rows(schema.Logs, id))
+		}
+	}
+}
+
+func TestH12OneKnownEncodingAlone(t *testing.T) {
+	g := start(t, Options{})
+	_, key := g.tenant("acme", auth.NewTenant{})
+	raw := encode(t, logs(1), protobuf)
+	for _, values := range [][]string{{"br"}, {"gzip, gzip"}, {"gzip", "gzip"}, {"gzip, zstd"}, {"x"}, {"gzip", "br"}} {
+		headers := []string{"key", key, "Content-Type", protoType}
+		for _, v := range values {
+			headers = append(headers, "Content-Encoding", v)
+		}
+		a := g.post("/v1/logs", bytes.NewReader(zipped(t, zipped(t, raw))), headers...)
+		wantStatus(t, a, 415, protoType, "content-encoding-unsupported")
+		if !strings.Contains(a.header.Get("Accept-Encoding"), "zstd") {
+			t.Errorf("%q: Accept-Encoding %q", values, a.header.Get("Accept-Encoding"))
+		}
+	}
+	want200(t, g.post("/v1/logs", bytes.NewReader(zipped(t, raw)), "key", key, "Content-Type", protoType, "Content-Encoding", "identity, gzip"), protoType, "")
+}
+
+// TestH32DamagedBodiesAreBadData: whatever is damaged, the answer is 400 and the next body of that coding decodes.
+func TestH32DamagedBodiesAreBadData(t *testing.T) {
+	g := start(t, Options{})
+	_, key := g.tenant("acme", auth.NewTenant{})
+	raw := sized(t, 100_000)
+	flip := func(b []byte, i int) []byte { c := bytes.Clone(b); c[i] ^= 0x55; return c }
+	for _, c := range codings[2:] {
+		good := c.encode(t, raw)
+		for name, bad := range map[string][]byte{
+			"plain":     raw,
+			"cut":       good[:len(good)/2],
+			"one byte":  good[:1],
+			"the start": flip(good, 0),
+		} {
+			a := g.post("/v1/logs", bytes.NewReader(bad), "key", key, "Content-Type", protoType, "Content-Encoding", c.name)
+			if c.form == "raw deflate" && name == "plain" && a.status == 200 {
+				continue // no magic, no checksum
+			}
+			wantStatus(t, a, 400, protoType, "undecodable")
+			if t.Failed() {
+				t.Fatalf("%s, %s", c.form, name)
+			}
+		}
+		want200(t, g.post("/v1/logs", bytes.NewReader(good), "key", key, "Content-Type", protoType, "Content-Encoding", c.name), protoType, "")
+	}
+	sum := zipped(t, raw)
+	for name, bad := range map[string][]byte{"bad crc": flip(sum, len(sum)-6), "trailing garbage": append(bytes.Clone(sum), "garbage"...)} {
+		a := g.post("/v1/logs", bytes.NewReader(bad), "key", key, "Content-Type", protoType, "Content-Encoding", "gzip")
+		if a.status != 400 {
+			t.Errorf("%s: %d", name, a.status)
+		}
+	}
+	// gRPC tells bad data from its own failures too.
+	for _, name := range []string{"gzip", "zstd", "snappy"} {
+		a := callGRPC(t, "http://"+g.grpc, bytes.NewReader(prefixed(1, []byte("not compressed"))), "key", key, "Grpc-Encoding", name)
+		if a.code != codes.InvalidArgument || !strings.Contains(a.message, "(undecodable)") {
+			t.Errorf("grpc %s: %v %s", name, a.code, a.message)
+		}
+	}
+}
+
+// TestG5EveryGRPCEncodingIsTaken uses grpc-go as its own client.
+func TestG5EveryGRPCEncodingIsTaken(t *testing.T) {
+	g := start(t, Options{})
+	id, key := g.tenant("acme", auth.NewTenant{})
+	client := plogotlp.NewGRPCClient(g.dial())
+	for i, opt := range []grpc.CallOption{grpc.EmptyCallOption{}, grpc.UseCompressor("gzip"), grpc.UseCompressor("zstd"), grpc.UseCompressor("snappy")} {
+		if _, err := client.Export(withKey(t.Context(), key), logs(2), opt); err != nil {
+			t.Errorf("encoding %d: %v", i, err)
+		}
+	}
+	raw := encode(t, logs(2), protobuf)
+	for _, headers := range [][]string{{"Grpc-Encoding", "identity"}, {"Grpc-Encoding", "gzip"}} { // uncompressed message, whatever is announced
+		if a := callGRPC(t, "http://"+g.grpc, bytes.NewReader(prefixed(0, raw)), append(headers, "key", key)...); a.code != codes.OK {
+			t.Errorf("%v: %v %s", headers, a.code, a.message)
+		}
+	}
+	if n := g.rows(schema.Logs, id); n != 12 {
+		t.Errorf("%d rows, want 12", n)
+	}
+}
+
+func TestG6UnknownGRPCEncodingIsUnimplemented(t *testing.T) {
+	g := start(t, Options{})
+	_, key := g.tenant("acme", auth.NewTenant{})
+	if a := callGRPC(t, "http://"+g.grpc, bytes.NewReader(prefixed(1, []byte("x"))), "key", key, "Grpc-Encoding", "br"); a.code != codes.Unimplemented || !strings.Contains(a.message, "br") {
+		t.Errorf("%v %s", a.code, a.message)
+	}
+	// Compressed without saying how: neither guessed nor crashed on.
+	if a := callGRPC(t, "http://"+g.grpc, bytes.NewReader(prefixed(1, []byte("x"))), "key", key); a.code != codes.Unimplemented {
+		t.Errorf("%v %s", a.code, a.message)
+	}
+}
+
+// TestH13LimitIsExact: a request of the limit passes, one byte more does not, in every form and on every transport.
+func TestH13LimitIsExact(t *testing.T) {
+	const limit = 100_000
+	g := start(t, Options{MaxBodyBytes: limit})
+	_, key := g.tenant("acme", auth.NewTenant{})
+	two := http2Client(t)
+	for n, fits := range map[int]bool{limit - 1: true, limit: true, limit + 1: false} {
+		raw := sized(t, n)
+		for _, c := range codings {
+			packed := c.encode(t, raw)
+			bodies := map[string]io.Reader{"sized": bytes.NewReader(packed), "chunked": io.MultiReader(bytes.NewReader(packed))}
+			for name, body := range bodies {
+				a := g.post("/v1/logs", body, "key", key, "Content-Type", protoType, "Content-Encoding", c.name)
+				if fits {
+					want200(t, a, protoType, "")
+				} else {
+					st := wantStatus(t, a, 413, protoType, "too-large")
+					if len(st.GetDetails()) != 1 || a.header.Get("Retry-After") != "" {
+						t.Errorf("details %v, Retry-After %q: clients must not retry", st.GetDetails(), a.header.Get("Retry-After"))
+					}
+				}
+				if t.Failed() {
+					t.Fatalf("%s %s of %d bytes", name, c.form, n)
+				}
+			}
+			req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, g.http+"/v1/logs", io.MultiReader(bytes.NewReader(packed)))
+			req.Header = http.Header{"Authorization": {"Bearer " + key}, "Content-Type": {protoType}, "Content-Encoding": {c.name}}
+			resp, err := two.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			if want := map[bool]int{true: 200, false: 413}[fits]; resp.StatusCode != want || resp.ProtoMajor != 2 {
+				t.Errorf("http/2 %s of %d bytes: %d, want %d", c.form, n, resp.StatusCode, want)
+			}
+		}
+		for _, c := range []coding{{"", "", codings[0].encode}, {"", "gzip", zipped}, {"", "zstd", zstded}, {"", "snappy", framed}} {
+			var flag byte
+			if c.name != "" {
+				flag = 1
+			}
+			a := callGRPC(t, "http://"+g.grpc, bytes.NewReader(prefixed(flag, c.encode(t, raw))), "key", key, "Grpc-Encoding", c.name)
+			if want := map[bool]codes.Code{true: codes.OK, false: codes.ResourceExhausted}[fits]; a.code != want || a.header.Get("Google.rpc.retryinfo-Bin") != "" {
+				t.Errorf("grpc %q of %d bytes: %v %s", c.name, n, a.code, a.message)
+			}
+		}
+	}
+}
+
+// TestG7DefaultLimitIs64MiB: on the wire and unzipped, with the default options.
+func TestG7DefaultLimitIs64MiB(t *testing.T) {
+	g := start(t, Options{})
+	_, key := g.tenant("acme", auth.NewTenant{})
+	big := sized(t, 65<<20)
+	for _, c := range []struct {
+		body []byte
+		enc  string
+		want codes.Code
+	}{
+		{prefixed(0, sized(t, 63<<20)), "", codes.OK},
+		{prefixed(0, big), "", codes.ResourceExhausted},
+		{prefixed(1, zipped(t, big)), "gzip", codes.ResourceExhausted},
+	} {
+		if a := callGRPC(t, "http://"+g.grpc, bytes.NewReader(c.body), "key", key, "Grpc-Encoding", c.enc); a.code != c.want {
+			t.Errorf("%d bytes %q: %v %s, want %v", len(c.body), c.enc, a.code, a.message, c.want)
+		}
+	}
+	want200(t, g.post("/v1/logs", bytes.NewReader(sized(t, 63<<20)), "key", key, "Content-Type", protoType), protoType, "")
+	wantStatus(t, g.post("/v1/logs", bytes.NewReader(big), "key", key, "Content-Type", protoType), 413, protoType, "too-large")
+}
+
+// TestX1BombsCostWhatTheLimitAllows: 256 MiB of zeros in every coding and transport, against a limit of 1 MiB.
+func TestX1BombsCostWhatTheLimitAllows(t *testing.T) {
+	g := start(t, Options{MaxBodyBytes: 1 << 20})
+	_, key := g.tenant("acme", auth.NewTenant{})
+	zeros := make([]byte, 256<<20)
+	for _, c := range codings[2:] {
+		bomb := c.encode(t, zeros)
+		if len(bomb) > 1<<20 && c.form != "snappy block" && c.form != "snappy framed" && c.form != "x-snappy-framed" && c.form != "lz4" {
+			t.Fatalf("%s: the bomb has %d bytes", c.form, len(bomb))
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		a := g.post("/v1/logs", bytes.NewReader(bomb[:min(len(bomb), 1<<20)]), "key", key, "Content-Type", protoType, "Content-Encoding", c.name)
+		runtime.ReadMemStats(&after)
+		wantStatus(t, a, 413, protoType, "too-large")
+		if grew := after.TotalAlloc - before.TotalAlloc; grew > 40<<20 {
+			t.Errorf("%s: %d MiB allocated", c.form, grew>>20)
+		}
+	}
+	for name, bomb := range map[string][]byte{"gzip": zipped(t, zeros), "zstd": zstded(t, zeros), "snappy": framed(t, zeros)[:1<<19]} {
+		if a := callGRPC(t, "http://"+g.grpc, bytes.NewReader(prefixed(1, bomb)), "key", key, "Grpc-Encoding", name); a.code != codes.ResourceExhausted {
+			t.Errorf("grpc %s: %v %s", name, a.code, a.message)
+		}
+	}
+}
+
+// TestX1ZstdWindowIsBounded: a frame that asks for 64 MiB of window is refused before it gets them.
+func TestX1ZstdWindowIsBounded(t *testing.T) {
+	var buf bytes.Buffer
+	w, err := zstd.NewWriter(&buf, zstd.WithWindowSize(64<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // more than one block, so that the frame states its window
+		if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := newCodec(newZstd).open(&buf)
+	if err == nil {
+		_, err = io.ReadAll(r)
+	}
+	if err == nil {
+		t.Error("decoded with a window over the bound")
+	}
+}
+
+// TestCodecsLeakNoGoroutine opens readers and forgets them.
+func TestCodecsLeakNoGoroutine(t *testing.T) {
+	before := runtime.NumGoroutine()
+	raw := bytes.Repeat([]byte("telemetry "), 100_000)
+	for _, c := range codings[2:] {
+		codec, _ := newCodecs(1 << 20).find([]string{c.name})
+		for range 10 {
+			r, err := codec.open(bytes.NewReader(c.encode(t, raw)))
+			if err != nil {
+				t.Fatalf("%s: %v", c.form, err)
+			}
+			if _, err := io.ReadFull(r, make([]byte, 1000)); err != nil {
+				t.Fatalf("%s: %v", c.form, err)
+			}
+		}
+	}
+	if after := runtime.NumGoroutine(); after > before+2 {
+		t.Errorf("%d goroutines before, %d after", before, after)
+	}
+}
+
+// FuzzCodecs: no input makes a codec panic, hang, or put out more than the limit.
+func FuzzCodecs(f *testing.F) {
+	const limit = 1 << 16
+	cs := newCodecs(limit)
+	names := []string{"gzip", "zstd", "lz4", "deflate", "snappy", "x-snappy-framed"}
+	r := &receiver{opt: Options{MaxBodyBytes: limit}, codecs: cs, budget: newBudget(1 << 20)}
+	for i := range names {
+		f.Add(byte(i), []byte("\x1f\x8b\x08\x00"))
+		f.Add(byte(i), []byte("\x28\xb5\x2f\xfd\x00\x00\x01\x00\x00"))
+		f.Add(byte(i), []byte("\x04\x22\x4d\x18\x64\x40\xa7"))
+		f.Add(byte(i), []byte(snappyMagic))
+		f.Add(byte(i), []byte("\xff\xff\xff\xff\x0f"))
+	}
+	f.Fuzz(func(t *testing.T, which byte, data []byte) {
+		h := r.budget.hold(someTenant(t))
+		defer h.release()
+		var buf bytes.Buffer
+		r.fill(&buf, bytes.NewReader(data), cs[names[int(which)%len(names)]], h)
+		if buf.Len() > limit {
+			t.Fatalf("%d bytes out of %d", buf.Len(), len(data))
+		}
+	})
+}
