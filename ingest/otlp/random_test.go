@@ -432,7 +432,7 @@ func TestRandomRequestsBecomeTheRowsThatPdataSees(t *testing.T) {
 	d := NewDecoder(Limits{})
 	for _, sig := range []Signal{Logs, Traces, Metrics} {
 		t.Run(sig.String(), func(t *testing.T) {
-			for seed := range uint64(400) {
+			for seed := range uint64(150) {
 				body := newGen(seed).request(t, sig)
 				res, err := d.Decode(sig, body, st)
 				if err != nil {
@@ -456,7 +456,7 @@ func TestD15DisguisedRequestsBecomeTheSameRows(t *testing.T) {
 	d := NewDecoder(Limits{})
 	for _, sig := range signals {
 		t.Run(sig.String(), func(t *testing.T) {
-			for seed := range uint64(300) {
+			for seed := range uint64(120) {
 				g := newGen(seed)
 				plain := g.request(t, sig)
 				hidden := disguise(g.Rand, plain, mRequestLogs+msg(sig))

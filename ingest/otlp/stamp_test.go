@@ -52,6 +52,7 @@ func TestA8TenantOfTheStampReplacesTheClients(t *testing.T) {
 	other := attrField(1, "a", "1")
 	numeric := message(1, stringField(1, "tenant.id"), message(2, uintField(3, 7)))
 	listed := message(1, stringField(1, "tenant.id"), message(2, message(5, message(1, stringField(1, "globex")))))
+	deep := message(1, stringField(1, "tenant.id"), message(2, nested(maxDepth+1))) // not even looked at
 	valueFirst := message(1, message(2, stringField(1, "globex")), stringField(1, "tenant.id"))
 	keyTwice := message(1, stringField(1, "b"), message(2, stringField(1, "globex")), stringField(1, "tenant.id"))
 	overlong := message(1, append([]byte{0x8a, 0x00}, append([]byte{9}, "tenant.id"...)...), message(2, stringField(1, "globex")))
@@ -70,6 +71,7 @@ func TestA8TenantOfTheStampReplacesTheClients(t *testing.T) {
 		{"its own name", message(1, id("acme"), other), beside},
 		{"a number", message(1, numeric, other), beside},
 		{"a list", message(1, listed, other), beside},
+		{"nested too deep", message(1, deep, other), beside},
 		{"value before key", message(1, valueFirst, other), beside},
 		{"key sent twice", message(1, keyTwice, other), beside},
 		{"overlong tag", message(1, overlong, other), beside},
@@ -96,7 +98,6 @@ func TestA8TenantOfTheStampReplacesTheClients(t *testing.T) {
 	}
 }
 
-// SECURITY: the pieces of one tenant.id attribute in two resources that merge are still one attribute each.
 func TestA8NamesOtherThanTenantIDAreLeftAlone(t *testing.T) {
 	nested := message(1, stringField(1, "nested"), message(2, message(6, attrField(1, "tenant.id", "x"))))
 	body := message(1, message(1, attrField(1, "Tenant.ID", "1"), attrField(1, "tenant.id ", "2"), attrField(1, "xtenant.id", "3"), nested),

@@ -148,7 +148,9 @@ func (t *table) finish(d *Decoder) Rows {
 
 const nanosPerDay = uint64(24 * time.Hour)
 
-// admitDay reports whether a row of the day of ns may be added: it is on a day that is there, or not too many are.
+// admitDay notes the day of ns as the partition key has it: ClickHouse's toDate has 16 bits and begins again after
+// 2149-06-06, as the conversion here does. It reports whether a row may be added: its day is there
+// already, or not too many are.
 func (t *table) admitDay(ns uint64, maxDays int) bool {
 	day := uint16(ns / nanosPerDay)
 	if n := len(t.days); n > 0 && t.days[n-1] == day || slices.Contains(t.days, day) {

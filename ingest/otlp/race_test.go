@@ -1,0 +1,5 @@
+//go:build race
+
+package otlp
+
+func init() { raceEnabled = true }
