@@ -9,8 +9,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // TLSOptions names PEM files. Without CertFile there is no TLS.
@@ -25,16 +28,17 @@ type TLSOptions struct {
 type certificates struct {
 	opt     TLSOptions
 	log     *slog.Logger
+	refused prometheus.Counter // readings that left the old files in force
 	current atomic.Pointer[tls.Config]
-	seen    []byte // what the files held at the last reading, good or bad; only load and watch use it
+	seen    []byte // what the files held at the last reading, good or bad; only load uses it
 }
 
 // newCertificates reads the files once, and fails if they cannot be used.
-func newCertificates(opt TLSOptions, log *slog.Logger) (*certificates, error) {
+func newCertificates(opt TLSOptions, log *slog.Logger, refused prometheus.Counter) (*certificates, error) {
 	if opt.ReloadEvery == 0 {
 		opt.ReloadEvery = 5 * time.Second
 	}
-	c := &certificates{opt: opt, log: log}
+	c := &certificates{opt: opt, log: log, refused: refused}
 	if _, err := c.load(); err != nil {
 		return nil, err
 	}
@@ -56,6 +60,7 @@ func (c *certificates) watch(ctx context.Context) {
 		}
 		switch changed, err := c.load(); {
 		case err != nil && changed:
+			c.refused.Inc()
 			c.log.Error("new tls files cannot be used; the old ones stay in force", "err", err)
 		case changed:
 			c.log.Info("tls files reloaded")
@@ -89,7 +94,7 @@ func (c *certificates) load() (changed bool, err error) {
 		err = requireClients(cfg, files[2])
 	}
 	if err != nil {
-		return true, fmt.Errorf("%s, %s: %w", c.opt.CertFile, c.opt.KeyFile, err)
+		return true, fmt.Errorf("use %s: %w", strings.Join([]string{c.opt.CertFile, c.opt.KeyFile, c.opt.ClientCAFile}, " "), err)
 	}
 	// SECURITY: a new Config has new session keys: no session that the old authorities let in is resumed.
 	c.current.Store(cfg)

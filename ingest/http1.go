@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -33,13 +34,7 @@ func newHTTP1Server(r *receiver) *fasthttp.Server {
 		Logger:                       discardLogger{},
 		Concurrency:                  math.MaxInt32, // the front bounds connections
 	}
-	s.ErrorHandler = func(ctx *fasthttp.RequestCtx, err error) {
-		f := malformed(err)
-		r.metrics.refuse(transportHTTP, signalUnknown, f)
-		a := failureReply(jsonEncoding, f)
-		a.close = true
-		writeHTTP1(ctx, a)
-	}
+	s.ErrorHandler = func(ctx *fasthttp.RequestCtx, err error) { r.giveUp(ctx, malformed(err)) }
 	return s
 }
 
@@ -58,6 +53,14 @@ func malformed(err error) *failure {
 		return fail(tooSlow, "the request came too slowly")
 	}
 	return fail(kind{"malformed", fasthttp.StatusBadRequest, undecodable.grpc}, "the HTTP request is malformed")
+}
+
+// giveUp answers what is no request, and closes: where the next one would begin is unknown.
+func (r *receiver) giveUp(ctx *fasthttp.RequestCtx, f *failure) {
+	r.metrics.refuse(transportHTTP, signalUnknown, f)
+	a := failureReply(jsonEncoding, f)
+	a.close = true
+	writeHTTP1(ctx, a)
 }
 
 type discardLogger struct{}
@@ -81,8 +84,8 @@ func head1(ctx *fasthttp.RequestCtx) head {
 // expectContinue answers "Expect: 100-continue" with the final status where the headers alone decide it.
 func (r *receiver) expectContinue(ctx *fasthttp.RequestCtx) int {
 	h := head1(ctx)
-	if h.probed() {
-		return fasthttp.StatusContinue
+	if h.probed() || ambiguous(&ctx.Request.Header) {
+		return fasthttp.StatusContinue // left to serveHTTP1
 	}
 	q, f := r.examine(h)
 	if f == nil {
@@ -92,7 +95,29 @@ func (r *receiver) expectContinue(ctx *fasthttp.RequestCtx) int {
 	return f.http
 }
 
+// ambiguous reports headers that fasthttp takes and a proxy before it may read as another request.
+//
+// SECURITY: a request that two servers cut differently lets one sender speak in another's name (request smuggling).
+func ambiguous(h *fasthttp.RequestHeader) bool {
+	raw := h.RawHeaders() // without the request line
+	begins := func(line string) bool {
+		return bytes.HasPrefix(raw, []byte(line)) || bytes.Contains(raw, []byte("\n"+line))
+	}
+	if begins(" ") || begins("\t") { // folded lines
+		return true
+	}
+	if h.ContentLength() >= 0 {
+		return false
+	}
+	raw = bytes.ToLower(raw) // chunked, or neither
+	return begins("content-length")
+}
+
 func (r *receiver) serveHTTP1(ctx *fasthttp.RequestCtx) {
+	if ambiguous(&ctx.Request.Header) {
+		r.giveUp(ctx, malformed(nil))
+		return
+	}
 	var body io.Reader
 	if stream := ctx.RequestBodyStream(); stream != nil {
 		body = &pacedReader{r: stream, setDeadline: ctx.Conn().SetReadDeadline, start: time.Now(), timeout: r.opt.BodyTimeout}

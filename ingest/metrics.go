@@ -32,6 +32,7 @@ type metrics struct {
 
 	connections *prometheus.GaugeVec   // by transport; open
 	turned      *prometheus.CounterVec // by transport, reason
+	tlsRefused  prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -54,11 +55,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "headgate_ingest_connections", Help: "Open connections, by the port that they came to.",
 		}, []string{"transport"}),
 		turned: counter("connections_refused_total", "Connections turned away: too-many, greeting (TLS or first bytes failed), wrong-port.", "transport", "reason"),
+		tlsRefused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headgate_ingest_tls_reload_failures_total", Help: "Changed TLS files that could not be used; the old ones stayed in force.",
+		}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_ingest_panics_total", Help: "Requests that failed by a defect of headgate.",
 		}),
 	}
-	reg.MustRegister(m.duration, m.panics, m.connections)
+	reg.MustRegister(m.duration, m.panics, m.connections, m.tlsRefused)
 	return m
 }
 

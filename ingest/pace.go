@@ -28,7 +28,7 @@ func (p *pacedReader) Read(b []byte) (int, error) {
 		return 0, p.err
 	}
 	deadline := p.start.Add(p.timeout + time.Duration(p.came)*time.Second/minBodyRate)
-	if deadline.Sub(p.set) >= time.Second { // one more system call per second's worth of bytes, not per read
+	if deadline.Sub(p.set) >= min(time.Second, p.timeout/4) { // not a timer's work for every read
 		if p.err = p.setDeadline(deadline); p.err != nil {
 			return 0, p.err
 		}

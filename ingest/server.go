@@ -71,7 +71,7 @@ func New(opt Options, b Backend, log *slog.Logger, reg prometheus.Registerer) (*
 	}}
 	if opt.TLS.CertFile != "" {
 		var err error
-		if s.tls, err = newCertificates(opt.TLS, log); err != nil {
+		if s.tls, err = newCertificates(opt.TLS, log, s.receiver.metrics.tlsRefused); err != nil {
 			return nil, fmt.Errorf("otlp tls: %w", err)
 		}
 	}
