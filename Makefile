@@ -9,10 +9,10 @@ FUZZTIME ?= 30s
 .PHONY: build run test race demo bench fuzz lint fmt engine-lib clean
 build: ; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/headgate ./cmd/headgate
 run: engine-lib build ; exec bin/headgate serve --data-dir ./data --demo
-test: engine-lib ; go test -timeout 15m ./...
+test: engine-lib bin/telemetrygen ; HEADGATE_TELEMETRYGEN=$(CURDIR)/bin/telemetrygen go test -timeout 15m ./...
 race: engine-lib ; CGO_ENABLED=1 go test -race -timeout 25m ./...
 demo: engine-lib build bin/telemetrygen ; sh deploy/demo.sh
-bench: engine-lib build ; go run ./cmd/bench
+bench: engine-lib build ; go test -run '^$$' -bench . -benchtime 1s ./ingest/otlp && go run ./cmd/bench
 fuzz: engine-lib ; sh .ci/fuzz $(FUZZTIME)
 lint: ; STATICCHECK=$(STATICCHECK) sh .ci/lint
 fmt: ; gofmt -w $$(git ls-files '*.go')
