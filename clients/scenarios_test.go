@@ -1,0 +1,178 @@
+package clients
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"text/tabwriter"
+	"time"
+)
+
+// everything is sent by most scenarios: 20 records every 50 ms for some seconds, the signals in turn.
+var everything = plan{
+	signals: []string{logs, traces, metrics}, batches: 90, records: 20, pad: 50, workers: 8,
+	pace: 50 * time.Millisecond, finish: 15 * time.Second,
+}
+
+// run is one client in one scenario, with a tenant and a key of its own.
+type run struct {
+	client client
+	tenant string
+	key    key
+	tally  tally
+}
+
+func clients(t *testing.T) []client {
+	all := []client{collectorGRPC(), collectorHTTP(), goGRPC(), goHTTP()}
+	if reason := nodeReady(); reason != "" {
+		t.Logf("without the Node SDK: %s", reason)
+		return all
+	}
+	return append(all, nodeSDK("proto"), nodeSDK("json"), nodeSDK("grpc"))
+}
+
+// runs makes a tenant with a key for every client.
+func runs(t *testing.T, s *server, limits ...string) (all []*run) {
+	t.Helper()
+	for _, c := range clients(t) {
+		r := &run{client: c, tenant: strings.ReplaceAll(c.name, " ", "-")}
+		s.cli(append([]string{"tenant", "create", r.tenant}, limits...)...)
+		r.key = s.newKey(r.tenant)
+		all = append(all, r)
+	}
+	return all
+}
+
+// play lets all clients send at once, calls during while they do, and verifies each. check looks at one line more closely.
+func play(t *testing.T, s *server, scenario string, p plan, all []*run, during func(), check func(r *run, l line)) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, r := range all {
+		wg.Go(func() {
+			if err := r.client.run(ctx, target{s.addr.GRPC, s.addr.HTTP, r.key.Key}, p, &r.tally); err != nil {
+				t.Errorf("%s, %s: %v", scenario, r.client.name, err)
+			}
+		})
+	}
+	if during != nil {
+		during()
+	}
+	wg.Wait()
+	for _, r := range all {
+		l := verify(t, s, scenario, r, p)
+		results.add(l)
+		t.Logf("%+v%s", l, r.tally.why())
+		if check != nil {
+			check(r, l)
+		}
+	}
+}
+
+// acked waits until every client has had so many records acknowledged.
+func acked(t *testing.T, all []*run, n int) {
+	t.Helper()
+	for _, r := range all {
+		waitFor(t, fmt.Sprintf("%d acks of %s", n, r.client.name), func() bool {
+			acked, dropped := r.tally.progress()
+			return acked+dropped >= n
+		})
+	}
+}
+
+// allDelivered is the check of scenarios in which nothing may be lost.
+func allDelivered(t *testing.T) func(*run, line) {
+	return func(r *run, l line) {
+		if l.acked != l.sent || l.stored != l.sent {
+			t.Errorf("%s, %s: not everything was delivered: %+v", l.scenario, l.client, l)
+		}
+	}
+}
+
+func TestEverythingIsDeliveredOnce(t *testing.T) {
+	s := serve(t)
+	all := runs(t, s)
+	play(t, s, "success", everything, all, nil, func(r *run, l line) {
+		allDelivered(t)(r, l)
+		if l.doubled != 0 || l.retried != 0 || s.billed(r.tenant) != l.sent {
+			t.Errorf("%+v: want no retries, nothing doubled and every record billed once", l)
+		}
+	})
+}
+
+// TestBadRecordsAreRejectedAlone: spans without an id and points without a time, three in every batch.
+func TestBadRecordsAreRejectedAlone(t *testing.T) {
+	p := everything
+	p.signals, p.batches, p.bad = []string{traces, metrics}, 40, 3
+	s := serve(t)
+	play(t, s, "partial success", p, runs(t, s), nil, func(r *run, l line) {
+		if want := p.batches * p.bad; l.rejected != want || l.stored != l.sent-want || l.retried != 0 || l.doubled != 0 {
+			t.Errorf("%+v: want %d rejected, the rest stored, nothing retried", l, want)
+		}
+	})
+}
+
+// TestKilledEngineLosesNothingAcked kills the engine twice under load.
+func TestKilledEngineLosesNothingAcked(t *testing.T) {
+	s := serve(t)
+	all := runs(t, s)
+	play(t, s, "engine killed twice", everything, all, func() {
+		for _, n := range []int{200, 600} {
+			acked(t, all, n)
+			s.signalEngine(syscall.SIGKILL)
+		}
+	}, nil)
+}
+
+func TestRestartLosesNothingAcked(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		sig  syscall.Signal
+	}{{"restart, SIGTERM", syscall.SIGTERM}, {"restart, SIGKILL", syscall.SIGKILL}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := serve(t)
+			all := runs(t, s)
+			play(t, s, c.name, everything, all, func() {
+				acked(t, all, 300)
+				s.end(c.sig)
+				s.start()
+			}, nil)
+		})
+	}
+}
+
+// line is a line of the table; records, but for retried, which is requests.
+type line struct {
+	scenario, client                                               string
+	sent, acked, rejected, retried, dropped, held, stored, doubled int
+}
+
+type table struct {
+	mu    sync.Mutex
+	lines []line
+}
+
+var results table
+
+func (t *table) add(l line) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lines = append(t.lines, l)
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
+	fmt.Fprintln(w, "| scenario\t| client\t| sent\t| acked\t| rejected\t| retried\t| dropped\t| held\t| stored\t| doubled\t|")
+	for _, l := range results.lines {
+		fmt.Fprintf(w, "| %s\t| %s\t| %d\t| %d\t| %d\t| %d\t| %d\t| %d\t| %d\t| %d\t|\n", l.scenario, l.client, l.sent, l.acked, l.rejected,
+			l.retried, l.dropped, l.held, l.stored, l.doubled)
+	}
+	w.Flush()
+	os.Exit(code)
+}
