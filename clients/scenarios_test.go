@@ -23,6 +23,7 @@ type run struct {
 	client client
 	tenant string
 	key    key
+	reader key // reads what is stored; key itself unless that ends
 	tally  tally
 }
 
@@ -42,6 +43,7 @@ func runs(t *testing.T, s *server, limits ...string) (all []*run) {
 		r := &run{client: c, tenant: strings.ReplaceAll(c.name, " ", "-")}
 		s.cli(append([]string{"tenant", "create", r.tenant}, limits...)...)
 		r.key = s.newKey(r.tenant)
+		r.reader = r.key
 		all = append(all, r)
 	}
 	return all
@@ -117,6 +119,78 @@ func TestBadRecordsAreRejectedAlone(t *testing.T) {
 	})
 }
 
+// TestRefusedAtTheLimit: what fits the day is stored, the rest is refused with the time to the reset, hours away.
+func TestRefusedAtTheLimit(t *testing.T) {
+	s := serve(t)
+	p := everything
+	p.finish = 3 * time.Second
+	play(t, s, "limit, refuse", p, runs(t, s, "--daily-bytes", "100KiB"), nil, func(r *run, l line) {
+		if l.acked == 0 || l.dropped+l.held == 0 || l.stored != l.acked || l.doubled != 0 {
+			t.Errorf("%+v: want some acked and the rest dropped or held", l)
+		}
+	})
+}
+
+// TestDroppedAtTheLimit: with the policy drop no client keeps or repeats what is over the limit.
+func TestDroppedAtTheLimit(t *testing.T) {
+	s := serve(t)
+	play(t, s, "limit, drop", everything, runs(t, s, "--daily-bytes", "100KiB", "--at-limit", "drop"), nil, func(r *run, l line) {
+		if l.acked == 0 || l.rejected == 0 || l.acked+l.rejected != l.sent || l.stored != l.acked || l.retried != 0 || l.doubled != 0 {
+			t.Errorf("%+v: want some acked and the rest rejected by partial success", l)
+		}
+	})
+}
+
+func TestTooLargeIsNotSentAgain(t *testing.T) {
+	s := serve(t, "--max-body", "16KiB")
+	p := everything
+	p.batches, p.pad = 30, 2000
+	play(t, s, "too large", p, runs(t, s), nil, func(r *run, l line) {
+		if l.dropped != l.sent || l.retried != 0 || l.stored != 0 {
+			t.Errorf("%+v: want everything dropped and nothing retried", l)
+		}
+	})
+}
+
+// TestRevokedKeyStops: nothing is stored after the revocation, also on open connections, and no client repeats itself.
+func TestRevokedKeyStops(t *testing.T) {
+	s := serve(t)
+	all := runs(t, s)
+	for _, r := range all {
+		r.reader = s.newKey(r.tenant)
+	}
+	play(t, s, "key revoked", everything, all, func() {
+		acked(t, all, 300)
+		for _, r := range all {
+			s.cli("key", "revoke", r.key.ID)
+		}
+	}, func(r *run, l line) {
+		if l.acked == 0 || l.dropped == 0 || l.held != 0 || l.stored != l.acked || l.retried != 0 || l.doubled != 0 {
+			t.Errorf("%+v: want some acked, the rest dropped at once", l)
+		}
+	})
+}
+
+// TestOverloadIsRetried gives the server room for few requests at once and clients that send more.
+func TestOverloadIsRetried(t *testing.T) {
+	s := serve(t, "--max-body", "32KiB", "--max-inflight", "128KiB", "--flush-delay", "500ms")
+	p := everything
+	p.pad, p.workers, p.batches, p.pace = 500, 16, 100, 30*time.Millisecond
+	play(t, s, "overload", p, runs(t, s), nil, collectorsDeliver(t))
+}
+
+// TestStalledEngine stops the engine for longer than any client waits for an answer.
+func TestStalledEngine(t *testing.T) {
+	s := serve(t)
+	all := runs(t, s)
+	play(t, s, "engine stalled 7 s", everything, all, func() {
+		acked(t, all, 300)
+		s.signalEngine(syscall.SIGSTOP)
+		<-time.After(7 * time.Second)
+		s.signalEngine(syscall.SIGCONT)
+	}, collectorsDeliver(t))
+}
+
 // TestKilledEngineLosesNothingAcked kills the engine twice under load.
 func TestKilledEngineLosesNothingAcked(t *testing.T) {
 	s := serve(t)
@@ -126,7 +200,7 @@ func TestKilledEngineLosesNothingAcked(t *testing.T) {
 			acked(t, all, n)
 			s.signalEngine(syscall.SIGKILL)
 		}
-	}, nil)
+	}, collectorsDeliver(t))
 }
 
 func TestRestartLosesNothingAcked(t *testing.T) {
@@ -141,8 +215,18 @@ func TestRestartLosesNothingAcked(t *testing.T) {
 				acked(t, all, 300)
 				s.end(c.sig)
 				s.start()
-			}, nil)
+			}, collectorsDeliver(t))
 		})
+	}
+}
+
+// collectorsDeliver is the check of outages, over which a collector's queue and retries have to carry everything. The
+// SDKs' own retries are short, or none: what they drop is in the table.
+func collectorsDeliver(t *testing.T) func(*run, line) {
+	return func(r *run, l line) {
+		if strings.HasPrefix(l.client, "collector") {
+			allDelivered(t)(r, l)
+		}
 	}
 }
 

@@ -52,7 +52,7 @@ func (s stored) count() (rows, distinct int) {
 // verify holds a client's tally against what is stored, and returns its line of the table.
 func verify(t *testing.T, s *server, scenario string, r *run, p plan) line {
 	t.Helper()
-	got := s.stored(r.key)
+	got := s.stored(r.reader)
 	rows, distinct := got.count()
 	r.tally.mu.Lock()
 	defer r.tally.mu.Unlock()
