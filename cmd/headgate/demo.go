@@ -27,6 +27,7 @@ func demoTenants(ctx context.Context, d *auth.Directory, dir *dataDir, w io.Writ
 	for _, name := range demoNames {
 		_, err := d.Tenants().Create(ctx, operator, auth.NewTenant{Name: name})
 		if errors.Is(err, auth.ErrNameTaken) {
+			fmt.Fprintf(w, "demo tenant %-8s is there; its key was shown when it was made, 'headgate key create --tenant %s --scope ingest' makes another\n", name, name)
 			continue
 		}
 		if err != nil {
