@@ -9,8 +9,8 @@ import (
 const maxHeaderBytes = 1024
 
 // Credential finds the credential in the values of a request's authorization and x-api-key headers, from net/http,
-// fasthttp or gRPC metadata alike. It accepts `Bearer KEY` (any case, also `Bearer%20KEY`, which is how some SDKs pass on
-// their environment), `Basic` with the key as password, and `x-api-key: KEY`.
+// fasthttp or gRPC metadata alike. It accepts `Bearer KEY` and `ApiKey KEY` (any case, also `Bearer%20KEY`, which is how
+// some SDKs pass on their environment), `Basic` with the key as password, a key without a scheme, and `x-api-key: KEY`.
 //
 // The same credential twice is fine; two different ones are ErrAmbiguousCredential, none is ErrNoCredential, and a header
 // that cannot hold one is ErrUnknownKey. The result is not checked; Authenticate does that.
@@ -59,11 +59,16 @@ func fromAuthorization(v string) (string, error) {
 	if v == "" {
 		return "", nil
 	}
-	if rest, ok := cutScheme(v, "bearer"); ok {
-		return rest, nil
+	for _, scheme := range []string{"bearer", "apikey"} {
+		if rest, ok := cutScheme(v, scheme); ok {
+			return rest, nil
+		}
 	}
 	if rest, ok := cutScheme(v, "basic"); ok {
 		return fromBasic(rest)
+	}
+	if strings.HasPrefix(v, keyPrefix) {
+		return v, nil
 	}
 	return "", ErrUnknownKey
 }
