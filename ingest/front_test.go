@@ -104,6 +104,7 @@ func TestX7SlowSendersAreLetGo(t *testing.T) {
 	g := start(t, Options{HeaderTimeout: 300 * time.Millisecond, BodyTimeout: 300 * time.Millisecond})
 	_, key := g.tenant("acme", auth.NewTenant{})
 	head := "POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer " + key + "\r\nContent-Length: 100000\r\n\r\n"
+	var wg sync.WaitGroup
 	for _, c := range []struct{ name, addr, sent, answer string }{
 		{"nothing, http", g.http, "", ""},
 		{"nothing, grpc", g.grpc, "", ""},
@@ -118,14 +119,17 @@ func TestX7SlowSendersAreLetGo(t *testing.T) {
 	} {
 		conn := dialRaw(t, c.addr)
 		fmt.Fprint(conn, c.sent)
-		text, err := io.ReadAll(conn)
-		if err != nil {
-			t.Errorf("%s: %v", c.name, err)
-		}
-		if c.answer != "" && !(strings.HasPrefix(string(text), "HTTP/1.1 408 ") && strings.Contains(string(text), c.answer)) {
-			t.Errorf("%s: %q", c.name, text)
-		}
+		wg.Go(func() {
+			text, err := io.ReadAll(conn)
+			if err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			if c.answer != "" && !(strings.HasPrefix(string(text), "HTTP/1.1 408 ") && strings.Contains(string(text), c.answer)) {
+				t.Errorf("%s: %q", c.name, text)
+			}
+		})
 	}
+	wg.Wait()
 }
 
 // TestX7SteadySenderIsNotSlow: a body that takes far longer than BodyTimeout passes while it comes at the least rate.

@@ -70,7 +70,12 @@ type tappedKey struct{}
 //
 // SECURITY: every call passes here, of unknown services too; each is authenticated anew, so that a revoked key stops
 // on open connections.
-func (r *receiver) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
+func (r *receiver) tap(ctx context.Context, info *tap.Info) (_ context.Context, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = r.panicked(v).grpcError()
+		}
+	}()
 	p, f := r.authenticate(credentials{
 		authorization: info.Header.Get("authorization"),
 		apiKey:        slices.Concat(info.Header.Get("x-api-key"), info.Header.Get("api-key")),

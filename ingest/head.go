@@ -54,6 +54,12 @@ const profilesPath = "/v1development/profiles"
 
 const servedPaths = "OTLP/HTTP is served at /v1/logs, /v1/traces and /v1/metrics"
 
+// signalOfPath finds the signal of a path.
+func signalOfPath(path string) (otlp.Signal, bool) {
+	sig, ok := httpPaths[cleanPath(path)]
+	return sig, ok
+}
+
 // cleanPath drops trailing and doubled slashes, as endpoint settings often produce. Such paths are served rather than
 // redirected: OTLP clients do not follow redirects.
 func cleanPath(path string) string {
@@ -76,9 +82,14 @@ type httpRequest struct {
 func (q httpRequest) call() call { return call{transportHTTP, q.signal, q.principal} }
 
 // examine checks everything that a head decides. The encoding of the answer is known even when it refuses: JSON unless
-// the request is protobuf.
+// the request is protobuf. It does not panic.
 func (r *receiver) examine(h head) (q httpRequest, f *failure) {
 	q.signalLabel, q.encoding = signalUnknown, jsonEncoding
+	defer func() {
+		if v := recover(); v != nil {
+			f = r.panicked(v)
+		}
+	}()
 	known := false
 	if mediaType, _, err := mime.ParseMediaType(h.contentType); err == nil {
 		switch mediaType {
@@ -88,12 +99,12 @@ func (r *receiver) examine(h head) (q httpRequest, f *failure) {
 			known = true
 		}
 	}
-	path := cleanPath(h.path)
-	sig, ok := httpPaths[path]
-	if path == profilesPath {
+	sig, ok := signalOfPath(h.path)
+	switch {
+	case ok:
+	case cleanPath(h.path) == profilesPath:
 		return q, fail(notFound, "profiles are not taken yet; %s", servedPaths)
-	}
-	if !ok {
+	default:
 		return q, fail(notFound, "no such path; %s", servedPaths)
 	}
 	q.signal, q.signalLabel = sig, sig.String()

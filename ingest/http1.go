@@ -131,10 +131,11 @@ func (r *receiver) serveHTTP1(ctx *fasthttp.RequestCtx) {
 }
 
 // drain reads what is left of a refused body, so that the client gets to read the answer instead of a reset, and so
-// that the connection can be used again. It reports false for more than the body limit, which is not read.
+// that the connection can be used again. It reports false where there is no end within twice the body limit: a body
+// somewhat too large still gets its 413.
 func (r *receiver) drain(body io.Reader) bool {
-	n, err := io.CopyN(io.Discard, body, r.opt.MaxBodyBytes+1)
-	return n <= r.opt.MaxBodyBytes && errors.Is(err, io.EOF)
+	_, err := io.CopyN(io.Discard, body, 2*r.opt.MaxBodyBytes)
+	return errors.Is(err, io.EOF)
 }
 
 func writeHTTP1(ctx *fasthttp.RequestCtx, a reply) {

@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"strings"
+
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
@@ -37,6 +39,10 @@ type exportResponse interface {
 	MarshalJSON() ([]byte, error)
 }
 
+// maxMessageBytes shortens what a partial success says, so that no response nears the 4 MiB that OTLP allows. The count
+// beside it is always exact.
+const maxMessageBytes = 16 << 10
+
 // encodeResponse writes Export<Signal>ServiceResponse. A full success leaves partial_success unset, as the
 // specification asks: no bytes in protobuf, {} in JSON.
 func encodeResponse(sig otlp.Signal, enc encoding, p partial) ([]byte, error) {
@@ -45,6 +51,9 @@ func encodeResponse(sig otlp.Signal, enc encoding, p partial) ([]byte, error) {
 			return []byte("{}"), nil
 		}
 		return []byte{}, nil
+	}
+	if len(p.message) > maxMessageBytes {
+		p.message = strings.ToValidUTF8(p.message[:maxMessageBytes], "") // a character may be cut in two
 	}
 	var resp exportResponse
 	switch sig {
