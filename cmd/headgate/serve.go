@@ -180,20 +180,24 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 		return err
 	}
 	ready.set("")
-	announce(stdout, ls.addresses(), dir.path)
+	announce(stdout, ls.addresses(), dir.path, cfg.TLSCert != "")
 	<-ctx.Done()
 	log.Info("stopping", "grace", cfg.ShutdownGrace)
 	return nil
 }
 
-func announce(w io.Writer, a addresses, dir string) {
+func announce(w io.Writer, a addresses, dir string, tls bool) {
+	scheme := "http"
+	if tls {
+		scheme = "https"
+	}
 	fmt.Fprintf(w, `headgate is ready
   OTLP/gRPC    %s
-  OTLP/HTTP    http://%s/v1/{logs,traces,metrics}
+  OTLP/HTTP    %s://%s/v1/{logs,traces,metrics}
   API          http://%s/api/v1
   telemetry    http://%s/metrics
   data         %s
-`, a.OTLPGRPC, a.OTLPHTTP, a.API, a.Telemetry, dir)
+`, a.OTLPGRPC, scheme, a.OTLPHTTP, a.API, a.Telemetry, dir)
 }
 
 // clickHouse returns the driver options of the writing and the reading identity: those of the given server, or of the

@@ -251,6 +251,11 @@ func TestBadStarts(t *testing.T) {
 		{"native protocol", "", []string{"--clickhouse", "clickhouse://u:hunter2@127.0.0.1:9000"}, []string{"HTTP interface", "8123"}},
 		{"role without shared state", "", []string{"--role", "ingest"}, []string{"--role all"}},
 		{"PostgreSQL", "", []string{"--store", "postgres://x"}, []string{"leave --store empty"}},
+		{"certificate without key", "", []string{"--tls-cert", file}, []string{"--tls-cert and --tls-key belong together"}},
+		{"client authority without TLS", "", []string{"--tls-client-ca", file}, []string{"--tls-client-ca needs --tls-cert"}},
+		{"not a certificate", "", []string{"--tls-cert", file, "--tls-key", file}, []string{"otlp tls", file}},
+		{"origin with a path", "", []string{"--cors-origin", "https://shop.example/x"}, []string{"--cors-origin", "without a path"}},
+		{"budget below a body", "", []string{"--max-inflight", "64MiB"}, []string{"--max-inflight", "four times max-body"}},
 		{"body limit", "", []string{"--max-body", "12"}, []string{"--max-body"}},
 		{"not a size", "", []string{"--max-body", "lots"}, []string{"lots", "10GiB"}},
 	} {
