@@ -30,6 +30,10 @@ func TestBudgetIsSharedAndGivenBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	late, err := tenant.ParseID("late")
+	if err != nil {
+		t.Fatal(err)
+	}
 	b := newBudget(100)
 	one, two, three := b.hold(someTenant(t)), b.hold(someTenant(t)), b.hold(other)
 	if !one.grow(30) || !two.grow(20) || one.grow(1) {
@@ -37,6 +41,9 @@ func TestBudgetIsSharedAndGivenBack(t *testing.T) {
 	}
 	if !three.grow(50) || three.grow(1) {
 		t.Error("the other tenant did not get its half")
+	}
+	if b.hold(late).grow(1) {
+		t.Error("more is held than there is")
 	}
 	one.release()
 	one.release()

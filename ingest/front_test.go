@@ -220,6 +220,7 @@ func TestX14AmbiguousLengthsAreRefused(t *testing.T) {
 		"folded line":             "X: a\r\n Content-Length: 50\r\nContent-Length: 2\r\n\r\n{}" + smuggled,
 		"chunk length not hex":    "Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n" + smuggled,
 		"chunk longer than said":  "Transfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n0\r\n\r\n" + smuggled,
+		"chunk without its end":   "Transfer-Encoding: chunked\r\n\r\n1\r\n{0\r\n\r\n" + smuggled,
 		"chunk length overflowed": "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff2\r\n{}\r\n0\r\n\r\n" + smuggled,
 		"length first":            "",
 	} {

@@ -21,8 +21,10 @@ type pacedReader struct {
 	err         error
 }
 
-// Read repeats its first error for ever. fasthttp's stream does not: read beyond the end of a chunked body, it would take
-// the next request for a chunk.
+// Read repeats its first error for ever.
+//
+// SECURITY: fasthttp's stream does not. Read again after a malformed chunk it may find something well-formed, which would
+// make a request of what follows.
 func (p *pacedReader) Read(b []byte) (int, error) {
 	if p.err != nil {
 		return 0, p.err
