@@ -19,7 +19,6 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
-	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.uber.org/zap"
@@ -68,9 +67,7 @@ type collector struct {
 func runCollector(ctx context.Context, f exporter.Factory, cfg component.Config, p plan, t *tally) (err error) {
 	c := &collector{reader: sdkmetric.NewManualReader(), log: &exporterLog{tally: t}}
 	set := exportertest.NewNopSettings()
-	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(c.reader))
-	set.MeterProvider, set.MetricsLevel = meters, configtelemetry.LevelNormal
-	set.LeveledMeterProvider = func(configtelemetry.Level) metric.MeterProvider { return meters }
+	set.MeterProvider, set.MetricsLevel = sdkmetric.NewMeterProvider(sdkmetric.WithReader(c.reader)), configtelemetry.LevelNormal
 	set.Logger = zap.New(c.log)
 	if c.logs, err = f.CreateLogs(ctx, set, cfg); err != nil {
 		return err

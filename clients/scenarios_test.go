@@ -13,7 +13,7 @@ import (
 // everything is sent by most scenarios: 20 records every 50 ms for some seconds, the signals in turn.
 var everything = plan{
 	signals: []string{logs, traces, metrics}, batches: 90, records: 20, pad: 50, workers: 8,
-	pace: 50 * time.Millisecond, finish: 15 * time.Second,
+	pace: 50 * time.Millisecond, finish: 20 * time.Second,
 }
 
 // run is one client in one scenario, with a tenant and a key of its own.
@@ -157,11 +157,19 @@ func TestRevokedKeyStops(t *testing.T) {
 	for _, r := range all {
 		r.reader = s.newKey(r.tenant)
 	}
-	play(t, s, "key revoked", everything, all, func() {
-		acked(t, all, 300)
+	p := everything
+	p.batches = 120
+	play(t, s, "key revoked", p, all, func() {
+		acked(t, all, 100)
+		var wg sync.WaitGroup
 		for _, r := range all {
-			s.cli("key", "revoke", r.key.ID)
+			wg.Go(func() {
+				if _, err := s.try("key", "revoke", r.key.ID); err != nil {
+					t.Error(err)
+				}
+			})
 		}
+		wg.Wait()
 	}, func(r *run, l line) {
 		if l.acked == 0 || l.dropped == 0 || l.held != 0 || l.stored != l.acked || l.retried != 0 || l.doubled != 0 {
 			t.Errorf("%+v: want some acked, the rest dropped at once", l)
@@ -201,6 +209,8 @@ func TestKilledEngineLosesNothingAcked(t *testing.T) {
 	}, collectorsDeliver(t))
 }
 
+// TestRestartLosesNothingAcked ends headgate in both ways and starts it again. An ordered end finishes what it has
+// received, so that nothing is left to be doubled and every stored row is billed.
 func TestRestartLosesNothingAcked(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -213,7 +223,12 @@ func TestRestartLosesNothingAcked(t *testing.T) {
 				acked(t, all, 300)
 				s.end(c.sig)
 				s.start()
-			}, collectorsDeliver(t))
+			}, func(r *run, l line) {
+				collectorsDeliver(t)(r, l)
+				if billed := s.billed(r.tenant); c.sig == syscall.SIGTERM && (l.doubled != 0 || billed != l.stored) {
+					t.Errorf("%+v: %d billed; want nothing doubled and all that is stored billed", l, billed)
+				}
+			})
 		})
 	}
 }

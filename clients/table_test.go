@@ -46,7 +46,7 @@ func (t *table) String() string {
 	return b.String()
 }
 
-const tableBegin, tableEnd = "<!-- table: written by make clients -->\n", "<!-- end of table -->"
+const tableBegin, tableEnd = "<!-- table: go test -args -update -->\n", "<!-- end of table -->"
 
 func TestMain(m *testing.M) {
 	flag.Parse()
