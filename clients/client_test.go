@@ -37,7 +37,18 @@ func (p plan) good() int { return p.records - p.bad }
 func seq(batch, record int) string { return fmt.Sprintf("%d.%d", batch, record) }
 
 // target is where a client sends, and as whom.
-type target struct{ grpc, http, key string }
+type target struct {
+	grpc, http, key string
+	ca              string // PEM file of the authority of the server's certificate; empty: plaintext
+}
+
+// url is the target's address with the scheme that says whether there is TLS.
+func (to target) url(addr string) string {
+	if to.ca != "" {
+		return "https://" + addr
+	}
+	return "http://" + addr
+}
 
 // A client drives one kind of exporter through a plan and keeps the tally. It returns when the exporter is done with
 // everything, or gives what it still holds back as held when ctx ends.

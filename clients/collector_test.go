@@ -37,7 +37,7 @@ func collectorGRPC() client {
 	return client{"collector otlp", func(ctx context.Context, to target, p plan, t *tally) error {
 		f := otlpexporter.NewFactory()
 		cfg := f.CreateDefaultConfig().(*otlpexporter.Config)
-		cfg.Endpoint, cfg.TLSSetting.Insecure = to.grpc, true
+		cfg.Endpoint, cfg.TLSSetting.Insecure, cfg.TLSSetting.CAFile = to.grpc, to.ca == "", to.ca
 		cfg.Headers["authorization"] = configopaque.String("Bearer " + to.key)
 		cfg.RetryConfig = quick(cfg.RetryConfig)
 		return runCollector(ctx, f, cfg, p, t)
@@ -48,7 +48,7 @@ func collectorHTTP() client {
 	return client{"collector otlphttp", func(ctx context.Context, to target, p plan, t *tally) error {
 		f := otlphttpexporter.NewFactory()
 		cfg := f.CreateDefaultConfig().(*otlphttpexporter.Config)
-		cfg.Endpoint = "http://" + to.http
+		cfg.Endpoint, cfg.TLSSetting.CAFile = to.url(to.http), to.ca
 		cfg.Headers["authorization"] = configopaque.String("Bearer " + to.key)
 		cfg.RetryConfig = quick(cfg.RetryConfig)
 		return runCollector(ctx, f, cfg, p, t)

@@ -2,8 +2,11 @@ package clients
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net/http"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -27,6 +30,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 )
 
 // goSDK is the exporters of the Go SDK. They are called as the batch processors and the periodic reader call them, so
@@ -51,24 +56,28 @@ func countCalls(ctx context.Context, method string, req, reply any, cc *grpc.Cli
 	return invoke(ctx, method, req, reply, cc, opts...)
 }
 
-type countRequests struct{}
+type countRequests struct{ http.RoundTripper }
 
-func (countRequests) RoundTrip(r *http.Request) (*http.Response, error) {
+func (c countRequests) RoundTrip(r *http.Request) (*http.Response, error) {
 	attempt(r.Context())
-	return http.DefaultTransport.RoundTrip(r)
+	return c.RoundTripper.RoundTrip(r)
 }
 
 // goGRPC has the defaults of the exporters, gzip and the key aside.
 func goGRPC() client {
 	return client{"go grpc", func(ctx context.Context, to target, p plan, t *tally) error {
 		headers, count := map[string]string{"authorization": "Bearer " + to.key}, grpc.WithUnaryInterceptor(countCalls)
+		secure := insecure.NewCredentials()
 		var g goSDK
-		var errs [3]error
-		g.logs, errs[0] = otlploggrpc.New(ctx, otlploggrpc.WithEndpoint(to.grpc), otlploggrpc.WithInsecure(),
+		var errs [4]error
+		if to.ca != "" {
+			secure, errs[0] = credentials.NewClientTLSFromFile(to.ca, "")
+		}
+		g.logs, errs[1] = otlploggrpc.New(ctx, otlploggrpc.WithEndpoint(to.grpc), otlploggrpc.WithTLSCredentials(secure),
 			otlploggrpc.WithHeaders(headers), otlploggrpc.WithCompressor("gzip"), otlploggrpc.WithDialOption(count))
-		g.traces, errs[1] = otlptracegrpc.New(ctx, otlptracegrpc.WithEndpoint(to.grpc), otlptracegrpc.WithInsecure(),
+		g.traces, errs[2] = otlptracegrpc.New(ctx, otlptracegrpc.WithEndpoint(to.grpc), otlptracegrpc.WithTLSCredentials(secure),
 			otlptracegrpc.WithHeaders(headers), otlptracegrpc.WithCompressor("gzip"), otlptracegrpc.WithDialOption(count))
-		g.metrics, errs[2] = otlpmetricgrpc.New(ctx, otlpmetricgrpc.WithEndpoint(to.grpc), otlpmetricgrpc.WithInsecure(),
+		g.metrics, errs[3] = otlpmetricgrpc.New(ctx, otlpmetricgrpc.WithEndpoint(to.grpc), otlpmetricgrpc.WithTLSCredentials(secure),
 			otlpmetricgrpc.WithHeaders(headers), otlpmetricgrpc.WithCompressor("gzip"), otlpmetricgrpc.WithDialOption(count))
 		return g.run(ctx, p, t, errors.Join(errs[:]...))
 	}}
@@ -77,15 +86,25 @@ func goGRPC() client {
 // goHTTP has the defaults likewise: the timeout of 10 s is of one request there.
 func goHTTP() client {
 	return client{"go http", func(ctx context.Context, to target, p plan, t *tally) error {
-		headers, through := map[string]string{"authorization": "Bearer " + to.key}, &http.Client{Transport: countRequests{}, Timeout: 10 * time.Second}
+		through := http.DefaultTransport.(*http.Transport).Clone()
+		defer through.CloseIdleConnections()
+		if to.ca != "" {
+			pem, err := os.ReadFile(to.ca)
+			if err != nil {
+				return err
+			}
+			through.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool()}
+			through.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem)
+		}
+		headers, client := map[string]string{"authorization": "Bearer " + to.key}, &http.Client{Transport: countRequests{through}, Timeout: 10 * time.Second}
 		var g goSDK
 		var errs [3]error
-		g.logs, errs[0] = otlploghttp.New(ctx, otlploghttp.WithEndpoint(to.http), otlploghttp.WithInsecure(),
-			otlploghttp.WithHeaders(headers), otlploghttp.WithCompression(otlploghttp.GzipCompression), otlploghttp.WithHTTPClient(through))
-		g.traces, errs[1] = otlptracehttp.New(ctx, otlptracehttp.WithEndpoint(to.http), otlptracehttp.WithInsecure(),
-			otlptracehttp.WithHeaders(headers), otlptracehttp.WithCompression(otlptracehttp.GzipCompression), otlptracehttp.WithHTTPClient(through))
-		g.metrics, errs[2] = otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpoint(to.http), otlpmetrichttp.WithInsecure(),
-			otlpmetrichttp.WithHeaders(headers), otlpmetrichttp.WithCompression(otlpmetrichttp.GzipCompression), otlpmetrichttp.WithHTTPClient(through))
+		g.logs, errs[0] = otlploghttp.New(ctx, otlploghttp.WithEndpointURL(to.url(to.http)+"/v1/logs"),
+			otlploghttp.WithHeaders(headers), otlploghttp.WithCompression(otlploghttp.GzipCompression), otlploghttp.WithHTTPClient(client))
+		g.traces, errs[1] = otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(to.url(to.http)+"/v1/traces"),
+			otlptracehttp.WithHeaders(headers), otlptracehttp.WithCompression(otlptracehttp.GzipCompression), otlptracehttp.WithHTTPClient(client))
+		g.metrics, errs[2] = otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpointURL(to.url(to.http)+"/v1/metrics"),
+			otlpmetrichttp.WithHeaders(headers), otlpmetrichttp.WithCompression(otlpmetrichttp.GzipCompression), otlpmetrichttp.WithHTTPClient(client))
 		return g.run(ctx, p, t, errors.Join(errs[:]...))
 	}}
 }

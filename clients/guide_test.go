@@ -91,7 +91,7 @@ func TestExamplesOfTheGuide(t *testing.T) {
 	s := serve(t, "--cors-origin", "https://shop.example")
 	s.cli("tenant", "create", "acme")
 	k := s.newKey("acme")
-	to := target{s.addr.GRPC, s.addr.HTTP, k.Key}
+	to := target{grpc: s.addr.GRPC, http: s.addr.HTTP, key: k.Key}
 	bin, err := filepath.Abs(filepath.Join("..", "bin"))
 	if err != nil {
 		t.Fatal(err)

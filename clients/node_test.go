@@ -23,12 +23,15 @@ func nodeSDK(wire string) client {
 			return err
 		}
 		cmd := exec.CommandContext(ctx, "node", filepath.Join("node", "send.mjs"), wire, string(text))
-		endpoint := "http://" + to.http
+		endpoint := to.url(to.http)
 		if wire == "grpc" {
-			endpoint = "http://" + to.grpc
+			endpoint = to.url(to.grpc)
 		}
 		cmd.Env = append(os.Environ(), "OTEL_EXPORTER_OTLP_ENDPOINT="+endpoint, "OTEL_EXPORTER_OTLP_COMPRESSION=gzip",
 			"OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20"+to.key)
+		if to.ca != "" {
+			cmd.Env = append(cmd.Env, "OTEL_EXPORTER_OTLP_CERTIFICATE="+to.ca)
+		}
 		var problem bytes.Buffer
 		cmd.Stderr = &problem
 		cmd.WaitDelay = time.Second

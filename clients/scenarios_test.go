@@ -3,6 +3,7 @@ package clients
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -55,7 +56,7 @@ func play(t *testing.T, s *server, scenario string, p plan, all []*run, during f
 	var wg sync.WaitGroup
 	for _, r := range all {
 		wg.Go(func() {
-			if err := r.client.run(ctx, target{s.addr.GRPC, s.addr.HTTP, r.key.Key}, p, &r.tally); err != nil {
+			if err := r.client.run(ctx, target{s.addr.GRPC, s.addr.HTTP, r.key.Key, s.ca}, p, &r.tally); err != nil {
 				t.Errorf("%s, %s: %v", scenario, r.client.name, err)
 			}
 		})
@@ -101,6 +102,20 @@ func TestEverythingIsDeliveredOnce(t *testing.T) {
 		allDelivered(t)(r, l)
 		if l.doubled != 0 || l.retried != 0 || s.billed(r.tenant) != l.sent {
 			t.Errorf("%+v: want no retries, nothing doubled and every record billed once", l)
+		}
+	})
+}
+
+// TestEverythingIsDeliveredOnceOverTLS: the same on both ports with a certificate, HTTP/2 chosen by those who can.
+func TestEverythingIsDeliveredOnceOverTLS(t *testing.T) {
+	cert, key := certificate(t)
+	s := serve(t, "--tls-cert", cert, "--tls-key", key)
+	all := runs(t, s)
+	all = slices.DeleteFunc(all, func(r *run) bool { return strings.Contains(r.client.name, "guide") }) // its example is in plaintext
+	play(t, s, "success, TLS", everything, all, nil, func(r *run, l line) {
+		allDelivered(t)(r, l)
+		if l.doubled != 0 || l.retried != 0 {
+			t.Errorf("%+v: want no retries and nothing doubled", l)
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -41,6 +42,7 @@ type server struct {
 	dir  string
 	args []string
 	addr addresses
+	ca   string // PEM file of its certificate; empty: plaintext
 
 	cmd  *exec.Cmd
 	gone chan struct{} // closed at the end of the process
@@ -73,7 +75,7 @@ func serve(t *testing.T, args ...string) *server {
 		t.Skipf("no headgate to test: %v; run make build, or name one in HEADGATE_BIN", err)
 	}
 	ports := freePorts(t, 4)
-	s := &server{t: t, dir: t.TempDir(), addr: addresses{ports[0], ports[1], ports[2], ports[3]}}
+	s := &server{t: t, dir: t.TempDir(), addr: addresses{ports[0], ports[1], ports[2], ports[3]}, ca: valueOf("--tls-cert", args)}
 	s.args = append([]string{"serve", "--data-dir", s.dir, "--otlp-grpc", ports[0], "--otlp-http", ports[1], "--api", ports[2],
 		"--telemetry", ports[3], "--engine-memory", "2GiB"}, args...)
 	s.start()
@@ -84,6 +86,14 @@ func serve(t *testing.T, args ...string) *server {
 		}
 	})
 	return s
+}
+
+// valueOf is the argument after a flag, if it is there. A certificate that signs itself is its own authority.
+func valueOf(flag string, args []string) string {
+	if i := slices.Index(args, flag); i >= 0 {
+		return args[i+1]
+	}
+	return ""
 }
 
 func freePorts(t *testing.T, n int) (ports []string) {
