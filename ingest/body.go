@@ -23,7 +23,7 @@ type body struct{ buf *bytes.Buffer }
 var bodyBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // maxPooledBytes keeps a rare large request from pinning its buffer for ever.
-const maxPooledBytes = 4 << 20
+const maxPooledBytes = 16 << 20
 
 func (b body) bytes() []byte { return b.buf.Bytes() }
 

@@ -30,7 +30,7 @@ func browse(t *testing.T, g *gateway, method, path, origin, body string, headers
 // TestH29PreflightNeedsNoKey, and both it and the answers after it tell the browser what the page may see.
 func TestH29PreflightNeedsNoKey(t *testing.T) {
 	const shop = "https://shop.example"
-	g := start(t, Options{CORSOrigins: []string{shop, "https://other.example:8443"}})
+	g := start(t, Options{CORSOrigins: []string{shop, "https://other.example:8443", "null"}})
 	_, key := g.tenant("acme", auth.NewTenant{})
 	ask := []string{"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type"}
 	a := browse(t, g, http.MethodOptions, "/v1/traces", shop, "", ask...)

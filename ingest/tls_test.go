@@ -144,7 +144,7 @@ func httpsClient(t *testing.T, h2 bool, cfg *tls.Config) *http.Client {
 	var p http.Protocols
 	p.SetHTTP2(h2)
 	p.SetHTTP1(!h2)
-	tr := &http.Transport{Protocols: &p, TLSClientConfig: cfg, DisableKeepAlives: true}
+	tr := &http.Transport{Protocols: &p, TLSClientConfig: cfg.Clone(), DisableKeepAlives: true}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: 30 * time.Second}
 }
