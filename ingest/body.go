@@ -141,18 +141,25 @@ func (l *limitedReader) Read(p []byte) (int, error) {
 type heldReader struct {
 	r     io.Reader
 	hold  *hold
-	ahead int64 // taken and not yet read
+	taken int64
+	ahead int64 // of taken, not yet read
 }
 
-// holdStep is how much is taken at once: less locking for large bodies, little waste for small ones.
-const holdStep = 16 << 10
+// The first step is small, for small bodies; then what is taken doubles, as the buffer that it is read into does, so that
+// large bodies come in large reads.
+const (
+	firstStep   = 16 << 10
+	largestStep = 4 << 20
+)
 
 func (h *heldReader) Read(p []byte) (int, error) {
 	if h.ahead == 0 {
-		if !h.hold.grow(holdStep) {
+		step := min(max(h.taken, firstStep), largestStep)
+		if !h.hold.grow(step) {
 			return 0, errOverBudget
 		}
-		h.ahead = holdStep
+		h.taken += step
+		h.ahead = step
 	}
 	if int64(len(p)) > h.ahead {
 		p = p[:h.ahead]

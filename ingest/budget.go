@@ -7,8 +7,8 @@ import (
 )
 
 // budget bounds the bytes of all requests that are being received, decoded or stored, and what one tenant may hold of
-// them, so that neither many requests nor one tenant's take all memory. It counts payload; buffers grow ahead of it and
-// decoded rows stand beside it, so that memory is a small multiple. It is safe for concurrent use.
+// them, so that neither many requests nor one tenant's take all memory. It counts bodies; decoded rows stand beside it, so
+// that memory is a small multiple. It is safe for concurrent use.
 type budget struct {
 	limit int64
 	share int64 // of one tenant

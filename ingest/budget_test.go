@@ -88,7 +88,7 @@ func TestX10OneTenantCannotTakeTheBudget(t *testing.T) {
 	_, greedy := g.tenant("greedy", auth.NewTenant{})
 	_, other := g.tenant("other", auth.NewTenant{})
 	budget := g.server.receiver.budget
-	const each = 1<<20 - holdStep/2
+	const each = 1<<20 - firstStep/2
 	conns := []net.Conn{stall(t, g, greedy, each), stall(t, g, greedy, each)}
 	eventually(t, "both requests are held", func() bool { return budget.inUse() == 2<<20 })
 

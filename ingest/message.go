@@ -67,7 +67,8 @@ func (m *message) Read(p []byte) (int, error) {
 			return 0, m.cause(err)
 		}
 		m.left -= n
-		m.pending = data.Reader()
+		m.pending = data.Reader() // has references of its own
+		data.Free()
 	}
 }
 
