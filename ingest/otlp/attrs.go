@@ -47,15 +47,28 @@ func (d *Decoder) keyValue(b []byte) (key, val []byte, err error) {
 	return key, val, err
 }
 
-// attrMap is a column of attributes.
+// attrMap is a column of attributes, and the column of their kinds.
 type attrMap struct {
 	*native.Map[*native.LowCardinality, *native.String]
-	pairs int // in the row in hand
-	seen  seenKeys
+	kinds *native.LowCardinality
+
+	// The row in hand.
+	pairs  int
+	seen   seenKeys
+	others kindList
 }
 
 func newAttrMap() *attrMap {
-	return &attrMap{Map: native.NewMap(native.NewLowCardinality(), native.NewString())}
+	return &attrMap{
+		Map:   native.NewMap(native.NewLowCardinality(), native.NewString()),
+		kinds: native.NewLowCardinality(),
+	}
+}
+
+// Reset implements native.Column. The row in hand may be one that a malformed request ended in.
+func (m *attrMap) Reset() {
+	m.Map.Reset()
+	m.next()
 }
 
 // add adds the KeyValue pair to the row in hand. What rejects the record is noted in d.bad.
@@ -82,7 +95,15 @@ func (m *attrMap) add(d *Decoder, pair []byte) error {
 	if err != nil {
 		return err
 	}
-	return d.appendValue(m.Vals, &v)
+	if v.kind == kindString {
+		m.Vals.Append(d.valid(v.b))
+		return nil
+	}
+	if err := d.appendValue(m.Vals, &v); err != nil {
+		return err
+	}
+	m.others.set(m.pairs-1, d.kindOf(&v))
+	return nil
 }
 
 // end ends the row. msg is the message that the pairs were fields tag of: if a key came twice, they are read again, to
@@ -94,15 +115,19 @@ func (m *attrMap) end(d *Decoder, msg []byte, tag uint64) error {
 		if err := d.again.read(d, msg, tag); err != nil {
 			return err
 		}
-		m.appendLast(d, d.again.list)
+		m.append(d, d.again.list, 1)
+		m.next()
+		return nil
 	}
 	m.EndRow()
+	appendKinds(m.kinds, m.others.text(m.pairs))
 	m.next()
 	return nil
 }
 
 func (m *attrMap) next() {
 	m.pairs = 0
+	m.others.reset()
 	m.seen.next()
 }
 
@@ -112,13 +137,9 @@ func (m *attrMap) drop() {
 	m.next()
 }
 
-// append adds the row list.
-func (m *attrMap) append(d *Decoder, list []attr) {
-	m.appendLast(d, list)
-	m.EndRow()
-}
-
-func (m *attrMap) appendLast(d *Decoder, list []attr) {
+// append adds n rows list.
+func (m *attrMap) append(d *Decoder, list []attr, n int) {
+	from := m.Mark()
 	m.seen.keepLast(d, m.Keys, list)
 	for i := range list {
 		if a := &list[i]; !a.repeated {
@@ -126,16 +147,24 @@ func (m *attrMap) appendLast(d *Decoder, list []attr) {
 			m.Vals.Append(d.text(&a.val))
 		}
 	}
+	m.EndRow()
+	m.Repeat(from, n-1)
+	m.kinds.AppendN(m.others.of(list), n)
 }
 
-// resourceMap is the column of resource attributes.
+// resourceMap is the column of resource attributes, and the column of their kinds.
 type resourceMap struct {
 	*native.Map[*native.LowCardinality, *native.LowCardinality]
-	seen seenKeys
+	kinds  *native.LowCardinality
+	seen   seenKeys
+	others kindList
 }
 
 func newResourceMap() *resourceMap {
-	return &resourceMap{Map: native.NewMap(native.NewLowCardinality(), native.NewLowCardinality())}
+	return &resourceMap{
+		Map:   native.NewMap(native.NewLowCardinality(), native.NewLowCardinality()),
+		kinds: native.NewLowCardinality(),
+	}
 }
 
 // append adds n rows list.
@@ -150,22 +179,25 @@ func (m *resourceMap) append(d *Decoder, list []attr, n int) {
 	}
 	m.EndRow()
 	m.Repeat(from, n-1)
+	m.kinds.AppendN(m.others.of(list), n)
 }
 
 // attrSet holds the attributes of a resource, a scope or a metric until the rows that repeat them are known.
 type attrSet struct {
-	list []attr
-	text []byte // arrays and maps, rendered
+	list  []attr
+	text  []byte // arrays and maps, rendered
+	kinds []byte // of arrays and maps
 }
 
 type attr struct {
 	key      []byte
 	val      value
+	kinds    []byte // of val, if it was rendered
 	idx      uint32 // the key's index in a column's dictionary
 	repeated bool   // a later attribute has the same key
 }
 
-func (s *attrSet) reset() { s.list, s.text = s.list[:0], s.text[:0] }
+func (s *attrSet) reset() { s.list, s.text, s.kinds = s.list[:0], s.text[:0], s.kinds[:0] }
 
 // forget drops the references into the body.
 func (s *attrSet) forget() { clear(s.list[:cap(s.list)]) }
@@ -212,7 +244,13 @@ func (s *attrSet) addPair(d *Decoder, key, val []byte) error {
 	if err := d.render(&v, &s.text); err != nil {
 		return err
 	}
-	s.list = append(s.list, attr{key: key, val: v})
+	a := attr{key: key, val: v}
+	if v.kind == kindText {
+		from := len(s.kinds)
+		s.kinds = append(s.kinds, d.kinds...)
+		a.kinds = s.kinds[from:]
+	}
+	s.list = append(s.list, a)
 	return nil
 }
 

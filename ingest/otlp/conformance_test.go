@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -170,33 +169,42 @@ func TestD12StringReferencesAreEmpty(t *testing.T) {
 	}
 }
 
-func TestD14TimesBeyond2262AreClamped(t *testing.T) {
+func TestD14TimesThatNoColumnHoldsAreClampedAndKept(t *testing.T) {
+	const last = "4294967295999999999"
 	for _, tc := range []struct {
-		time, observed   uint64
-		want, wantSource string
+		time, observed            uint64
+		want, wantRaw, wantSource string
+		wantObserved, wantRawObs  string
 	}{
-		{1, 2, "1", "time"},
-		{0, 2, "2", "observed"},
-		{0, 0, "1788258030123456789", "received"},
-		{math.MaxInt64, 0, "9223372036854775807", "time"},
-		{math.MaxInt64 + 1, 0, "9223372036854775807", "clamped"},
-		{math.MaxUint64, 1, "9223372036854775807", "clamped"},
-		{0, math.MaxUint64, "9223372036854775807", "clamped"},
+		{1, 2, "1", "0", "time", "2", "0"},
+		{0, 2, "2", "0", "observed", "2", "0"},
+		{0, 0, "1788258030123456789", "0", "received", "0", "0"},
+		{maxSortTime, 0, last, "0", "time", "0", "0"},
+		{maxSortTime + 1, 0, last, "4294967296000000000", "time", "0", "0"},
+		{math.MaxInt64, 3, last, "9223372036854775807", "time", "3", "0"},
+		{math.MaxUint64, math.MaxInt64, last, "18446744073709551615", "time", "9223372036854775807", "0"},
+		{0, math.MaxUint64, last, "18446744073709551615", "observed", "9223372036854775807", "18446744073709551615"},
 	} {
 		r := logRow(t, fixedField(1, tc.time), fixedField(11, tc.observed))
-		if r["Timestamp"] != tc.want || r["TimestampSource"] != tc.wantSource {
-			t.Errorf("times %d %d = %s (%s), want %s (%s)", tc.time, tc.observed, r["Timestamp"], r["TimestampSource"], tc.want, tc.wantSource)
+		if r["Timestamp"] != tc.want || r["RawTimestamp"] != tc.wantRaw || r["TimestampSource"] != tc.wantSource {
+			t.Errorf("times %d %d = %s, raw %s (%s), want %s, raw %s (%s)", tc.time, tc.observed,
+				r["Timestamp"], r["RawTimestamp"], r["TimestampSource"], tc.want, tc.wantRaw, tc.wantSource)
 		}
-		if want := show(time.Unix(0, int64(min(tc.observed, math.MaxInt64)))); r["ObservedTimestamp"] != want {
-			t.Errorf("ObservedTimestamp = %s, want %s", r["ObservedTimestamp"], want)
+		if r["ObservedTimestamp"] != tc.wantObserved || r["RawObservedTimestamp"] != tc.wantRawObs {
+			t.Errorf("observed %d = %s, raw %s, want %s, raw %s", tc.observed,
+				r["ObservedTimestamp"], r["RawObservedTimestamp"], tc.wantObserved, tc.wantRawObs)
 		}
 	}
 }
 
-func TestL2SeveritiesOutOfTheColumnAreClamped(t *testing.T) {
-	for v, want := range map[uint64]string{0: "0", 9: "9", 24: "24", 200: "200", 300: "255", 1 << 63: "0", math.MaxUint64: "0"} {
-		if got := logRow(t, uintField(2, v))["SeverityNumber"]; got != want {
-			t.Errorf("severity %d = %s, want %s", v, got, want)
+func TestL2SeveritiesThatTheColumnDoesNotHoldAreClampedAndKept(t *testing.T) {
+	for v, want := range map[uint64][2]string{
+		0: {"0", "0"}, 9: {"9", "0"}, 24: {"24", "0"}, 255: {"255", "0"}, 300: {"255", "300"},
+		math.MaxInt32: {"255", "2147483647"}, math.MaxUint64: {"0", "-1"},
+	} {
+		r := logRow(t, uintField(2, v))
+		if got := [2]string{r["SeverityNumber"], r["RawSeverityNumber"]}; got != want {
+			t.Errorf("severity %d = %v, want %v", v, got, want)
 		}
 	}
 }
@@ -225,7 +233,7 @@ func TestR3SpanThatEndsBeforeItStartsHasNoDuration(t *testing.T) {
 	for _, tc := range []struct {
 		start, end uint64
 		want       string
-	}{{10, 3, "0"}, {3, 10, "7"}, {0, math.MaxUint64, "9223372036854775807"}, {math.MaxUint64, 0, "0"}} {
+	}{{10, 3, "0"}, {3, 10, "7"}, {0, math.MaxUint64, "18446744073709551615"}, {math.MaxUint64, 0, "0"}} {
 		_, set := decoded(t, Traces, message(1, message(2, spanWith(goodTrace, goodSpan, fixedField(7, tc.start), fixedField(8, tc.end)))))
 		if got := set.tables[schema.Traces][0]["Duration"]; got != tc.want {
 			t.Errorf("span %d to %d: duration %s, want %s", tc.start, tc.end, got, tc.want)

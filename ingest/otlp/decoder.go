@@ -86,6 +86,7 @@ type Decoder struct {
 	entries   []entry
 	scratch   []byte
 	bodyText  []byte
+	kinds     []byte // of the value rendered last
 }
 
 // NewDecoder returns a Decoder.

@@ -22,6 +22,7 @@ const (
 const (
 	tagResourceAttr    = 1<<3 | wireBytes
 	tagResourceDropped = 2<<3 | wireVarint
+	tagResourceEntity  = 3<<3 | wireBytes
 
 	tagScopeName    = 1<<3 | wireBytes
 	tagScopeVersion = 2<<3 | wireBytes
@@ -35,10 +36,11 @@ type resourceState struct {
 	pieces          int // in how many msg was sent
 	items, oldItems int // scopes, in the present field and in the one before OTLP 1.0
 
-	attrs   attrSet
-	dropped uint32
-	bad     Reason // rejects every record of the resource, or none
-	bytes   int    // what it adds to a row
+	attrs    attrSet
+	dropped  uint32
+	entities entityRefs
+	bad      Reason // rejects every record of the resource, or none
+	bytes    int    // what it adds to a row
 }
 
 func (r *resourceState) forget() {
@@ -186,6 +188,7 @@ func (d *Decoder) readResource(b []byte) error {
 		}
 	}
 	r.attrs.reset()
+	r.entities.reset()
 	r.dropped, d.bad = 0, none
 	b = r.msg
 	for i := 0; i < len(b); {
@@ -213,6 +216,14 @@ func (d *Decoder) readResource(b []byte) error {
 			var n uint64
 			n, i = varint(b, i)
 			r.dropped = uint32(n)
+		case tagResourceEntity:
+			var msg []byte
+			if msg, i = block(b, i); i < 0 {
+				break
+			}
+			if err := r.entities.add(d, msg); err != nil {
+				return err
+			}
 		default:
 			i = skip(b, i, tag)
 		}
@@ -220,6 +231,7 @@ func (d *Decoder) readResource(b []byte) error {
 			return ErrMalformed
 		}
 	}
+	r.entities.charge(d)
 	r.attrs.list = append(r.attrs.list, attr{key: tenantKeyBytes, val: value{kind: kindString, b: d.tenant}})
 	r.bad, r.bytes = d.bad, 8*len(r.attrs.list)
 	return nil

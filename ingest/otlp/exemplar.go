@@ -16,7 +16,7 @@ type exemplarColumns struct {
 	native.Nested
 
 	attrs    *attrMap
-	time     *native.Fixed[int64]
+	time     nestedTime
 	value    *native.Nullable[float64]
 	valueInt *native.Nullable[int64]
 	spanID   *native.String
@@ -26,14 +26,14 @@ type exemplarColumns struct {
 func newExemplarColumns(b *native.Builder) *exemplarColumns {
 	c := &exemplarColumns{
 		attrs:    newAttrMap(),
-		time:     native.NewFixed[int64](dateTime64),
 		value:    native.NewNullable[float64]("Float64"),
 		valueInt: native.NewNullable[int64]("Int64"),
 		spanID:   native.NewString(),
 		traceID:  native.NewString(),
 	}
 	c.Add(b, "Exemplars.FilteredAttributes", c.attrs)
-	c.Add(b, "Exemplars.TimeUnix", c.time)
+	c.Add(b, "Exemplars.FilteredAttributesKinds", c.attrs.kinds)
+	c.time = addNestedTime(&c.Nested, b, "Exemplars", "TimeUnix")
 	c.Add(b, "Exemplars.Value", c.value)
 	c.Add(b, "Exemplars.ValueInt", c.valueInt)
 	c.Add(b, "Exemplars.SpanId", c.spanID)
@@ -82,7 +82,7 @@ func (c *exemplarColumns) add(d *Decoder, b []byte) error {
 			return ErrMalformed
 		}
 	}
-	c.time.Append(int64(clampTime(time)))
+	c.time.append(time)
 	value.append(c.value, c.valueInt)
 	appendID(c.spanID, spanID, spanIDBytes)
 	appendID(c.traceID, traceID, traceIDBytes)

@@ -27,22 +27,23 @@ const (
 	sourceTime     = 1
 	sourceObserved = 2
 	sourceReceived = 3
-	sourceClamped  = 4
 )
 
 type logsTable struct {
 	table
 
-	time     *native.Fixed[int64]
+	time     sortTime
 	source   *native.Fixed[uint8]
-	observed *native.Fixed[int64]
+	observed otherTime
 	traceID  *native.String
 	spanID   *native.String
 	trace    *native.Fixed[uint8]
 	flags    *native.Fixed[uint32]
 	text     *native.LowCardinality
 	severity *native.Fixed[uint8]
+	rawSev   *native.Rare[int32] // where severity cannot hold it
 	body     *native.String
+	bodyKind *native.LowCardinality
 	event    *native.LowCardinality
 	attrs    *attrMap
 	dropped  *native.Fixed[uint32]
@@ -52,16 +53,18 @@ func newLogsTable() *logsTable {
 	t := &logsTable{}
 	t.begin(schema.Logs, 128)
 	b := &t.b
-	t.time = addFixed[int64](b, "Timestamp", dateTime64)
-	t.source = addFixed[uint8](b, "TimestampSource", "Enum8('time' = 1, 'observed' = 2, 'received' = 3, 'clamped' = 4)")
-	t.observed = addFixed[int64](b, "ObservedTimestamp", dateTime64)
+	t.time = addSortTime(b, "Timestamp")
+	t.source = addFixed[uint8](b, "TimestampSource", "Enum8('time' = 1, 'observed' = 2, 'received' = 3)")
+	t.observed = addOtherTime(b, "ObservedTimestamp")
 	t.traceID = addString(b, "TraceId")
 	t.spanID = addString(b, "SpanId")
 	t.trace = addFixed[uint8](b, "TraceFlags", "UInt8")
 	t.flags = addFixed[uint32](b, "Flags", "UInt32")
 	t.text = addLowCardinality(b, "SeverityText")
 	t.severity = addFixed[uint8](b, "SeverityNumber", "UInt8")
+	t.rawSev = addRare[int32](b, "RawSeverityNumber", "Int32")
 	t.body = addString(b, "Body")
+	t.bodyKind = addLowCardinality(b, "BodyKind")
 	t.event = addLowCardinality(b, "EventName")
 	t.attrs = addAttrMap(b, "LogAttributes")
 	t.dropped = addFixed[uint32](b, "DroppedAttrCount", "UInt32")
@@ -87,20 +90,26 @@ func (d *Decoder) logRecord(b []byte, wire int) error {
 	}
 	ns, source := r.timestamp(uint64(d.stamp.Received.UnixNano()))
 	t := d.logs
-	if !d.admit(&t.table, ns, wire, 0) {
+	if !d.admit(&t.table, sortable(ns), wire, 0) {
 		t.attrs.drop()
 		return nil
 	}
-	t.time.Append(int64(ns))
+	row := t.rows - 1
+	t.time.append(row, ns)
 	t.source.Append(source)
-	t.observed.Append(int64(clampTime(r.observed)))
+	t.observed.append(row, r.observed)
 	appendID(t.traceID, r.traceID, traceIDBytes)
 	appendID(t.spanID, r.spanID, spanIDBytes)
 	t.trace.Append(uint8(r.flags))
 	t.flags.Append(r.flags)
 	t.text.AppendIndex(d.intern(t.text, r.text))
-	t.severity.Append(uint8(min(max(r.severity, 0), math.MaxUint8)))
+	severity := min(max(r.severity, 0), math.MaxUint8)
+	t.severity.Append(uint8(severity))
+	if severity != r.severity {
+		t.rawSev.Set(row, r.severity)
+	}
 	t.body.Append(d.text(&r.body)) // rendered: it cannot reject the record any more
+	appendKinds(t.bodyKind, d.kindOf(&r.body))
 	t.event.AppendIndex(d.intern(t.event, r.event))
 	t.dropped.Append(r.dropped)
 	return t.attrs.end(d, b, tagLogAttr)
@@ -110,16 +119,12 @@ func (d *Decoder) logRecord(b []byte, wire int) error {
 func (r *logRecord) timestamp(received uint64) (ns uint64, source uint8) {
 	switch {
 	case r.time != 0:
-		ns, source = r.time, sourceTime
+		return r.time, sourceTime
 	case r.observed != 0:
-		ns, source = r.observed, sourceObserved
+		return r.observed, sourceObserved
 	default:
-		ns, source = received, sourceReceived
+		return received, sourceReceived
 	}
-	if clampTime(ns) != ns {
-		return clampTime(ns), sourceClamped
-	}
-	return ns, source
 }
 
 func (d *Decoder) readLog(r *logRecord, b []byte) error {

@@ -48,7 +48,8 @@ func (m *metricState) forget() {
 type metricTable struct {
 	table
 
-	time, start      *native.Fixed[int64]
+	time             sortTime
+	start            otherTime
 	name, desc, unit *native.LowCardinality
 	metadata         *attrMap
 	attrs            *attrMap
@@ -60,8 +61,8 @@ type metricTable struct {
 func (t *metricTable) begin(name string, rowBytes int) {
 	t.table.begin(name, rowBytes)
 	b := &t.b
-	t.time = addFixed[int64](b, "TimeUnix", dateTime64)
-	t.start = addFixed[int64](b, "StartTimeUnix", dateTime64)
+	t.time = addSortTime(b, "TimeUnix")
+	t.start = addOtherTime(b, "StartTimeUnix")
 	t.name = addLowCardinality(b, "MetricName")
 	t.desc = addLowCardinality(b, "MetricDescription")
 	t.unit = addLowCardinality(b, "MetricUnit")
@@ -81,9 +82,7 @@ func (t *metricTable) closeMetric(d *Decoder) {
 	t.name.AppendN(d.valid(m.name), n)
 	t.desc.AppendN(d.valid(m.desc), n)
 	t.unit.AppendN(d.valid(m.unit), n)
-	from := t.metadata.Mark()
-	t.metadata.append(d, m.metadata.list)
-	t.metadata.Repeat(from, n-1)
+	t.metadata.append(d, m.metadata.list, n)
 	if t.temporality != nil {
 		t.temporality.AppendN(m.temporality, n)
 	}
@@ -255,13 +254,12 @@ func (d *Decoder) admitPoint(t *metricTable, p *point, wire, extra int) bool {
 	if p.time == 0 && d.bad == none {
 		d.bad = NoTime
 	}
-	ns := clampTime(p.time)
-	if !d.admit(&t.table, ns, wire, extra) {
+	if !d.admit(&t.table, sortable(p.time), wire, extra) {
 		t.attrs.drop()
 		return false
 	}
-	t.time.Append(int64(ns))
-	t.start.Append(int64(clampTime(p.start)))
+	t.time.append(t.rows-1, p.time)
+	t.start.append(t.rows-1, p.start)
 	t.flags.Append(p.flags)
 	return true
 }

@@ -24,6 +24,7 @@ const (
 	mScopeTraces
 	mScopeMetrics
 	mResource
+	mEntityRef
 	mScope
 	mKeyValue
 	mAnyValue
@@ -90,7 +91,8 @@ var otlpSchema = [msgs]fields{
 	mScopeLogs:       {1: one(mScope), 2: many(mLog), 3: text},
 	mScopeTraces:     {1: one(mScope), 2: many(mSpan), 3: text},
 	mScopeMetrics:    {1: one(mScope), 2: many(mMetric), 3: text},
-	mResource:        {1: many(mKeyValue), 2: vint},
+	mResource:        {1: many(mKeyValue), 2: vint, 3: many(mEntityRef)},
+	mEntityRef:       {1: text, 2: text, 3: text, 4: text},
 	mScope:           {1: text, 2: text, 3: many(mKeyValue), 4: vint},
 	mKeyValue:        {1: text, 2: one(mAnyValue), 3: vint},
 	mAnyValue: {1: text.of(), 2: vint.of(), 3: vint.of(), 4: f64.of(), 5: one(mArray).of(), 6: one(mMap).of(), 7: text.of(),

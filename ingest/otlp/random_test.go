@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // gen makes requests that use every field, at random, with extreme values among them.
@@ -424,7 +425,42 @@ func (g gen) request(t testing.TB, sig Signal) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b
+	return g.withEntityRefs(b)
+}
+
+// withEntityRefs adds entity references, which pdata keeps but does not show, to the resources of a request.
+func (g gen) withEntityRefs(b []byte) []byte {
+	resources, _ := split(b)
+	for i, r := range resources {
+		if g.one(2) {
+			continue
+		}
+		fields, _ := split(r.body)
+		for j, f := range fields {
+			if f.num != 1 {
+				continue
+			}
+			body := f.body
+			for range g.IntN(3) {
+				var ref [][]byte
+				for num := range protowire.Number(4) {
+					for range g.IntN(4) {
+						// As an encoder does it: a field that is not a list is there once, and not if it is empty.
+						if s := g.str(); num >= 2 || s != "" {
+							ref = append(ref, stringField(num+1, s))
+						}
+						if num < 2 {
+							break
+						}
+					}
+				}
+				body = append(body[:len(body):len(body)], message(3, ref...)...)
+			}
+			fields[j] = f.withBody(body)
+		}
+		resources[i] = r.withBody(join(fields))
+	}
+	return join(resources)
 }
 
 func TestRandomRequestsBecomeTheRowsThatPdataSees(t *testing.T) {

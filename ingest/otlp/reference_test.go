@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -73,10 +74,38 @@ func readRows(t testing.TB, res Result) rowSet {
 				rows[i][c.Name()] = show(c.Row(i, false))
 			}
 		}
+		for _, name := range rareColumns() {
+			for i := range rows {
+				if _, ok := rows[i][name]; !ok && columnsOf()[r.Table][name] {
+					rows[i][name] = "0" // as ClickHouse fills a column that a block lacks
+				}
+			}
+		}
 		set.tables[r.Table] = rows
 	}
 	return set
 }
+
+// rareColumns has the columns that a block may lack.
+func rareColumns() []string {
+	return []string{
+		"RawTimestamp", "RawObservedTimestamp", "RawSeverityNumber", "RawEndTimestamp", "RawTimeUnix", "RawStartTimeUnix",
+	}
+}
+
+// columnsOf has the columns of each table, but RunId.
+var columnsOf = sync.OnceValue(func() map[string]map[string]bool {
+	out := map[string]map[string]bool{}
+	for _, tables := range NewDecoder(Limits{}).tables {
+		for _, t := range tables {
+			out[t.name] = map[string]bool{}
+			for _, name := range t.b.Names() {
+				out[t.name][name] = true
+			}
+		}
+	}
+	return out
+})
 
 // show writes a value so that equal text means equal value, bit for bit.
 func show(v any) string {
@@ -138,8 +167,9 @@ func showList[T any](list []T) string {
 // refBuilder makes the rows that a request must become from the collector's view of it. It is the oracle: written for
 // clarity, from pdata, without anything of the decoder but the names of reasons.
 type refBuilder struct {
-	st  Stamp
-	set rowSet
+	st       Stamp
+	set      rowSet
+	entities []string // by resource
 }
 
 func newRef(st Stamp) *refBuilder {
@@ -229,13 +259,34 @@ func refMap(m pcommon.Map) map[string]string {
 	return out
 }
 
+// refTime adds the time ts as the column name, or the latest time that it takes and what was sent.
+func (r row) refTime(name string, ts pcommon.Timestamp, latest uint64) {
+	r[name], r["Raw"+name] = show(time.Unix(0, int64(min(uint64(ts), latest)))), "0"
+	if uint64(ts) > latest {
+		r["Raw"+name] = show(uint64(ts))
+	}
+}
+
+// latestSorted is the last nanosecond that ClickHouse's DateTime has.
+var latestSorted = uint64(time.Date(2106, 2, 7, 6, 28, 15, 999999999, time.UTC).UnixNano())
+
+// refRaw64 is what stands beside a time in a Nested.
+func refRaw64(ts pcommon.Timestamp) uint64 {
+	if uint64(ts) > math.MaxInt64 {
+		return uint64(ts)
+	}
+	return 0
+}
+
 // refUnix is the time of a DateTime64(9) column.
 func refUnix(ts pcommon.Timestamp) time.Time {
 	return time.Unix(0, int64(min(uint64(ts), math.MaxInt64)))
 }
 
-func (r *refBuilder) origin(res pcommon.Resource, resURL string, scope pcommon.InstrumentationScope, scopeURL string) row {
+func (r *refBuilder) origin(i int, res pcommon.Resource, resURL string, scope pcommon.InstrumentationScope, scopeURL string) row {
 	attrs := map[string]string{}
+	stamped := withoutTenant(res.Attributes())
+	stamped.PutStr("tenant.id", r.st.Tenant.String())
 	service := ""
 	for k, v := range res.Attributes().All() {
 		if k == "tenant.id" {
@@ -251,9 +302,11 @@ func (r *refBuilder) origin(res pcommon.Resource, resURL string, scope pcommon.I
 		"TenantId": r.st.Tenant.String(), "Partition": r.st.Partition, "RetentionDays": show(r.st.RetentionDays),
 		"ReceivedAt": show(r.st.Received.Truncate(time.Second)), "RunId": show(uint64(testRunID)),
 		"ServiceName": service, "ResourceSchemaUrl": clean(resURL), "ResourceAttributes": show(attrs),
+		"ResourceAttributesKinds": refKinds(stamped), "ResourceEntityRefs": r.entities[i],
 		"ResourceDroppedAttrCount": show(res.DroppedAttributesCount()),
 		"ScopeSchemaUrl":           clean(scopeURL), "ScopeName": clean(scope.Name()), "ScopeVersion": clean(scope.Version()),
-		"ScopeAttributes": show(refMap(scope.Attributes())), "ScopeDroppedAttrCount": show(scope.DroppedAttributesCount()),
+		"ScopeAttributes": show(refMap(scope.Attributes())), "ScopeAttributesKinds": refKinds(scope.Attributes()),
+		"ScopeDroppedAttrCount": show(scope.DroppedAttributesCount()),
 	}
 }
 
@@ -279,9 +332,9 @@ func withoutTenant(m pcommon.Map) pcommon.Map {
 }
 
 func (r *refBuilder) logs(ld plog.Logs) rowSet {
-	for _, rl := range ld.ResourceLogs().All() {
+	for i, rl := range ld.ResourceLogs().All() {
 		for _, sl := range rl.ScopeLogs().All() {
-			origin := r.origin(rl.Resource(), rl.SchemaUrl(), sl.Scope(), sl.SchemaUrl())
+			origin := r.origin(i, rl.Resource(), rl.SchemaUrl(), sl.Scope(), sl.SchemaUrl())
 			for _, l := range sl.LogRecords().All() {
 				if tooDeep(withoutTenant(rl.Resource().Attributes()), sl.Scope().Attributes(), l.Attributes()) ||
 					refDepth(l.Body()) > maxDepth {
@@ -295,18 +348,22 @@ func (r *refBuilder) logs(ld plog.Logs) rowSet {
 				if ts == 0 {
 					ts, source = uint64(r.st.Received.UnixNano()), "received"
 				}
-				if ts > math.MaxInt64 {
-					source = "clamped"
+				severity, raw := int32(l.SeverityNumber()), int32(0)
+				if severity < 0 || severity > 255 {
+					severity, raw = min(max(severity, 0), 255), severity
 				}
-				r.add(schema.Logs, origin, row{
-					"Timestamp": show(refUnix(pcommon.Timestamp(ts))), "TimestampSource": source,
-					"ObservedTimestamp": show(refUnix(l.ObservedTimestamp())),
-					"TraceId":           l.TraceID().String(), "SpanId": l.SpanID().String(),
+				own := row{
+					"TimestampSource": source,
+					"TraceId":         l.TraceID().String(), "SpanId": l.SpanID().String(),
 					"TraceFlags": show(uint8(l.Flags())), "Flags": show(uint32(l.Flags())),
-					"SeverityText": clean(l.SeverityText()), "SeverityNumber": show(min(max(int32(l.SeverityNumber()), 0), 255)),
-					"Body": refText(l.Body()), "EventName": clean(l.EventName()),
-					"LogAttributes": show(refMap(l.Attributes())), "DroppedAttrCount": show(l.DroppedAttributesCount()),
-				})
+					"SeverityText": clean(l.SeverityText()), "SeverityNumber": show(severity), "RawSeverityNumber": show(raw),
+					"Body": refText(l.Body()), "BodyKind": refList([]string{refKind(l.Body())}), "EventName": clean(l.EventName()),
+					"LogAttributes": show(refMap(l.Attributes())), "LogAttributesKinds": refKinds(l.Attributes()),
+					"DroppedAttrCount": show(l.DroppedAttributesCount()),
+				}
+				own.refTime("Timestamp", pcommon.Timestamp(ts), latestSorted)
+				own.refTime("ObservedTimestamp", l.ObservedTimestamp(), math.MaxInt64)
+				r.add(schema.Logs, origin, own)
 			}
 		}
 	}
@@ -321,9 +378,9 @@ func refEnum(name string, v int32) string {
 }
 
 func (r *refBuilder) traces(td ptrace.Traces) rowSet {
-	for _, rs := range td.ResourceSpans().All() {
+	for i, rs := range td.ResourceSpans().All() {
 		for _, ss := range rs.ScopeSpans().All() {
-			origin := r.origin(rs.Resource(), rs.SchemaUrl(), ss.Scope(), ss.SchemaUrl())
+			origin := r.origin(i, rs.Resource(), rs.SchemaUrl(), ss.Scope(), ss.SchemaUrl())
 			for _, s := range ss.Spans().All() {
 				outer := tooDeep(withoutTenant(rs.Resource().Attributes()), ss.Scope().Attributes())
 				maps := []pcommon.Map{s.Attributes()}
@@ -352,13 +409,19 @@ func (r *refBuilder) traces(td ptrace.Traces) rowSet {
 }
 
 func refSpan(s ptrace.Span) row {
-	start, end := refUnix(s.StartTimestamp()), refUnix(s.EndTimestamp())
+	duration := uint64(0)
+	if s.EndTimestamp() > s.StartTimestamp() {
+		duration = uint64(s.EndTimestamp() - s.StartTimestamp())
+	}
 	var et []time.Time
-	var en []string
+	var er []uint64
+	var en, ek, lk []string
 	var ea []map[string]string
 	var ed []uint32
 	for _, e := range s.Events().All() {
 		et = append(et, refUnix(e.Timestamp()))
+		er = append(er, refRaw64(e.Timestamp()))
+		ek = append(ek, refKinds(e.Attributes()))
 		en = append(en, clean(e.Name()))
 		ea = append(ea, refMap(e.Attributes()))
 		ed = append(ed, e.DroppedAttributesCount())
@@ -371,27 +434,33 @@ func refSpan(s ptrace.Span) row {
 		ls = append(ls, l.SpanID().String())
 		lst = append(lst, clean(l.TraceState().AsRaw()))
 		la = append(la, refMap(l.Attributes()))
+		lk = append(lk, refKinds(l.Attributes()))
 		ld = append(ld, l.DroppedAttributesCount())
 		lf = append(lf, l.Flags())
 	}
-	return row{
-		"Timestamp": show(start), "EndTimestamp": show(end), "Duration": show(uint64(max(0, end.Sub(start)))),
-		"TraceId": s.TraceID().String(), "SpanId": s.SpanID().String(), "ParentSpanId": s.ParentSpanID().String(),
+	own := row{
+		"Duration": show(duration),
+		"TraceId":  s.TraceID().String(), "SpanId": s.SpanID().String(), "ParentSpanId": s.ParentSpanID().String(),
 		"TraceState": clean(s.TraceState().AsRaw()), "Flags": show(s.Flags()), "SpanName": clean(s.Name()),
 		"SpanKind": refEnum(s.Kind().String(), int32(s.Kind())), "SpanAttributes": show(refMap(s.Attributes())),
-		"DroppedAttrCount": show(s.DroppedAttributesCount()),
-		"StatusCode":       refEnum(s.Status().Code().String(), int32(s.Status().Code())), "StatusMessage": clean(s.Status().Message()),
+		"SpanAttributesKinds": refKinds(s.Attributes()), "Events.RawTimestamp": show(er), "Events.AttributesKinds": show(ek),
+		"Links.AttributesKinds": show(lk),
+		"DroppedAttrCount":      show(s.DroppedAttributesCount()),
+		"StatusCode":            refEnum(s.Status().Code().String(), int32(s.Status().Code())), "StatusMessage": clean(s.Status().Message()),
 		"Events.Timestamp": show(et), "Events.Name": show(en), "Events.Attributes": show(ea), "Events.DroppedAttrCount": show(ed),
 		"DroppedEventsCount": show(s.DroppedEventsCount()),
 		"Links.TraceId":      show(lt), "Links.SpanId": show(ls), "Links.TraceState": show(lst), "Links.Attributes": show(la),
 		"Links.DroppedAttrCount": show(ld), "Links.Flags": show(lf), "DroppedLinksCount": show(s.DroppedLinksCount()),
 	}
+	own.refTime("Timestamp", s.StartTimestamp(), latestSorted)
+	own.refTime("EndTimestamp", s.EndTimestamp(), math.MaxInt64)
+	return own
 }
 
 func (r *refBuilder) metrics(md pmetric.Metrics) rowSet {
-	for _, rm := range md.ResourceMetrics().All() {
+	for i, rm := range md.ResourceMetrics().All() {
 		for _, sm := range rm.ScopeMetrics().All() {
-			origin := r.origin(rm.Resource(), rm.SchemaUrl(), sm.Scope(), sm.SchemaUrl())
+			origin := r.origin(i, rm.Resource(), rm.SchemaUrl(), sm.Scope(), sm.SchemaUrl())
 			for _, m := range sm.Metrics().All() {
 				deep := tooDeep(withoutTenant(rm.Resource().Attributes()), sm.Scope().Attributes(), m.Metadata())
 				r.metric(origin, m, deep)
@@ -407,7 +476,7 @@ func (r *refBuilder) metric(origin row, m pmetric.Metric, deep bool) {
 		base[k] = v
 	}
 	base["MetricName"], base["MetricDescription"], base["MetricUnit"] = clean(m.Name()), clean(m.Description()), clean(m.Unit())
-	base["MetricMetadata"] = show(refMap(m.Metadata()))
+	base["MetricMetadata"], base["MetricMetadataKinds"] = show(refMap(m.Metadata())), refKinds(m.Metadata())
 	switch m.Type() {
 	case pmetric.MetricTypeGauge:
 		r.numbers(schema.MetricsGauge, base, m.Gauge().DataPoints(), deep)
@@ -459,7 +528,9 @@ func (r *refBuilder) point(own row, p anyPoint, deep bool, ex pmetric.ExemplarSl
 		r.reject(TooDeep)
 		return false
 	}
-	own["TimeUnix"], own["StartTimeUnix"] = show(refUnix(p.Timestamp())), show(refUnix(p.StartTimestamp()))
+	own.refTime("TimeUnix", p.Timestamp(), latestSorted)
+	own.refTime("StartTimeUnix", p.StartTimestamp(), math.MaxInt64)
+	own["AttributesKinds"] = refKinds(p.Attributes())
 	own["Attributes"], own["Flags"] = show(refMap(p.Attributes())), show(uint32(p.Flags()))
 	return true
 }
@@ -489,10 +560,13 @@ func refExemplars(own row, list pmetric.ExemplarSlice) {
 	var times []time.Time
 	var values []*float64
 	var ints []*int64
-	var spans, traces []string
+	var spans, traces, kinds []string
+	var raw []uint64
 	for _, e := range list.All() {
 		attrs = append(attrs, refMap(e.FilteredAttributes()))
+		kinds = append(kinds, refKinds(e.FilteredAttributes()))
 		times = append(times, refUnix(e.Timestamp()))
+		raw = append(raw, refRaw64(e.Timestamp()))
 		spans = append(spans, e.SpanID().String())
 		traces = append(traces, e.TraceID().String())
 		var f *float64
@@ -508,6 +582,7 @@ func refExemplars(own row, list pmetric.ExemplarSlice) {
 		values, ints = append(values, f), append(ints, n)
 	}
 	own["Exemplars.FilteredAttributes"], own["Exemplars.TimeUnix"] = show(attrs), show(times)
+	own["Exemplars.FilteredAttributesKinds"], own["Exemplars.RawTimeUnix"] = show(kinds), show(raw)
 	own["Exemplars.Value"], own["Exemplars.ValueInt"] = show(values), show(ints)
 	own["Exemplars.SpanId"], own["Exemplars.TraceId"] = show(spans), show(traces)
 }
@@ -583,6 +658,7 @@ func reference(sig Signal, body []byte, st Stamp) (rowSet, error) {
 
 func referenceRows(sig Signal, body []byte, st Stamp) (rowSet, error) {
 	r := newRef(st)
+	r.entities = refEntities(body)
 	switch sig {
 	case Logs:
 		ld, err := (&plog.ProtoUnmarshaler{}).UnmarshalLogs(body)

@@ -20,7 +20,7 @@ const (
 type eventColumns struct {
 	native.Nested
 
-	time    *native.Fixed[int64]
+	time    nestedTime
 	name    *native.LowCardinality
 	attrs   *attrMap
 	dropped *native.Fixed[uint32]
@@ -28,14 +28,14 @@ type eventColumns struct {
 
 func newEventColumns(b *native.Builder) *eventColumns {
 	c := &eventColumns{
-		time:    native.NewFixed[int64](dateTime64),
 		name:    native.NewLowCardinality(),
 		attrs:   newAttrMap(),
 		dropped: native.NewFixed[uint32]("UInt32"),
 	}
-	c.Add(b, "Events.Timestamp", c.time)
+	c.time = addNestedTime(&c.Nested, b, "Events", "Timestamp")
 	c.Add(b, "Events.Name", c.name)
 	c.Add(b, "Events.Attributes", c.attrs)
+	c.Add(b, "Events.AttributesKinds", c.attrs.kinds)
 	c.Add(b, "Events.DroppedAttrCount", c.dropped)
 	return c
 }
@@ -76,7 +76,7 @@ func (c *eventColumns) add(d *Decoder, b []byte) error {
 			return ErrMalformed
 		}
 	}
-	c.time.Append(int64(clampTime(time)))
+	c.time.append(time)
 	c.name.AppendIndex(d.intern(c.name, name))
 	c.dropped.Append(dropped)
 	return c.attrs.end(d, b, tagEventAttr)
@@ -106,6 +106,7 @@ func newLinkColumns(b *native.Builder) *linkColumns {
 	c.Add(b, "Links.SpanId", c.spanID)
 	c.Add(b, "Links.TraceState", c.state)
 	c.Add(b, "Links.Attributes", c.attrs)
+	c.Add(b, "Links.AttributesKinds", c.attrs.kinds)
 	c.Add(b, "Links.DroppedAttrCount", c.dropped)
 	c.Add(b, "Links.Flags", c.flags)
 	return c

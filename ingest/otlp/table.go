@@ -30,6 +30,7 @@ type table struct {
 	resourceURL     *native.LowCardinality
 	resourceAttrs   *resourceMap
 	resourceDropped *native.Fixed[uint32]
+	entityRefs      *native.LowCardinality
 	scopeURL        *native.LowCardinality
 	scopeName       *native.LowCardinality
 	scopeVersion    *native.LowCardinality
@@ -55,7 +56,9 @@ func (t *table) end() {
 	t.resourceURL = addLowCardinality(&t.b, "ResourceSchemaUrl")
 	t.resourceAttrs = newResourceMap()
 	t.b.Add("ResourceAttributes", t.resourceAttrs)
+	t.b.Add("ResourceAttributesKinds", t.resourceAttrs.kinds)
 	t.resourceDropped = addFixed[uint32](&t.b, "ResourceDroppedAttrCount", "UInt32")
+	t.entityRefs = addLowCardinality(&t.b, "ResourceEntityRefs")
 	t.scopeURL = addLowCardinality(&t.b, "ScopeSchemaUrl")
 	t.scopeName = addLowCardinality(&t.b, "ScopeName")
 	t.scopeVersion = addLowCardinality(&t.b, "ScopeVersion")
@@ -81,6 +84,12 @@ func addFixed[T native.Number](b *native.Builder, name, typ string) *native.Fixe
 	return c
 }
 
+func addRare[T native.Number](b *native.Builder, name, typ string) *native.Rare[T] {
+	c := native.NewRare[T](typ)
+	b.Add(name, c)
+	return c
+}
+
 func addNullable[T native.Number](b *native.Builder, name, typ string) *native.Nullable[T] {
 	c := native.NewNullable[T](typ)
 	b.Add(name, c)
@@ -90,6 +99,7 @@ func addNullable[T native.Number](b *native.Builder, name, typ string) *native.N
 func addAttrMap(b *native.Builder, name string) *attrMap {
 	m := newAttrMap()
 	b.Add(name, m)
+	b.Add(name+"Kinds", m.kinds)
 	return m
 }
 
@@ -116,9 +126,7 @@ func (t *table) closeScope(d *Decoder) {
 	t.scopeURL.AppendN(d.valid(s.url), n)
 	t.scopeName.AppendN(d.valid(s.name), n)
 	t.scopeVersion.AppendN(d.valid(s.version), n)
-	from := t.scopeAttrs.Mark()
-	t.scopeAttrs.append(d, s.attrs.list)
-	t.scopeAttrs.Repeat(from, n-1)
+	t.scopeAttrs.append(d, s.attrs.list, n)
 	t.scopeDropped.AppendN(s.dropped, n)
 }
 
@@ -134,6 +142,7 @@ func (t *table) closeResource(d *Decoder) {
 	t.resourceURL.AppendN(d.valid(r.url), n)
 	t.resourceAttrs.append(d, r.attrs.list, n)
 	t.resourceDropped.AppendN(r.dropped, n)
+	t.entityRefs.AppendN(r.entities.text(), n)
 }
 
 // finish stamps all rows and encodes them.
@@ -148,9 +157,8 @@ func (t *table) finish(d *Decoder) Rows {
 
 const nanosPerDay = uint64(24 * time.Hour)
 
-// admitDay notes the day of ns as the partition key has it: ClickHouse's toDate has 16 bits and begins again after
-// 2149-06-06, as the conversion here does. It reports whether a row may be added: its day is there
-// already, or not too many are.
+// admitDay notes the day of ns, a sort time, as the partition key has it. It reports whether a row may be added: its day is
+// there already, or not too many are.
 func (t *table) admitDay(ns uint64, maxDays int) bool {
 	day := uint16(ns / nanosPerDay)
 	if n := len(t.days); n > 0 && t.days[n-1] == day || slices.Contains(t.days, day) {
@@ -163,5 +171,68 @@ func (t *table) admitDay(ns uint64, maxDays int) bool {
 	return true
 }
 
+// sortTime is the time of a record that its table is partitioned and sorted by. ClickHouse's toStartOfFiveMinutes and
+// toStartOfHour begin again after 2106-02-07T06:28:15Z, toDate after 2149: beyond that a row would lie where no query
+// looks for it. So a later time stands as the last one before, and as it was in a Raw column.
+type sortTime struct {
+	at  *native.Fixed[int64]
+	raw *native.Rare[uint64]
+}
+
+const maxSortTime = math.MaxUint32*uint64(time.Second) + uint64(time.Second) - 1
+
+// sortable returns ns, or maxSortTime if ns is beyond it.
+func sortable(ns uint64) uint64 { return min(ns, maxSortTime) }
+
+func addSortTime(b *native.Builder, name string) sortTime {
+	return sortTime{addFixed[int64](b, name, dateTime64), addRare[uint64](b, "Raw"+name, "UInt64")}
+}
+
+// append adds the time ns as the row with the index row.
+func (c *sortTime) append(row int, ns uint64) {
+	if sortable(ns) != ns {
+		c.raw.Set(row, ns)
+	}
+	c.at.Append(int64(sortable(ns)))
+}
+
 // clampTime returns ns, or the latest time that a column can hold if ns is beyond it: 2262-04-11T23:47:16.854775807Z.
 func clampTime(ns uint64) uint64 { return min(ns, math.MaxInt64) }
+
+// otherTime is a time that tables are not sorted by. One that clampTime changes stands as it was in a Raw column.
+type otherTime struct {
+	at  *native.Fixed[int64]
+	raw *native.Rare[uint64]
+}
+
+func addOtherTime(b *native.Builder, name string) otherTime { return otherTime(addSortTime(b, name)) }
+
+// append adds the time ns as the row with the index row.
+func (c *otherTime) append(row int, ns uint64) {
+	if clampTime(ns) != ns {
+		c.raw.Set(row, ns)
+	}
+	c.at.Append(int64(clampTime(ns)))
+}
+
+// nestedTime is a time of an event or an exemplar, as otherTime. Its members of the Nested must be as long as all others,
+// so none is rare.
+type nestedTime struct {
+	at  *native.Fixed[int64]
+	raw *native.Fixed[uint64]
+}
+
+func addNestedTime(n *native.Nested, b *native.Builder, nested, name string) nestedTime {
+	c := nestedTime{native.NewFixed[int64](dateTime64), native.NewFixed[uint64]("UInt64")}
+	n.Add(b, nested+"."+name, c.at)
+	n.Add(b, nested+".Raw"+name, c.raw)
+	return c
+}
+
+func (c *nestedTime) append(ns uint64) {
+	c.at.Append(int64(clampTime(ns)))
+	if clampTime(ns) == ns {
+		ns = 0
+	}
+	c.raw.Append(ns)
+}

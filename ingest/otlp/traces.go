@@ -33,7 +33,8 @@ const (
 type tracesTable struct {
 	table
 
-	start, end     *native.Fixed[int64]
+	start          sortTime
+	end            otherTime
 	duration       *native.Fixed[uint64]
 	traceID        *native.String
 	spanID, parent *native.String
@@ -55,8 +56,8 @@ func newTracesTable() *tracesTable {
 	t := &tracesTable{}
 	t.begin(schema.Traces, 256)
 	b := &t.b
-	t.start = addFixed[int64](b, "Timestamp", dateTime64)
-	t.end = addFixed[int64](b, "EndTimestamp", dateTime64)
+	t.start = addSortTime(b, "Timestamp")
+	t.end = addOtherTime(b, "EndTimestamp")
 	t.duration = addFixed[uint64](b, "Duration", "UInt64")
 	t.traceID = addString(b, "TraceId")
 	t.spanID = addString(b, "SpanId")
@@ -98,17 +99,17 @@ func (d *Decoder) span(b []byte, wire int) error {
 	case !validID(s.id, spanIDBytes):
 		d.bad = InvalidSpanID
 	}
-	start, end := clampTime(s.start), clampTime(s.end)
 	t := d.traces
-	if !d.admit(&t.table, start, wire, 0) {
+	if !d.admit(&t.table, sortable(s.start), wire, 0) {
 		t.attrs.drop()
 		t.events.DropRow()
 		t.links.DropRow()
 		return nil
 	}
-	t.start.Append(int64(start))
-	t.end.Append(int64(end))
-	t.duration.Append(max(end, start) - start)
+	row := t.rows - 1
+	t.start.append(row, s.start)
+	t.end.append(row, s.end)
+	t.duration.Append(max(s.end, s.start) - s.start)
 	t.traceID.AppendHex(s.traceID)
 	t.spanID.AppendHex(s.id)
 	appendID(t.parent, s.parent, spanIDBytes)

@@ -184,12 +184,14 @@ func (d *Decoder) text(v *value) []byte {
 	return d.scratch
 }
 
-// render replaces an array or a map v by its JSON, which it appends to buf. What rejects the record is noted in d.bad.
+// render replaces an array or a map v by its JSON, which it appends to buf, and puts its kinds into d.kinds. What rejects
+// the record is noted in d.bad.
 func (d *Decoder) render(v *value, buf *[]byte) error {
 	if v.kind != kindArray && v.kind != kindMap {
 		return nil
 	}
 	from := len(*buf)
+	d.kinds = d.kinds[:0]
 	text, err := d.appendJSON(*buf, v, 1)
 	switch {
 	case err == nil:

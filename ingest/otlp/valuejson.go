@@ -30,7 +30,8 @@ type entry struct {
 // Field of both ArrayValue and KeyValueList.
 const tagValues = 1<<3 | wireBytes
 
-// appendJSON appends the array or map v as JSON. Keys are sorted, so that equal maps are equal text.
+// appendJSON appends the array or map v as JSON, and its kind to d.kinds. Keys are sorted, so that equal maps are equal
+// text.
 func (d *Decoder) appendJSON(dst []byte, v *value, depth int) ([]byte, error) {
 	if depth > maxDepth {
 		return dst, errTooDeep
@@ -38,6 +39,8 @@ func (d *Decoder) appendJSON(dst []byte, v *value, depth int) ([]byte, error) {
 	if v.kind == kindMap {
 		return d.appendJSONMap(dst, v.b, depth)
 	}
+	d.kinds = append(d.kinds, "a("...)
+	run := newKindRun(d.kinds)
 	dst = append(dst, '[')
 	sep := false
 	for i := 0; i < len(v.b); {
@@ -59,11 +62,14 @@ func (d *Decoder) appendJSON(dst []byte, v *value, depth int) ([]byte, error) {
 			dst = append(dst, ',')
 		}
 		sep = true
+		from := len(d.kinds)
 		var err error
 		if dst, err = d.appendJSONValue(dst, elem, depth); err != nil {
 			return dst, err
 		}
+		run.note(d.kinds, from)
 	}
+	d.kinds = append(run.close(d.kinds), ')')
 	return append(dst, ']'), nil
 }
 
@@ -96,6 +102,8 @@ func (d *Decoder) appendJSONMap(dst, b []byte, depth int) ([]byte, error) {
 	}
 	own := d.entries[base:]
 	slices.SortStableFunc(own, func(a, b entry) int { return bytes.Compare(a.key, b.key) })
+	d.kinds = append(d.kinds, "k("...)
+	run := newKindRun(d.kinds)
 	dst = append(dst, '{')
 	sep := false
 	for i := range own {
@@ -107,11 +115,14 @@ func (d *Decoder) appendJSONMap(dst, b []byte, depth int) ([]byte, error) {
 		}
 		sep = true
 		dst = append(appendJSONString(dst, own[i].key), ':')
+		from := len(d.kinds)
 		var err error
 		if dst, err = d.appendJSONValue(dst, own[i].value, depth); err != nil {
 			return dst, err
 		}
+		run.note(d.kinds, from)
 	}
+	d.kinds = append(run.close(d.kinds), ')')
 	return append(dst, '}'), nil
 }
 
@@ -120,6 +131,10 @@ func (d *Decoder) appendJSONValue(dst, b []byte, depth int) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
+	if v.kind == kindArray || v.kind == kindMap {
+		return d.appendJSON(dst, &v, depth+1)
+	}
+	d.kinds = append(d.kinds, kindLetters[v.kind])
 	switch v.kind {
 	case kindEmpty:
 		return append(dst, "null"...), nil
@@ -129,8 +144,6 @@ func (d *Decoder) appendJSONValue(dst, b []byte, depth int) ([]byte, error) {
 		dst = append(dst, '"')
 		dst = base64.StdEncoding.AppendEncode(dst, v.b)
 		return append(dst, '"'), nil
-	case kindArray, kindMap:
-		return d.appendJSON(dst, &v, depth+1)
 	case kindDouble:
 		if f := math.Float64frombits(v.num); math.IsNaN(f) || math.IsInf(f, 0) {
 			return append(appendDouble(append(dst, '"'), f), '"'), nil

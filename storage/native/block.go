@@ -16,13 +16,15 @@ type namedColumn struct {
 	head []byte // name and type, encoded
 	name string
 	col  Column
+	rare interface{ fill(rows int) bool } // nil, or col if it may be left out
 }
 
 // Add appends a column.
 func (b *Builder) Add(name string, c Column) {
 	head := appendString(nil, name)
 	head = appendString(head, c.Type())
-	b.cols = append(b.cols, namedColumn{head: head, name: name, col: c})
+	rare, _ := c.(interface{ fill(rows int) bool })
+	b.cols = append(b.cols, namedColumn{head: head, name: name, col: c, rare: rare})
 }
 
 // Names returns the columns' names in order. The caller owns the slice.
@@ -43,9 +45,13 @@ func (b *Builder) Reset() {
 
 // Encode copies the columns, of rows rows each, into a Block of exactly the memory it needs. rows must not be 0.
 func (b *Builder) Encode(rows int) Block {
-	n := 0
+	n, columns := 0, 0
 	for i := range b.cols {
 		c := &b.cols[i]
+		if c.rare != nil && !c.rare.fill(rows) {
+			continue
+		}
+		columns++
 		if c.col.Rows() != rows {
 			panic(fmt.Sprintf("BUG: column %s has %d rows, its table %d", c.name, c.col.Rows(), rows))
 		}
@@ -54,14 +60,18 @@ func (b *Builder) Encode(rows int) Block {
 	data := make([]byte, 0, n)
 	for i := range b.cols {
 		c := &b.cols[i]
+		if c.rare != nil && c.col.Rows() == 0 {
+			continue
+		}
 		data = append(data, c.head...)
 		data = c.col.appendState(data)
 		data = c.col.appendBody(data)
 	}
-	return Block{Rows: rows, Columns: len(b.cols), Data: data}
+	return Block{Rows: rows, Columns: columns, Data: data}
 }
 
-// Block is rows of one table in Native form, all columns but RunId, which is not known before the run is formed.
+// Block is rows of one table in Native form, all columns but RunId, which is not known before the run is formed, and
+// rare ones of zeros alone.
 type Block struct {
 	Rows    int
 	Columns int

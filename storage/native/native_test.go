@@ -2,9 +2,11 @@ package native
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -409,4 +411,34 @@ func everyShape(rows, first int) Block {
 	mm.EndRow()
 	mm.Repeat(from, rows-1)
 	return b.Encode(rows)
+}
+
+func TestRareColumnIsLeftOutIfAllZero(t *testing.T) {
+	var b Builder
+	id, rare := NewFixed[uint8]("UInt8"), NewRare[uint64]("UInt64")
+	b.Add("Id", id)
+	b.Add("Raw", rare)
+	for _, want := range [][]uint64{{0, 0, 7, 0}, {0, 0}, {9}, {0, 1, 0, 2}} {
+		b.Reset()
+		for i, v := range want {
+			id.Append(uint8(i))
+			if v != 0 {
+				rare.Set(i, v)
+			}
+		}
+		block := b.Encode(len(want))
+		var body []byte
+		for _, v := range want {
+			body = binary.LittleEndian.AppendUint64(body, v)
+		}
+		head := "\x03Raw\x06UInt64"
+		switch at := bytes.Index(block.Data, []byte(head)); {
+		case slices.Max(want) == 0:
+			if at >= 0 || block.Columns != 1 {
+				t.Errorf("%d: in the block, which has %d columns", want, block.Columns)
+			}
+		case at < 0 || block.Columns != 2 || !bytes.Equal(block.Data[at+len(head):], body):
+			t.Errorf("%d: block %x with %d columns", want, block.Data, block.Columns)
+		}
+	}
 }

@@ -1,0 +1,137 @@
+package otlp
+
+import (
+	"bytes"
+
+	"github.com/headgate-io/headgate/storage/native"
+)
+
+// The tables hold values as text. A Kinds column beside each of their maps, and BodyKind, has what the text alone does not
+// tell, so that the values that were sent can be made of both:
+//
+//	kinds  the kinds of a map's values in the order in which they are stored. The last one stands for all that follow
+//	       it, so a run at the end is written once; strings alone are "".
+//	kind   s string, b bool, i int, d double, y bytes, e empty, a(kinds) array, k(kinds) kvlist
+//
+// Kinds of more than maxKindBytes are cut there and end in "~"; what is not told is read as strings.
+
+// maxKindBytes bounds what one value of a Kinds column may add to its dictionary.
+const maxKindBytes = 1024
+
+// kindLetters has the letters of the kinds that are one letter, in the order of kind.
+var kindLetters = [...]byte{
+	kindEmpty: 'e', kindString: 's', kindBool: 'b', kindInt: 'i', kindDouble: 'd', kindArray: 'a', kindMap: 'k', kindBytes: 'y',
+}
+
+// kindRun finds the run of equal kinds that the kinds in a buffer end in.
+type kindRun struct {
+	begin, last int // where the kinds begin, and the last one of them
+	keep        int // where the first of the run ends
+}
+
+func newKindRun(buf []byte) kindRun { return kindRun{begin: len(buf), last: len(buf), keep: len(buf)} }
+
+// note takes notice of the kind buf[from:], which was just appended.
+func (r *kindRun) note(buf []byte, from int) {
+	if !bytes.Equal(buf[r.last:from], buf[from:]) {
+		r.keep = len(buf)
+	}
+	r.last = from
+}
+
+// close returns buf without the rest of the run.
+func (r *kindRun) close(buf []byte) []byte {
+	if string(buf[r.begin:r.keep]) == "s" {
+		return buf[:r.begin]
+	}
+	return buf[:r.keep]
+}
+
+// kindList collects the kinds of one map's values. Strings that come after the last value of another kind are not in it.
+type kindList struct {
+	buf []byte
+	run kindRun
+	n   int // values in buf
+}
+
+func (l *kindList) reset() { *l = kindList{buf: l.buf[:0]} }
+
+// set says that the value with the index i is not a string. Values before it that nothing was said about are.
+func (l *kindList) set(i int, kind []byte) {
+	for ; l.n < i; l.n++ {
+		l.append('s')
+	}
+	l.append(kind...)
+	l.n++
+}
+
+func (l *kindList) append(kind ...byte) {
+	from := len(l.buf)
+	l.buf = append(l.buf, kind...)
+	l.run.note(l.buf, from)
+}
+
+// text returns the kinds of n values. It is valid until the next reset.
+func (l *kindList) text(n int) []byte {
+	if l.n == 0 {
+		return nil
+	}
+	if l.n < n {
+		l.append('s')
+		l.n = n
+	}
+	l.buf = l.run.close(l.buf)
+	return cutKinds(l.buf)
+}
+
+// of returns the kinds of the attributes of list that are not repeated.
+func (l *kindList) of(list []attr) []byte {
+	l.reset()
+	n := 0
+	for i := range list {
+		a := &list[i]
+		if a.repeated {
+			continue
+		}
+		if a.val.kind != kindString {
+			l.set(n, a.kindText())
+		}
+		n++
+	}
+	return l.text(n)
+}
+
+func (a *attr) kindText() []byte {
+	if a.val.kind == kindText {
+		return a.kinds
+	}
+	return kindLetters[a.val.kind : a.val.kind+1]
+}
+
+// cutKinds returns kinds, or as much of it as a column takes. It writes into what it cuts.
+func cutKinds(kinds []byte) []byte {
+	if len(kinds) > maxKindBytes {
+		kinds = append(kinds[:maxKindBytes-1], '~')
+	}
+	return kinds
+}
+
+// kindOf returns the kinds of the one value v. If it was rendered, that must have been the last one.
+func (d *Decoder) kindOf(v *value) []byte {
+	switch v.kind {
+	case kindString:
+		return nil
+	case kindText:
+		return cutKinds(d.kinds)
+	}
+	return kindLetters[v.kind : v.kind+1]
+}
+
+// appendKinds adds the row kinds to c.
+func appendKinds(c *native.LowCardinality, kinds []byte) {
+	i, ok := c.FindNext(kinds)
+	if !ok {
+		i = c.Add(kinds)
+	}
+	c.AppendIndex(i)
+}
