@@ -136,10 +136,13 @@ func TestBadRecordsAreRejectedAlone(t *testing.T) {
 func TestRefusedAtTheLimit(t *testing.T) {
 	s := serve(t)
 	p := everything
-	p.finish = 3 * time.Second
+	p.finish = 8 * time.Second // collectors wait for longer than any test
 	play(t, s, "limit, refuse", p, runs(t, s, "--daily-bytes", "100KiB"), nil, func(r *run, l line) {
-		if l.acked == 0 || l.dropped+l.held == 0 || l.stored != l.acked || l.doubled != 0 {
+		if l.acked == 0 || l.dropped+l.held == 0 || l.stored > l.acked+l.held || l.doubled != 0 {
 			t.Errorf("%+v: want some acked and the rest dropped or held", l)
+		}
+		if billed := s.billed(r.tenant); billed != l.stored {
+			t.Errorf("%+v: %d billed; want what is stored", l, billed)
 		}
 	})
 }
@@ -186,8 +189,8 @@ func TestRevokedKeyStops(t *testing.T) {
 		}
 		wg.Wait()
 	}, func(r *run, l line) {
-		if l.acked == 0 || l.dropped == 0 || l.held != 0 || l.stored != l.acked || l.retried != 0 || l.doubled != 0 {
-			t.Errorf("%+v: want some acked, the rest dropped at once", l)
+		if l.acked == 0 || l.dropped == 0 || l.stored > l.acked+l.held || l.retried != 0 || l.doubled != 0 {
+			t.Errorf("%+v: want some acked, the rest dropped and not repeated", l)
 		}
 	})
 }
