@@ -26,18 +26,20 @@ type exemplarColumns struct {
 func newExemplarColumns(b *native.Builder) *exemplarColumns {
 	c := &exemplarColumns{
 		attrs:    newAttrMap(),
+		time:     newNestedTime(),
 		value:    native.NewNullable[float64]("Float64"),
 		valueInt: native.NewNullable[int64]("Int64"),
 		spanID:   native.NewString(),
 		traceID:  native.NewString(),
 	}
 	c.Add(b, "Exemplars.FilteredAttributes", c.attrs)
-	c.Add(b, "Exemplars.FilteredAttributesKinds", c.attrs.kinds)
-	c.time = addNestedTime(&c.Nested, b, "Exemplars", "TimeUnix")
+	c.Add(b, "Exemplars.TimeUnix", c.time.at)
 	c.Add(b, "Exemplars.Value", c.value)
 	c.Add(b, "Exemplars.ValueInt", c.valueInt)
 	c.Add(b, "Exemplars.SpanId", c.spanID)
 	c.Add(b, "Exemplars.TraceId", c.traceID)
+	c.Add(b, "Exemplars.RawTimeUnix", c.time.raw)
+	c.Add(b, "Exemplars.FilteredAttributesKinds", c.attrs.kinds)
 	return c
 }
 

@@ -28,15 +28,17 @@ type eventColumns struct {
 
 func newEventColumns(b *native.Builder) *eventColumns {
 	c := &eventColumns{
+		time:    newNestedTime(),
 		name:    native.NewLowCardinality(),
 		attrs:   newAttrMap(),
 		dropped: native.NewFixed[uint32]("UInt32"),
 	}
-	c.time = addNestedTime(&c.Nested, b, "Events", "Timestamp")
+	c.Add(b, "Events.Timestamp", c.time.at)
 	c.Add(b, "Events.Name", c.name)
 	c.Add(b, "Events.Attributes", c.attrs)
-	c.Add(b, "Events.AttributesKinds", c.attrs.kinds)
 	c.Add(b, "Events.DroppedAttrCount", c.dropped)
+	c.Add(b, "Events.RawTimestamp", c.time.raw)
+	c.Add(b, "Events.AttributesKinds", c.attrs.kinds)
 	return c
 }
 
@@ -106,9 +108,9 @@ func newLinkColumns(b *native.Builder) *linkColumns {
 	c.Add(b, "Links.SpanId", c.spanID)
 	c.Add(b, "Links.TraceState", c.state)
 	c.Add(b, "Links.Attributes", c.attrs)
-	c.Add(b, "Links.AttributesKinds", c.attrs.kinds)
 	c.Add(b, "Links.DroppedAttrCount", c.dropped)
 	c.Add(b, "Links.Flags", c.flags)
+	c.Add(b, "Links.AttributesKinds", c.attrs.kinds)
 	return c
 }
 

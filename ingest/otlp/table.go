@@ -222,11 +222,8 @@ type nestedTime struct {
 	raw *native.Fixed[uint64]
 }
 
-func addNestedTime(n *native.Nested, b *native.Builder, nested, name string) nestedTime {
-	c := nestedTime{native.NewFixed[int64](dateTime64), native.NewFixed[uint64]("UInt64")}
-	n.Add(b, nested+"."+name, c.at)
-	n.Add(b, nested+".Raw"+name, c.raw)
-	return c
+func newNestedTime() nestedTime {
+	return nestedTime{native.NewFixed[int64](dateTime64), native.NewFixed[uint64]("UInt64")}
 }
 
 func (c *nestedTime) append(ns uint64) {

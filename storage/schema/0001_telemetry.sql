@@ -1,7 +1,8 @@
 -- The tables extend those of the OpenTelemetry Collector's ClickHouse exporter: its columns keep their names, so that
 -- tools that read them go on working. headgate adds the stamp (TenantId, Partition, RetentionDays, RunId, ReceivedAt) and
 -- what the exporter's tables lose: docs/fidelity.md says where each field of OTLP stands, and what Kinds and Raw columns
--- hold. The tenant is first in every sorting key: a tenant's query reads its own granules only.
+-- hold. Those beside a Nested have defaults of its length, so that the exporter's INSERT fits. The tenant is first in every
+-- sorting key: a tenant's query reads its own granules only.
 -- Retention counts from receipt, not from the record's own time: see docs/adr/0002-retention-from-receipt.md.
 
 CREATE TABLE IF NOT EXISTS otel_logs (
@@ -74,22 +75,22 @@ CREATE TABLE IF NOT EXISTS otel_traces (
     StatusMessage String CODEC(ZSTD(1)),
     Events Nested (
         Timestamp DateTime64(9, 'UTC'),
-        RawTimestamp UInt64,
         Name LowCardinality(String),
         Attributes Map(LowCardinality(String), String),
-        AttributesKinds LowCardinality(String),
         DroppedAttrCount UInt32
     ) CODEC(ZSTD(1)),
+    `Events.RawTimestamp` Array(UInt64) DEFAULT arrayWithConstant(length(`Events.Timestamp`), 0) CODEC(ZSTD(1)),
+    `Events.AttributesKinds` Array(LowCardinality(String)) DEFAULT arrayWithConstant(length(`Events.Timestamp`), '') CODEC(ZSTD(1)),
     DroppedEventsCount UInt32 CODEC(ZSTD(1)),
     Links Nested (
         TraceId String,
         SpanId String,
         TraceState String,
         Attributes Map(LowCardinality(String), String),
-        AttributesKinds LowCardinality(String),
         DroppedAttrCount UInt32,
         Flags UInt32
     ) CODEC(ZSTD(1)),
+    `Links.AttributesKinds` Array(LowCardinality(String)) DEFAULT arrayWithConstant(length(`Links.TraceId`), '') CODEC(ZSTD(1)),
     DroppedLinksCount UInt32 CODEC(ZSTD(1)),
     ServiceName LowCardinality(String) CODEC(ZSTD(1)),
     ResourceSchemaUrl LowCardinality(String) CODEC(ZSTD(1)),
@@ -133,14 +134,14 @@ CREATE TABLE IF NOT EXISTS otel_metrics_gauge (
     ValueInt Nullable(Int64) CODEC(ZSTD(1)),
     Exemplars Nested (
         FilteredAttributes Map(LowCardinality(String), String),
-        FilteredAttributesKinds LowCardinality(String),
         TimeUnix DateTime64(9, 'UTC'),
-        RawTimeUnix UInt64,
         Value Nullable(Float64),
         ValueInt Nullable(Int64),
         SpanId String,
         TraceId String
     ) CODEC(ZSTD(1)),
+    `Exemplars.RawTimeUnix` Array(UInt64) DEFAULT arrayWithConstant(length(`Exemplars.TimeUnix`), 0) CODEC(ZSTD(1)),
+    `Exemplars.FilteredAttributesKinds` Array(LowCardinality(String)) DEFAULT arrayWithConstant(length(`Exemplars.TimeUnix`), '') CODEC(ZSTD(1)),
     ServiceName LowCardinality(String) CODEC(ZSTD(1)),
     ResourceSchemaUrl LowCardinality(String) CODEC(ZSTD(1)),
     ResourceAttributes Map(LowCardinality(String), LowCardinality(String)) CODEC(ZSTD(1)),
@@ -183,14 +184,14 @@ CREATE TABLE IF NOT EXISTS otel_metrics_sum (
     IsMonotonic Bool CODEC(ZSTD(1)),
     Exemplars Nested (
         FilteredAttributes Map(LowCardinality(String), String),
-        FilteredAttributesKinds LowCardinality(String),
         TimeUnix DateTime64(9, 'UTC'),
-        RawTimeUnix UInt64,
         Value Nullable(Float64),
         ValueInt Nullable(Int64),
         SpanId String,
         TraceId String
     ) CODEC(ZSTD(1)),
+    `Exemplars.RawTimeUnix` Array(UInt64) DEFAULT arrayWithConstant(length(`Exemplars.TimeUnix`), 0) CODEC(ZSTD(1)),
+    `Exemplars.FilteredAttributesKinds` Array(LowCardinality(String)) DEFAULT arrayWithConstant(length(`Exemplars.TimeUnix`), '') CODEC(ZSTD(1)),
     ServiceName LowCardinality(String) CODEC(ZSTD(1)),
     ResourceSchemaUrl LowCardinality(String) CODEC(ZSTD(1)),
     ResourceAttributes Map(LowCardinality(String), LowCardinality(String)) CODEC(ZSTD(1)),
@@ -236,14 +237,14 @@ CREATE TABLE IF NOT EXISTS otel_metrics_histogram (
     AggregationTemporality Int32 CODEC(ZSTD(1)),
     Exemplars Nested (
         FilteredAttributes Map(LowCardinality(String), String),
-        FilteredAttributesKinds LowCardinality(String),
         TimeUnix DateTime64(9, 'UTC'),
-        RawTimeUnix UInt64,
         Value Nullable(Float64),
         ValueInt Nullable(Int64),
         SpanId String,
         TraceId String
     ) CODEC(ZSTD(1)),
+    `Exemplars.RawTimeUnix` Array(UInt64) DEFAULT arrayWithConstant(length(`Exemplars.TimeUnix`), 0) CODEC(ZSTD(1)),
+    `Exemplars.FilteredAttributesKinds` Array(LowCardinality(String)) DEFAULT arrayWithConstant(length(`Exemplars.TimeUnix`), '') CODEC(ZSTD(1)),
     ServiceName LowCardinality(String) CODEC(ZSTD(1)),
     ResourceSchemaUrl LowCardinality(String) CODEC(ZSTD(1)),
     ResourceAttributes Map(LowCardinality(String), LowCardinality(String)) CODEC(ZSTD(1)),
@@ -294,14 +295,14 @@ CREATE TABLE IF NOT EXISTS otel_metrics_exponential_histogram (
     AggregationTemporality Int32 CODEC(ZSTD(1)),
     Exemplars Nested (
         FilteredAttributes Map(LowCardinality(String), String),
-        FilteredAttributesKinds LowCardinality(String),
         TimeUnix DateTime64(9, 'UTC'),
-        RawTimeUnix UInt64,
         Value Nullable(Float64),
         ValueInt Nullable(Int64),
         SpanId String,
         TraceId String
     ) CODEC(ZSTD(1)),
+    `Exemplars.RawTimeUnix` Array(UInt64) DEFAULT arrayWithConstant(length(`Exemplars.TimeUnix`), 0) CODEC(ZSTD(1)),
+    `Exemplars.FilteredAttributesKinds` Array(LowCardinality(String)) DEFAULT arrayWithConstant(length(`Exemplars.TimeUnix`), '') CODEC(ZSTD(1)),
     ServiceName LowCardinality(String) CODEC(ZSTD(1)),
     ResourceSchemaUrl LowCardinality(String) CODEC(ZSTD(1)),
     ResourceAttributes Map(LowCardinality(String), LowCardinality(String)) CODEC(ZSTD(1)),
