@@ -12,12 +12,13 @@ type Signal string
 
 // The signals.
 const (
-	Logs    Signal = "logs"
-	Traces  Signal = "traces"
-	Metrics Signal = "metrics"
+	Logs     Signal = "logs"
+	Traces   Signal = "traces"
+	Metrics  Signal = "metrics"
+	Profiles Signal = "profiles"
 )
 
-func (s Signal) valid() bool { return s == Logs || s == Traces || s == Metrics }
+func (s Signal) valid() bool { return s == Logs || s == Traces || s == Metrics || s == Profiles }
 
 // Receipt is one accepted request for the ledger. Reservation.Settle makes it.
 type Receipt struct {

@@ -23,8 +23,8 @@ func TestMigrateMakesTenantPartitionedTables(t *testing.T) {
 	if err := Migrate(t.Context(), conn, schema.Migrations, quiet); err != nil {
 		t.Errorf("Migrate again: %v", err)
 	}
-	if n := scan[uint64](t, conn, "SELECT count() FROM headgate_migrations"); n != 1 {
-		t.Errorf("%d migrations recorded, want 1", n)
+	if n := scan[uint64](t, conn, "SELECT count() FROM headgate_migrations"); n != 2 {
+		t.Errorf("%d migrations recorded, want 2", n)
 	}
 }
 

@@ -6,9 +6,12 @@ import "github.com/headgate-io/headgate/storage/native"
 const (
 	tagKey   = 1<<3 | wireBytes
 	tagValue = 2<<3 | wireBytes
+
+	tagKeyRef = 3<<3 | wireVarint // an index into a dictionary that only profiles have
 )
 
-// keyValue reads a KeyValue and returns its key and its AnyValue. A key given as an index into a dictionary reads as "".
+// keyValue reads a KeyValue and returns its key and its AnyValue. A key given as an index into a dictionary reads as ""
+// where there is none.
 func (d *Decoder) keyValue(b []byte) (key, val []byte, err error) {
 	// The common form: two short fields, nothing else. SDKs write the key first, the collector the value.
 	if len(b) >= 4 && b[1] < 0x80 {
@@ -23,12 +26,15 @@ func (d *Decoder) keyValue(b []byte) (key, val []byte, err error) {
 		}
 	}
 	values := 0
+	var ref uint64
 	for i := 0; i < len(b); {
 		var tag uint64
 		if tag, i = nextTag(b, i); i < 0 {
 			return nil, nil, ErrMalformed
 		}
 		switch tag {
+		case tagKeyRef:
+			ref, i = varint(b, i)
 		case tagKey:
 			key, i = block(b, i)
 		case tagValue:
@@ -40,6 +46,9 @@ func (d *Decoder) keyValue(b []byte) (key, val []byte, err error) {
 		if i < 0 {
 			return nil, nil, ErrMalformed
 		}
+	}
+	if int32(ref) != 0 && d.sig == Profiles {
+		key = d.referredKey(key, int32(ref))
 	}
 	if values > 1 {
 		val, err = d.merged(b, tagValue)

@@ -45,7 +45,7 @@ type Rows struct {
 // Result is a decoded request.
 type Result struct {
 	Rows               []Rows // tables without rows are not there
-	Accepted, Rejected int    // records: log records, spans, data points
+	Accepted, Rejected int    // records: log records, spans, data points, profiles
 	Reasons            Counts // of the rejected
 	// BilledBytes is the size of the body less the encoded fields of the rejected records.
 	BilledBytes int64
@@ -57,10 +57,11 @@ type Result struct {
 type Decoder struct {
 	limits Limits
 
-	logs    *logsTable
-	traces  *tracesTable
-	metrics *metricsTables
-	tables  [3][]*table // by signal
+	logs     *logsTable
+	traces   *tracesTable
+	metrics  *metricsTables
+	profiles *profilesTable
+	tables   [4][]*table // by signal
 
 	// The request in hand.
 	sig     Signal
@@ -97,10 +98,11 @@ func NewDecoder(l Limits) *Decoder {
 	if l.MaxExpansion <= 0 {
 		l.MaxExpansion = defaultMaxExpansion
 	}
-	d := &Decoder{limits: l, logs: newLogsTable(), traces: newTracesTable(), metrics: newMetricsTables()}
+	d := &Decoder{limits: l, logs: newLogsTable(), traces: newTracesTable(), metrics: newMetricsTables(), profiles: newProfilesTable()}
 	d.tables[Logs] = []*table{&d.logs.table}
 	d.tables[Traces] = []*table{&d.traces.table}
 	d.tables[Metrics] = d.metrics.all()
+	d.tables[Profiles] = []*table{&d.profiles.table}
 	return d
 }
 
@@ -145,6 +147,11 @@ func (d *Decoder) attempt(sig Signal, body []byte, st Stamp, careful bool) error
 	d.budget = freeRowBytes + d.limits.MaxExpansion*len(body)
 	d.arena, d.arenaLeft = d.arena[:0], len(body)+freeArenaBytes
 	d.dirty = true
+	if sig == Profiles {
+		if err := d.readDictionary(body); err != nil {
+			return err
+		}
+	}
 	return d.request(body)
 }
 
@@ -190,6 +197,7 @@ func (d *Decoder) forget() {
 	d.resource.forget()
 	d.scope.forget()
 	d.metric.forget()
+	d.profiles.dict.forget()
 	d.again.forget()
 	clear(d.entries[:cap(d.entries)])
 }

@@ -131,7 +131,7 @@ func stored(t *testing.T, conn driver.Conn, table string, columns row) []string 
 func checkDays(t *testing.T, conn driver.Conn, table string, announced map[uint16]bool) {
 	t.Helper()
 	column := "TimeUnix"
-	if table == schema.Logs || table == schema.Traces {
+	if table == schema.Logs || table == schema.Traces || table == schema.Profiles {
 		column = "Timestamp"
 	}
 	var got []uint16

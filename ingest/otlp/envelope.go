@@ -96,7 +96,7 @@ func (d *Decoder) request(b []byte) error {
 
 // resourceItems walks a ResourceLogs, ResourceSpans or ResourceMetrics.
 func (d *Decoder) resourceItems(b []byte) error {
-	before := d.res.Accepted
+	before := d.appended()
 	if d.careful {
 		if err := d.resourceFields(b, 0); err != nil {
 			return err
@@ -110,7 +110,7 @@ func (d *Decoder) resourceItems(b []byte) error {
 	if err := d.resourceFields(b, tagScopeItems); err != nil {
 		return err
 	}
-	if d.resource.items == 0 && d.resource.oldItems > 0 {
+	if d.resource.items == 0 && d.resource.oldItems > 0 && d.sig != Profiles {
 		if err := d.resourceFields(b, tagScopeItemsPre1); err != nil {
 			return err
 		}
@@ -119,7 +119,7 @@ func (d *Decoder) resourceItems(b []byte) error {
 		if err := d.readResource(b); err != nil {
 			return err
 		}
-		if err := d.settle(d.res.Accepted-before, d.resource.bytes, d.resource.bad); err != nil {
+		if err := d.settle(d.appended()-before, d.resource.bytes, d.resource.bad); err != nil {
 			return err
 		}
 	}
@@ -164,6 +164,14 @@ func (d *Decoder) resourceFields(b []byte, items uint64) error {
 		}
 	}
 	return nil
+}
+
+// appended returns how many rows have been accepted: one per record, but one per sample of a profile.
+func (d *Decoder) appended() int {
+	if d.sig == Profiles {
+		return d.profiles.rows
+	}
+	return d.res.Accepted
 }
 
 // settle charges n accepted rows for what their resource or scope adds to each, which was not known before.
@@ -239,7 +247,7 @@ func (d *Decoder) readResource(b []byte) error {
 
 // scopeItems walks a ScopeLogs, ScopeSpans or ScopeMetrics.
 func (d *Decoder) scopeItems(b []byte) error {
-	before := d.res.Accepted
+	before := d.appended()
 	if d.careful {
 		if err := d.scopeFields(b, false); err != nil {
 			return err
@@ -257,7 +265,7 @@ func (d *Decoder) scopeItems(b []byte) error {
 		if err := d.readScope(b); err != nil {
 			return err
 		}
-		if err := d.settle(d.res.Accepted-before, d.scope.bytes, d.scope.bad); err != nil {
+		if err := d.settle(d.appended()-before, d.scope.bytes, d.scope.bad); err != nil {
 			return err
 		}
 	}
@@ -308,6 +316,8 @@ func (d *Decoder) record(msg []byte, wire int) error {
 		return d.logRecord(msg, wire)
 	case Traces:
 		return d.span(msg, wire)
+	case Profiles:
+		return d.readProfile(msg, wire)
 	default:
 		return d.readMetric(msg)
 	}

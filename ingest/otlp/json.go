@@ -110,6 +110,12 @@ func (p *jsonParser) field(m jsonMsg, f jsonField, zero bool) {
 		if b := p.base64(); len(b) > 0 || zero {
 			p.bytes(f.num, b)
 		}
+	case jsonProfileID:
+		if id := p.profileID(); len(id) > 0 || zero {
+			p.bytes(f.num, id)
+		}
+	case jsonPast:
+		p.fail(errProfilesVersion.Error())
 	default:
 		if m == jsonAnyValue && f.kind == jsonInt64 {
 			p.anyInt()

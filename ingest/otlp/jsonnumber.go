@@ -189,6 +189,16 @@ func (p *jsonParser) hexID() []byte {
 	return id
 }
 
+// profileID reads the id of a profile. OTLP/JSON has it in base64, as all bytes but the ids of traces and spans, and the
+// collector writes it in hexadecimal; of 16 bytes the two differ in length.
+func (p *jsonParser) profileID() []byte {
+	p.space()
+	if s := p.i; len(p.b)-s > 2*profileIDBytes+1 && p.b[s] == '"' && p.b[s+2*profileIDBytes+1] == '"' {
+		return p.hexID()
+	}
+	return p.base64()
+}
+
 // base64 reads bytes in base64, standard or for URLs, padded or not; or, as old JavaScript SDKs write a Uint8Array, an
 // object of bytes by index.
 func (p *jsonParser) base64() (out []byte) {

@@ -24,6 +24,8 @@ const (
 	jsonSfixed64
 	jsonDouble
 	jsonEnum
+	jsonProfileID // hexadecimal or base64
+	jsonPast      // of another version of the profiles' protocol
 )
 
 // jsonField is a field of a message.
@@ -40,7 +42,8 @@ type jsonField struct {
 type jsonMsg uint8
 
 const (
-	jsonRequest jsonMsg = iota // three of them, by signal
+	jsonRequest jsonMsg = iota // four of them, by signal
+	_
 	_
 	_
 	jsonResourceLogs
@@ -74,6 +77,19 @@ const (
 	jsonSummaryPoint
 	jsonQuantile
 	jsonExemplar
+	jsonResourceProfiles
+	jsonScopeProfiles
+	jsonProfile
+	jsonSample
+	jsonValueType
+	jsonDictionary
+	jsonMapping
+	jsonLocation
+	jsonLine
+	jsonFunction
+	jsonProfileLink
+	jsonAttribute
+	jsonStack
 	jsonMsgs
 )
 
@@ -148,6 +164,9 @@ var jsonSchema = [jsonMsgs]jsonFields{
 	jsonRequest + jsonMsg(Logs):    {"resourceLogs": jsonMany(1, jsonResourceLogs)},
 	jsonRequest + jsonMsg(Traces):  {"resourceSpans": jsonMany(1, jsonResourceSpans)},
 	jsonRequest + jsonMsg(Metrics): {"resourceMetrics": jsonMany(1, jsonResourceMetrics)},
+	jsonRequest + jsonMsg(Profiles): {
+		"resourceProfiles": jsonMany(1, jsonResourceProfiles), "dictionary": jsonAlwaysOne(2, jsonDictionary),
+	},
 
 	jsonResourceLogs:    jsonResourceX("scopeLogs", jsonScopeLogs),
 	jsonResourceSpans:   jsonResourceX("scopeSpans", jsonScopeSpans),
@@ -243,6 +262,55 @@ var jsonSchema = [jsonMsgs]jsonFields{
 		"timeUnixNano": jsonScalar(2, jsonFixed64), "asDouble": jsonOptional(3, jsonDouble), "spanId": jsonAlwaysID(4),
 		"traceId": jsonAlwaysID(5), "asInt": jsonOptional(6, jsonSfixed64), "filteredAttributes": jsonMany(7, jsonKeyValue),
 	},
+
+	jsonResourceProfiles: jsonResourceX("scopeProfiles", jsonScopeProfiles),
+	jsonScopeProfiles:    jsonScopeX("profiles", jsonProfile),
+	jsonProfile: jsonWithPast(jsonFields{
+		"sampleType": jsonAlwaysOne(1, jsonValueType), "samples": jsonMany(2, jsonSample), "timeUnixNano": jsonScalar(3, jsonFixed64),
+		"durationNano": jsonScalar(4, jsonUint64), "periodType": jsonAlwaysOne(5, jsonValueType), "period": jsonScalar(6, jsonInt64),
+		"profileId":              {num: 7, kind: jsonProfileID, presence: true, always: true},
+		"droppedAttributesCount": jsonScalar(8, jsonUint32), "originalPayloadFormat": jsonScalar(9, jsonString),
+		"originalPayload": jsonScalar(10, jsonBytes), "attributeIndices": jsonList(11, jsonInt32),
+	}, "sample", "mappingTable", "locationTable", "locationIndices", "functionTable", "attributeTable", "linkTable", "stringTable",
+		"timeNanos", "durationNanos", "commentStrindices"),
+	jsonSample: jsonWithPast(jsonFields{
+		"stackIndex": jsonScalar(1, jsonInt32), "attributeIndices": jsonList(2, jsonInt32), "linkIndex": jsonScalar(3, jsonInt32),
+		"values": jsonList(4, jsonInt64), "timestampsUnixNano": jsonList(5, jsonFixed64),
+	}, "value", "locationsStartIndex", "locationsLength"),
+	jsonValueType: {"typeStrindex": jsonScalar(1, jsonInt32), "unitStrindex": jsonScalar(2, jsonInt32)},
+	jsonDictionary: {
+		"mappingTable": jsonMany(1, jsonMapping), "locationTable": jsonMany(2, jsonLocation), "functionTable": jsonMany(3, jsonFunction),
+		"linkTable": jsonMany(4, jsonProfileLink), "stringTable": jsonList(5, jsonString), "attributeTable": jsonMany(6, jsonAttribute),
+		"stackTable": jsonMany(7, jsonStack),
+	},
+	jsonMapping: {
+		"memoryStart": jsonScalar(1, jsonUint64), "memoryLimit": jsonScalar(2, jsonUint64), "fileOffset": jsonScalar(3, jsonUint64),
+		"filenameStrindex": jsonScalar(4, jsonInt32), "attributeIndices": jsonList(5, jsonInt32),
+	},
+	jsonLocation: {
+		"mappingIndex": jsonScalar(1, jsonInt32), "address": jsonScalar(2, jsonUint64), "lines": jsonMany(3, jsonLine),
+		"attributeIndices": jsonList(4, jsonInt32),
+	},
+	jsonLine: {
+		"functionIndex": jsonScalar(1, jsonInt32), "line": jsonScalar(2, jsonInt64), "column": jsonScalar(3, jsonInt64),
+	},
+	jsonFunction: {
+		"nameStrindex": jsonScalar(1, jsonInt32), "systemNameStrindex": jsonScalar(2, jsonInt32),
+		"filenameStrindex": jsonScalar(3, jsonInt32), "startLine": jsonScalar(4, jsonInt64),
+	},
+	jsonProfileLink: {"traceId": jsonAlwaysID(1), "spanId": jsonAlwaysID(2)},
+	jsonAttribute: {
+		"keyStrindex": jsonScalar(1, jsonInt32), "value": jsonAlwaysOne(2, jsonAnyValue), "unitStrindex": jsonScalar(3, jsonInt32),
+	},
+	jsonStack: {"locationIndices": jsonList(1, jsonInt32)},
+}
+
+// jsonWithPast adds to the fields of a message the names of those that it had before OTLP 1.10.
+func jsonWithPast(f jsonFields, names ...string) jsonFields {
+	for _, name := range names {
+		f[name] = jsonField{kind: jsonPast}
+	}
+	return f
 }
 
 // jsonAlways has the numbers of the fields of each message that are always written, in ascending order.

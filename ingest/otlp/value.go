@@ -41,7 +41,7 @@ const (
 	tagAnyArray  = 5<<3 | wireBytes
 	tagAnyMap    = 6<<3 | wireBytes
 	tagAnyBytes  = 7<<3 | wireBytes
-	tagAnyStrRef = 8<<3 | wireVarint // an index into a dictionary that only profiles have: reads as empty
+	tagAnyStrRef = 8<<3 | wireVarint // an index into a dictionary that only profiles have
 )
 
 // anyValue reads an AnyValue. An array or a map that appears twice in a row is merged, which is what protobuf does with a
@@ -74,8 +74,9 @@ func (d *Decoder) anyValue(b []byte) (value, error) {
 			v.kind = kindDouble
 			v.num, i = fixed64(b, i)
 		case tagAnyStrRef:
-			v.kind = kindEmpty
-			_, i = varint(b, i)
+			var ref uint64
+			ref, i = varint(b, i)
+			v.kind, v.b = d.referredValue(int32(ref))
 		case tagAnyArray, tagAnyMap:
 			k := kindArray
 			if tag == tagAnyMap {

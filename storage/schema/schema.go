@@ -15,12 +15,14 @@ const (
 	MetricsHistogram            = "otel_metrics_histogram"
 	MetricsExponentialHistogram = "otel_metrics_exponential_histogram"
 	MetricsSummary              = "otel_metrics_summary"
+	Profiles                    = "otel_profiles"
 )
 
 // Tables lists every telemetry table.
 var Tables = []string{
 	Logs, Traces,
 	MetricsGauge, MetricsSum, MetricsHistogram, MetricsExponentialHistogram, MetricsSummary,
+	Profiles,
 }
 
 // Migrations holds the files NNNN_*.sql.
