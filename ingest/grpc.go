@@ -24,9 +24,11 @@ var grpcServices = map[string]otlp.Signal{
 	"opentelemetry.proto.collector.logs.v1.LogsService":       otlp.Logs,
 	"opentelemetry.proto.collector.trace.v1.TraceService":     otlp.Traces,
 	"opentelemetry.proto.collector.metrics.v1.MetricsService": otlp.Metrics,
+
+	"opentelemetry.proto.collector.profiles.v1development.ProfilesService": otlp.Profiles, // only with Options.Profiles
 }
 
-// newGRPCServer serves the three Export methods. Messages stay bytes: no OTLP message is ever built.
+// newGRPCServer serves the Export methods. Messages stay bytes: no OTLP message is ever built.
 func newGRPCServer(r *receiver) *grpc.Server {
 	s := grpc.NewServer(
 		grpc.ForceServerCodecV2(rawCodec{}),
@@ -107,6 +109,9 @@ func (r *receiver) exportGRPC(ctx context.Context, sig otlp.Signal) (resp any, e
 	refuse := func(f *failure) (any, error) {
 		r.metrics.refuse(transportGRPC, sig.String(), f)
 		return nil, f.send(ctx)
+	}
+	if sig == otlp.Profiles && !r.opt.Profiles {
+		return refuse(fail(notFound, profilesOff))
 	}
 	if f := r.admit(c); f != nil {
 		return refuse(f)

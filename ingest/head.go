@@ -47,10 +47,12 @@ var httpPaths = map[string]otlp.Signal{
 	"/v1/logs":    otlp.Logs,
 	"/v1/traces":  otlp.Traces,
 	"/v1/metrics": otlp.Metrics,
+
+	"/v1development/profiles": otlp.Profiles, // only with Options.Profiles
 }
 
-// profilesPath is where profiles would be sent. Their protocol is in development, and changes.
-const profilesPath = "/v1development/profiles"
+// profilesOff says how profiles are switched on. Their protocol is in development, and changes.
+const profilesOff = "profiles are not taken here: their protocol is in development; headgate serve --profiles switches them on"
 
 const servedPaths = "OTLP/HTTP is served at /v1/logs, /v1/traces and /v1/metrics"
 
@@ -101,11 +103,10 @@ func (r *receiver) examine(h head) (q httpRequest, f *failure) {
 	}
 	sig, ok := signalOfPath(h.path)
 	switch {
-	case ok:
-	case cleanPath(h.path) == profilesPath:
-		return q, fail(notFound, "profiles are not taken yet; %s", servedPaths)
-	default:
+	case !ok:
 		return q, fail(notFound, "no such path; %s", servedPaths)
+	case sig == otlp.Profiles && !r.opt.Profiles:
+		return q, fail(notFound, profilesOff)
 	}
 	q.signal, q.signalLabel = sig, sig.String()
 	if h.method != http.MethodPost {

@@ -44,7 +44,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		requests: counter("requests_total", "OTLP requests, by outcome: accepted, dropped, or the id of the refusal.", "transport", "signal", "outcome"),
 		bytes:    counter("accepted_bytes_total", "Uncompressed protobuf bytes of accepted requests.", "transport", "signal"),
-		records:  counter("accepted_records_total", "Log records, spans and data points accepted.", "signal"),
+		records:  counter("accepted_records_total", "Log records, spans, data points and profiles accepted.", "signal"),
 		rejected: counter("rejected_records_total", "Records rejected out of accepted requests.", "signal", "reason"),
 		dropped:  counter("dropped_records_total", "Records dropped at a limit by their tenant's policy.", "signal"),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{

@@ -5,6 +5,7 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
+	"go.opentelemetry.io/collector/pdata/pprofile/pprofileotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 
 	"github.com/headgate-io/headgate/ingest/otlp"
@@ -33,7 +34,7 @@ type partial struct {
 	message  string
 }
 
-// exportResponse is what the three response types of pdata share.
+// exportResponse is what the response types of pdata share.
 type exportResponse interface {
 	MarshalProto() ([]byte, error)
 	MarshalJSON() ([]byte, error)
@@ -70,6 +71,11 @@ func encodeResponse(sig otlp.Signal, enc encoding, p partial) ([]byte, error) {
 	case otlp.Metrics:
 		r := pmetricotlp.NewExportResponse()
 		r.PartialSuccess().SetRejectedDataPoints(p.rejected)
+		r.PartialSuccess().SetErrorMessage(p.message)
+		resp = r
+	case otlp.Profiles:
+		r := pprofileotlp.NewExportResponse()
+		r.PartialSuccess().SetRejectedProfiles(p.rejected)
 		r.PartialSuccess().SetErrorMessage(p.message)
 		resp = r
 	}

@@ -31,6 +31,7 @@ type Options struct {
 	Grace            time.Duration // for requests in progress at shutdown; default 20 s
 	TLS              TLSOptions    // of both ports
 	CORSOrigins      []string      // that browsers may send from: exact origins, or *; default none
+	Profiles         bool          // take profiles, whose protocol is in development; default no
 
 	minPing time.Duration // gRPC clients that ping more often are sent away
 }

@@ -33,6 +33,7 @@ type Config struct {
 	TLSKey      string
 	TLSClientCA string
 	CORSOrigins []string
+	Profiles    bool
 
 	MaxBody        byteSize
 	MaxInFlight    byteSize
@@ -74,6 +75,7 @@ func (c *Config) register(f *pflag.FlagSet) {
 	f.StringVar(&c.TLSKey, "tls-key", c.TLSKey, "PEM file of its key")
 	f.StringVar(&c.TLSClientCA, "tls-client-ca", c.TLSClientCA, "PEM file of authorities; OTLP clients must show a certificate of one (empty: none is asked for)")
 	f.StringSliceVar(&c.CORSOrigins, "cors-origin", c.CORSOrigins, "origin that browsers may send OTLP from, https://host[:port], or * for any; may be repeated (empty: CORS is off)")
+	f.BoolVar(&c.Profiles, "profiles", c.Profiles, "take OTLP profiles, whose protocol is in development: that of OTLP 1.10 and 1.11, no other")
 	f.Var(&c.MaxBody, "max-body", "largest OTLP request, on the wire and uncompressed")
 	f.Var(&c.MaxInFlight, "max-inflight", "bytes of all OTLP requests being received or stored; one tenant gets half of it at most")
 	f.DurationVar(&c.FlushDelay, "flush-delay", c.FlushDelay, "how long rows wait for others before they are inserted")

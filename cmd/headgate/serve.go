@@ -155,7 +155,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	receiver, err := ingest.New(ingest.Options{
 		MaxBodyBytes: *cfg.MaxBody.bytes, MaxInFlightBytes: *cfg.MaxInFlight.bytes, Grace: cfg.ShutdownGrace, Now: time.Now,
 		TLS:         ingest.TLSOptions{CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, ClientCAFile: cfg.TLSClientCA},
-		CORSOrigins: cfg.CORSOrigins,
+		CORSOrigins: cfg.CORSOrigins, Profiles: cfg.Profiles,
 	}, ingest.Backend{Keys: directory, Meter: meter, Ledger: ledger, Writer: writer}, log, reg)
 	if err != nil {
 		return err
