@@ -38,8 +38,8 @@ func newExemplarColumns(b *native.Builder) *exemplarColumns {
 	c.Add(b, "Exemplars.ValueInt", c.valueInt)
 	c.Add(b, "Exemplars.SpanId", c.spanID)
 	c.Add(b, "Exemplars.TraceId", c.traceID)
-	c.Add(b, "Exemplars.RawTimeUnix", c.time.raw)
-	c.Add(b, "Exemplars.FilteredAttributesKinds", c.attrs.kinds)
+	c.AddExtra(b, "Exemplars.RawTimeUnix", c.time.raw)
+	c.AddExtra(b, "Exemplars.FilteredAttributesKinds", c.attrs.kinds)
 	return c
 }
 

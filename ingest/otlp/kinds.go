@@ -33,7 +33,8 @@ func newKindRun(buf []byte) kindRun { return kindRun{begin: len(buf), last: len(
 
 // note takes notice of the kind buf[from:], which was just appended.
 func (r *kindRun) note(buf []byte, from int) {
-	if !bytes.Equal(buf[r.last:from], buf[from:]) {
+	// Most kinds are one letter: they are compared without a call.
+	if n := len(buf) - from; n != from-r.last || buf[from] != buf[r.last] || n > 1 && !bytes.Equal(buf[r.last:from], buf[from:]) {
 		r.keep = len(buf)
 	}
 	r.last = from
@@ -59,16 +60,13 @@ func (l *kindList) reset() { *l = kindList{buf: l.buf[:0]} }
 // set says that the value with the index i is not a string. Values before it that nothing was said about are.
 func (l *kindList) set(i int, kind []byte) {
 	for ; l.n < i; l.n++ {
-		l.append('s')
+		l.run.last = len(l.buf) // no more is noted: kind is another one
+		l.buf = append(l.buf, 's')
 	}
-	l.append(kind...)
-	l.n++
-}
-
-func (l *kindList) append(kind ...byte) {
 	from := len(l.buf)
 	l.buf = append(l.buf, kind...)
 	l.run.note(l.buf, from)
+	l.n++
 }
 
 // text returns the kinds of n values. It is valid until the next reset.
@@ -77,10 +75,10 @@ func (l *kindList) text(n int) []byte {
 		return nil
 	}
 	if l.n < n {
-		l.append('s')
-		l.n = n
+		l.buf = append(l.buf, 's') // in place of all that are left
+	} else {
+		l.buf = l.run.close(l.buf)
 	}
-	l.buf = l.run.close(l.buf)
 	return cutKinds(l.buf)
 }
 

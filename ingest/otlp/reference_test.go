@@ -74,10 +74,10 @@ func readRows(t testing.TB, res Result) rowSet {
 				rows[i][c.Name()] = show(c.Row(i, false))
 			}
 		}
-		for _, name := range rareColumns() {
+		for name, zero := range rareColumns {
 			for i := range rows {
 				if _, ok := rows[i][name]; !ok && columnsOf()[r.Table][name] {
-					rows[i][name] = "0" // as ClickHouse fills a column that a block lacks
+					rows[i][name] = zero // as ClickHouse fills a column that a block lacks
 				}
 			}
 		}
@@ -86,11 +86,12 @@ func readRows(t testing.TB, res Result) rowSet {
 	return set
 }
 
-// rareColumns has the columns that a block may lack.
-func rareColumns() []string {
-	return []string{
-		"RawTimestamp", "RawObservedTimestamp", "RawSeverityNumber", "RawEndTimestamp", "RawTimeUnix", "RawStartTimeUnix",
-	}
+// rareColumns has the columns that a block may lack, and what is then in every row.
+var rareColumns = map[string]string{
+	"RawTimestamp": "0", "RawObservedTimestamp": "0", "RawSeverityNumber": "0", "RawEndTimestamp": "0", "RawTimeUnix": "0",
+	"RawStartTimeUnix":    "0",
+	"Events.RawTimestamp": "[]", "Events.AttributesKinds": "[]", "Links.AttributesKinds": "[]", "Exemplars.RawTimeUnix": "[]",
+	"Exemplars.FilteredAttributesKinds": "[]",
 }
 
 // columnsOf has the columns of each table, but RunId.

@@ -37,8 +37,8 @@ func newEventColumns(b *native.Builder) *eventColumns {
 	c.Add(b, "Events.Name", c.name)
 	c.Add(b, "Events.Attributes", c.attrs)
 	c.Add(b, "Events.DroppedAttrCount", c.dropped)
-	c.Add(b, "Events.RawTimestamp", c.time.raw)
-	c.Add(b, "Events.AttributesKinds", c.attrs.kinds)
+	c.AddExtra(b, "Events.RawTimestamp", c.time.raw)
+	c.AddExtra(b, "Events.AttributesKinds", c.attrs.kinds)
 	return c
 }
 
@@ -110,7 +110,7 @@ func newLinkColumns(b *native.Builder) *linkColumns {
 	c.Add(b, "Links.Attributes", c.attrs)
 	c.Add(b, "Links.DroppedAttrCount", c.dropped)
 	c.Add(b, "Links.Flags", c.flags)
-	c.Add(b, "Links.AttributesKinds", c.attrs.kinds)
+	c.AddExtra(b, "Links.AttributesKinds", c.attrs.kinds)
 	return c
 }
 

@@ -16,14 +16,18 @@ type namedColumn struct {
 	head []byte // name and type, encoded
 	name string
 	col  Column
-	rare interface{ fill(rows int) bool } // nil, or col if it may be left out
+	rare filler // nil, or col if a block may lack it
+	lack bool   // the block in hand does
 }
+
+// filler is a column that a block may lack. fill makes it rows long and reports whether the block is to have it.
+type filler interface{ fill(rows int) bool }
 
 // Add appends a column.
 func (b *Builder) Add(name string, c Column) {
 	head := appendString(nil, name)
 	head = appendString(head, c.Type())
-	rare, _ := c.(interface{ fill(rows int) bool })
+	rare, _ := c.(filler)
 	b.cols = append(b.cols, namedColumn{head: head, name: name, col: c, rare: rare})
 }
 
@@ -48,7 +52,7 @@ func (b *Builder) Encode(rows int) Block {
 	n, columns := 0, 0
 	for i := range b.cols {
 		c := &b.cols[i]
-		if c.rare != nil && !c.rare.fill(rows) {
+		if c.lack = c.rare != nil && !c.rare.fill(rows); c.lack {
 			continue
 		}
 		columns++
@@ -60,7 +64,7 @@ func (b *Builder) Encode(rows int) Block {
 	data := make([]byte, 0, n)
 	for i := range b.cols {
 		c := &b.cols[i]
-		if c.rare != nil && c.col.Rows() == 0 {
+		if c.lack {
 			continue
 		}
 		data = append(data, c.head...)
@@ -71,7 +75,7 @@ func (b *Builder) Encode(rows int) Block {
 }
 
 // Block is rows of one table in Native form, all columns but RunId, which is not known before the run is formed, and
-// rare ones of zeros alone.
+// rare and extra ones that would hold nothing.
 type Block struct {
 	Rows    int
 	Columns int

@@ -15,6 +15,13 @@ func (n *Nested) Add(b *Builder, name string, elem Element) {
 	b.Add(name, &member{nested: n, elem: elem})
 }
 
+// AddExtra is Add for a member that a block lacks if none of its rows has an element. In its table it must not be part
+// of the Nested column, but an array of its own.
+func (n *Nested) AddExtra(b *Builder, name string, elem Element) {
+	n.members = append(n.members, elem)
+	b.Add(name, &extraMember{member{nested: n, elem: elem}})
+}
+
 // EndRow adds the row of all elements appended since the last EndRow.
 func (n *Nested) EndRow() {
 	end := uint64(n.members[0].Rows())
@@ -67,3 +74,7 @@ func (m *member) bodyBytes() int {
 func (m *member) appendBody(dst []byte) []byte {
 	return m.elem.appendBody(appendNumbers(dst, m.nested.ends))
 }
+
+type extraMember struct{ member }
+
+func (m *extraMember) fill(int) bool { return m.nested.last() > 0 }
