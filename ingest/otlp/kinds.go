@@ -55,7 +55,11 @@ type kindList struct {
 	n   int // values in buf
 }
 
-func (l *kindList) reset() { *l = kindList{buf: l.buf[:0]} }
+func (l *kindList) reset() {
+	if l.n > 0 {
+		l.buf, l.run, l.n = l.buf[:0], kindRun{}, 0
+	}
+}
 
 // set says that the value with the index i is not a string. Values before it that nothing was said about are.
 func (l *kindList) set(i int, kind []byte) {
