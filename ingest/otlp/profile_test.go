@@ -295,6 +295,12 @@ func TestX6ProfilesAreBoundedAsRows(t *testing.T) {
 	if res.Accepted != 0 || res.Reasons[TooLarge] != 1 {
 		t.Errorf("resource: %q", res.Message)
 	}
+	// A resource behind its profiles, as the collector writes it, is charged for each of their rows.
+	wide := message(1, many(200, attrField(1, "key", "value")))
+	behind := slices.Concat(message(1, message(2, oneProfile(many(20_000, sampleOf()))), wide), message(2, zeroTables))
+	if res, _ := decoded(t, Profiles, behind); res.Accepted != 0 || res.Reasons[TooLarge] != 1 {
+		t.Errorf("resource behind: %d accepted: %q", res.Accepted, res.Message)
+	}
 	tall := slices.Concat(zeroTables, message(7, packed(1, make([]int64, maxItems+1)...)))
 	wantRejected(t, tall, oneProfile(sampleOf(uintField(1, 1))), TooManyItems)
 }
