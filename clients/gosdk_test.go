@@ -39,7 +39,7 @@ import (
 type goSDK struct {
 	logs    sdklog.Exporter
 	traces  sdktrace.SpanExporter
-	metrics sdkmetric.Exporter
+	metrics [4]sdkmetric.Exporter // each sends one request at a time: several, lest they hold up the rest
 }
 
 // attempts is the context key of the counter of one batch's requests.
@@ -77,8 +77,10 @@ func goGRPC() client {
 			otlploggrpc.WithHeaders(headers), otlploggrpc.WithCompressor("gzip"), otlploggrpc.WithDialOption(count))
 		g.traces, errs[2] = otlptracegrpc.New(ctx, otlptracegrpc.WithEndpoint(to.grpc), otlptracegrpc.WithTLSCredentials(secure),
 			otlptracegrpc.WithHeaders(headers), otlptracegrpc.WithCompressor("gzip"), otlptracegrpc.WithDialOption(count))
-		g.metrics, errs[3] = otlpmetricgrpc.New(ctx, otlpmetricgrpc.WithEndpoint(to.grpc), otlpmetricgrpc.WithTLSCredentials(secure),
-			otlpmetricgrpc.WithHeaders(headers), otlpmetricgrpc.WithCompressor("gzip"), otlpmetricgrpc.WithDialOption(count))
+		for i := range g.metrics {
+			g.metrics[i], errs[3] = otlpmetricgrpc.New(ctx, otlpmetricgrpc.WithEndpoint(to.grpc), otlpmetricgrpc.WithTLSCredentials(secure),
+				otlpmetricgrpc.WithHeaders(headers), otlpmetricgrpc.WithCompressor("gzip"), otlpmetricgrpc.WithDialOption(count))
+		}
 		return g.run(ctx, p, t, errors.Join(errs[:]...))
 	}}
 }
@@ -103,8 +105,10 @@ func goHTTP() client {
 			otlploghttp.WithHeaders(headers), otlploghttp.WithCompression(otlploghttp.GzipCompression), otlploghttp.WithHTTPClient(client))
 		g.traces, errs[1] = otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(to.url(to.http)+"/v1/traces"),
 			otlptracehttp.WithHeaders(headers), otlptracehttp.WithCompression(otlptracehttp.GzipCompression), otlptracehttp.WithHTTPClient(client))
-		g.metrics, errs[2] = otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpointURL(to.url(to.http)+"/v1/metrics"),
-			otlpmetrichttp.WithHeaders(headers), otlpmetrichttp.WithCompression(otlpmetrichttp.GzipCompression), otlpmetrichttp.WithHTTPClient(client))
+		for i := range g.metrics {
+			g.metrics[i], errs[2] = otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpointURL(to.url(to.http)+"/v1/metrics"),
+				otlpmetrichttp.WithHeaders(headers), otlpmetrichttp.WithCompression(otlpmetrichttp.GzipCompression), otlpmetrichttp.WithHTTPClient(client))
+		}
 		return g.run(ctx, p, t, errors.Join(errs[:]...))
 	}}
 }
@@ -141,7 +145,11 @@ func (g goSDK) run(ctx context.Context, p plan, t *tally, err error) error {
 	})
 	stop, cancelStop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancelStop()
-	return errors.Join(g.logs.Shutdown(stop), g.traces.Shutdown(stop), g.metrics.Shutdown(stop))
+	err = errors.Join(g.logs.Shutdown(stop), g.traces.Shutdown(stop))
+	for _, e := range g.metrics {
+		err = errors.Join(err, e.Shutdown(stop))
+	}
+	return err
 }
 
 // partialText is how the SDK words a partial success; its type is in an internal package of each exporter.
@@ -216,7 +224,7 @@ func (g goSDK) export(ctx context.Context, p plan, batch int) error {
 			}
 			points = append(points, d)
 		}
-		return g.metrics.Export(ctx, &metricdata.ResourceMetrics{Resource: goResource, ScopeMetrics: []metricdata.ScopeMetrics{{
+		return g.metrics[batch/len(p.signals)%len(g.metrics)].Export(ctx, &metricdata.ResourceMetrics{Resource: goResource, ScopeMetrics: []metricdata.ScopeMetrics{{
 			Metrics: []metricdata.Metrics{{Name: "level", Data: metricdata.Gauge[int64]{DataPoints: points}}},
 		}}})
 	}

@@ -155,7 +155,7 @@ func TestExamplesOfTheGuide(t *testing.T) {
 		var errs [3]error
 		g.logs, errs[0] = otlploghttp.New(t.Context())
 		g.traces, errs[1] = otlptracehttp.New(t.Context())
-		g.metrics, errs[2] = otlpmetrichttp.New(t.Context())
+		g.metrics[0], errs[2] = otlpmetrichttp.New(t.Context())
 		for _, err := range errs {
 			if err != nil {
 				t.Fatal(err)

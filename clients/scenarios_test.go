@@ -17,6 +17,13 @@ var everything = plan{
 	pace: 50 * time.Millisecond, finish: 20 * time.Second,
 }
 
+// longer is everything for long enough that all clients are still sending when an outage begins.
+func longer() plan {
+	p := everything
+	p.batches, p.finish = 160, 18*time.Second
+	return p
+}
+
 // run is one client in one scenario, with a tenant and a key of its own.
 type run struct {
 	client client
@@ -207,8 +214,8 @@ func TestOverloadIsRetried(t *testing.T) {
 func TestStalledEngine(t *testing.T) {
 	s := serve(t)
 	all := runs(t, s)
-	play(t, s, "engine stalled 7 s", everything, all, func() {
-		acked(t, all, 300)
+	play(t, s, "engine stalled 7 s", longer(), all, func() {
+		acked(t, all, 60)
 		s.signalEngine(syscall.SIGSTOP)
 		<-time.After(7 * time.Second)
 		s.signalEngine(syscall.SIGCONT)
@@ -219,8 +226,8 @@ func TestStalledEngine(t *testing.T) {
 func TestKilledEngineLosesNothingAcked(t *testing.T) {
 	s := serve(t)
 	all := runs(t, s)
-	play(t, s, "engine killed twice", everything, all, func() {
-		for _, n := range []int{200, 600} {
+	play(t, s, "engine killed twice", longer(), all, func() {
+		for _, n := range []int{60, 200} {
 			acked(t, all, n)
 			s.signalEngine(syscall.SIGKILL)
 		}
@@ -237,8 +244,8 @@ func TestRestartLosesNothingAcked(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := serve(t)
 			all := runs(t, s)
-			play(t, s, c.name, everything, all, func() {
-				acked(t, all, 300)
+			play(t, s, c.name, longer(), all, func() {
+				acked(t, all, 60)
 				s.end(c.sig)
 				s.start()
 			}, func(r *run, l line) {
