@@ -142,7 +142,10 @@ func TestMetricsOfAllKindsAreStored(t *testing.T) {
 	if _, err := pmetricotlp.NewGRPCClient(g.dial()).Export(withKey(t.Context(), key), pmetricotlp.NewExportRequestFromMetrics(md)); err != nil {
 		t.Fatalf("Export: %v", err)
 	}
-	for _, table := range schema.Tables[2:] {
+	for _, table := range schema.Tables {
+		if !strings.Contains(table, "metrics") {
+			continue
+		}
 		if n := g.rows(table, id); n != 1 {
 			t.Errorf("%s: %d rows, want 1", table, n)
 		}

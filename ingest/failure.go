@@ -35,6 +35,7 @@ var (
 	tooSlow         = kind{"too-slow", http.StatusRequestTimeout, codes.DeadlineExceeded}
 	clientGone      = kind{"client-gone", http.StatusBadRequest, codes.Canceled}
 	tooLarge        = kind{"too-large", http.StatusRequestEntityTooLarge, codes.ResourceExhausted}
+	tooManyRecords  = kind{"too-many-records", http.StatusRequestEntityTooLarge, codes.ResourceExhausted}
 	limitReached    = kind{"limit-daily-bytes", http.StatusTooManyRequests, codes.ResourceExhausted}
 	overloaded      = kind{"overloaded", http.StatusServiceUnavailable, codes.Unavailable}
 	unavailable     = kind{"unavailable", http.StatusServiceUnavailable, codes.Unavailable}

@@ -111,7 +111,7 @@ func (r *receiver) exportGRPC(ctx context.Context, sig otlp.Signal) (resp any, e
 		return nil, f.send(ctx)
 	}
 	if sig == otlp.Profiles && !r.opt.Profiles {
-		return refuse(fail(notFound, profilesOff))
+		return refuse(fail(notFound, "%s", profilesOff))
 	}
 	if f := r.admit(c); f != nil {
 		return refuse(f)

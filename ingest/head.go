@@ -106,7 +106,7 @@ func (r *receiver) examine(h head) (q httpRequest, f *failure) {
 	case !ok:
 		return q, fail(notFound, "no such path; %s", servedPaths)
 	case sig == otlp.Profiles && !r.opt.Profiles:
-		return q, fail(notFound, profilesOff)
+		return q, fail(notFound, "%s; %s", profilesOff, servedPaths)
 	}
 	q.signal, q.signalLabel = sig, sig.String()
 	if h.method != http.MethodPost {

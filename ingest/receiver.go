@@ -145,7 +145,7 @@ func (r *receiver) export(ctx context.Context, c call, body []byte) (done partia
 	defer hold.Release() // without effect after Commit
 
 	if result, err = r.decode(c, body, now); err != nil {
-		return partial{}, fail(undecodable, "the body is not an OTLP %s request: %v", c.signal, err)
+		return partial{}, decodeFailure(c, err)
 	}
 	receipt, err := hold.Settle(metering.Outcome{
 		Signal: metering.Signal(c.signal.String()), Bytes: result.BilledBytes,
@@ -172,7 +172,7 @@ func (r *receiver) export(ctx context.Context, c call, body []byte) (done partia
 func (r *receiver) discard(c call, body []byte, limit *metering.LimitError, now time.Time) (partial, *failure) {
 	result, err := r.decode(c, body, now)
 	if err != nil {
-		return partial{}, fail(undecodable, "the body is not an OTLP %s request: %v", c.signal, err)
+		return partial{}, decodeFailure(c, err)
 	}
 	n := int64(result.Accepted + result.Rejected)
 	r.Ledger.CountRefused(metering.Refusal{
@@ -181,6 +181,14 @@ func (r *receiver) discard(c call, body []byte, limit *metering.LimitError, now 
 	})
 	r.metrics.dropped.WithLabelValues(c.signal.String()).Add(float64(n))
 	return partial{rejected: n, message: limit.Error()}, nil
+}
+
+// decodeFailure makes the answer of a decoder's error, which is fit for the client's eyes.
+func decodeFailure(c call, err error) *failure {
+	if errors.Is(err, otlp.ErrTooManyRecords) {
+		return fail(tooManyRecords, "%v; send smaller batches", err)
+	}
+	return fail(undecodable, "the body is not an OTLP %s request: %v", c.signal, err)
 }
 
 func (r *receiver) decode(c call, body []byte, now time.Time) (otlp.Result, error) {

@@ -335,3 +335,24 @@ func TestX11StatusTextIsPrintable(t *testing.T) {
 		t.Errorf("%d bytes: %.60q", len(text), text)
 	}
 }
+
+// TestX2ObjectBombIsRefusedWhole: millions of empty records in a small body are refused on both transports, for good.
+func TestX2ObjectBombIsRefusedWhole(t *testing.T) {
+	g := start(t, Options{})
+	id, key := g.tenant("acme", auth.NewTenant{})
+	bomb := plogotlp.NewExportRequest()
+	records := bomb.Logs().ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
+	records.EnsureCapacity(300_000)
+	for range 300_000 {
+		records.AppendEmpty()
+	}
+	a := g.post("/v1/logs", bytes.NewReader(zipped(t, encode(t, bomb, protobuf))), "key", key, "Content-Type", protoType, "Content-Encoding", "gzip")
+	wantStatus(t, a, 413, protoType, "too-many-records")
+	_, err := plogotlp.NewGRPCClient(g.dial()).Export(withKey(t.Context(), key), bomb)
+	if st := status.Convert(err); st.Code() != codes.ResourceExhausted || retryInfo(st) != nil || !strings.Contains(st.Message(), "(too-many-records)") {
+		t.Errorf("grpc: %v", err)
+	}
+	if bill := g.billed(id); bill.BilledBytes != 0 || g.rows(schema.Logs, id) != 0 {
+		t.Errorf("billed %+v", bill)
+	}
+}

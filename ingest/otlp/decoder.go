@@ -21,14 +21,18 @@ type Stamp struct {
 type Limits struct {
 	// MaxDays is how many distinct UTC days the rows of one table may lie on (64). ClickHouse makes a part for each.
 	MaxDays int
-	// MaxExpansion is how many times the size of the body the rows may take (16), beyond the first 16 MiB. A row repeats
-	// its resource and its scope, so few bytes can ask for many.
+	// MaxRecords is how many records a request may have (262,144; agents send some thousands); one with more is refused
+	// whole. It is what an object bomb meets first: 64 MiB hold 32 million empty records.
+	MaxRecords int
+	// MaxExpansion is how many times the size of the body the rows may take (3; real requests take about 2), beyond the
+	// first 16 MiB. A row repeats its resource and its scope, so few bytes can ask for many.
 	MaxExpansion int
 }
 
 const (
 	defaultMaxDays      = 64
-	defaultMaxExpansion = 16
+	defaultMaxRecords   = 1 << 18
+	defaultMaxExpansion = 3
 	freeRowBytes        = 16 << 20
 	freeArenaBytes      = 1 << 20
 	maxBodyBytes        = 1 << 30 // positions in a dictionary are 32 bits
@@ -95,6 +99,9 @@ func NewDecoder(l Limits) *Decoder {
 	if l.MaxDays <= 0 {
 		l.MaxDays = defaultMaxDays
 	}
+	if l.MaxRecords <= 0 {
+		l.MaxRecords = defaultMaxRecords
+	}
 	if l.MaxExpansion <= 0 {
 		l.MaxExpansion = defaultMaxExpansion
 	}
@@ -108,6 +115,9 @@ func NewDecoder(l Limits) *Decoder {
 
 // errCareful begins a request again: see resourceItems.
 var errCareful = errors.New("BUG: a careful attempt ended as a careless one")
+
+// ErrTooManyRecords says that a request has more records than Limits.MaxRecords.
+var ErrTooManyRecords = errors.New("too many records in one request")
 
 var (
 	errNoTenant  = errors.New("no tenant")
@@ -200,6 +210,14 @@ func (d *Decoder) forget() {
 	d.profiles.dict.forget()
 	d.again.forget()
 	clear(d.entries[:cap(d.entries)])
+}
+
+// overrun refuses the request if a further record would be one too many.
+func (d *Decoder) overrun() error {
+	if d.res.Accepted+d.res.Rejected >= d.limits.MaxRecords {
+		return fmt.Errorf("%w: more than %d", ErrTooManyRecords, d.limits.MaxRecords)
+	}
+	return nil
 }
 
 // reject counts a record of wire encoded bytes out.

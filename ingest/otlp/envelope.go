@@ -311,15 +311,19 @@ func (d *Decoder) scopeFields(b []byte, records bool) error {
 
 // record reads one log record, span or metric, which took wire bytes.
 func (d *Decoder) record(msg []byte, wire int) error {
+	if d.sig == Metrics {
+		return d.readMetric(msg)
+	}
+	if err := d.overrun(); err != nil {
+		return err
+	}
 	switch d.sig {
 	case Logs:
 		return d.logRecord(msg, wire)
 	case Traces:
 		return d.span(msg, wire)
-	case Profiles:
-		return d.readProfile(msg, wire)
 	default:
-		return d.readMetric(msg)
+		return d.readProfile(msg, wire)
 	}
 }
 

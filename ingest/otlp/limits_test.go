@@ -124,7 +124,7 @@ func TestX2EmptyRecordsAreBounded(t *testing.T) {
 		records = append(records, 0x12, 0x00)
 	}
 	body := message(1, message(2, records))
-	res, err := NewDecoder(Limits{MaxExpansion: 2}).Decode(Logs, body, testStamp(t))
+	res, err := NewDecoder(Limits{MaxExpansion: 2, MaxRecords: 1 << 30}).Decode(Logs, body, testStamp(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,6 +201,23 @@ func TestDecodingAllocatesNothingPerRecord(t *testing.T) {
 		small, large := allocs(few), allocs(many)
 		if small != large || large > 12 {
 			t.Errorf("%s: %v allocations for 1,000 records, %v for 8,000; want the same, at most 12", sig, small, large)
+		}
+	}
+}
+
+func TestX2RequestWithTooManyRecordsIsRefused(t *testing.T) {
+	d := NewDecoder(Limits{MaxRecords: 7})
+	for sig, record := range map[Signal][]byte{
+		Logs:    message(1, message(2, message(2))),
+		Traces:  message(1, message(2, message(2))),
+		Metrics: message(1, message(2, message(2, message(5, message(1))))),
+	} {
+		res, err := d.Decode(sig, slices.Repeat(record, 7), testStamp(t))
+		if err != nil || res.Accepted+res.Rejected != 7 {
+			t.Errorf("%s: 7 records: %d and %d, %v", sig, res.Accepted, res.Rejected, err)
+		}
+		if _, err := d.Decode(sig, slices.Repeat(record, 8), testStamp(t)); !errors.Is(err, ErrTooManyRecords) {
+			t.Errorf("%s: 8 records: %v", sig, err)
 		}
 	}
 }

@@ -214,6 +214,9 @@ func (d *Decoder) readData(kind uint64, b []byte) error {
 
 // readPoint reads one data point, which took wire bytes.
 func (d *Decoder) readPoint(kind uint64, msg []byte, wire int) error {
+	if err := d.overrun(); err != nil {
+		return err
+	}
 	d.bad, d.items = none, 0
 	switch kind {
 	case tagMetricGauge:
