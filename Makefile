@@ -6,7 +6,7 @@ TELEMETRYGEN := github.com/open-telemetry/opentelemetry-collector-contrib/cmd/te
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 30s
 
-.PHONY: build run test race demo bench fuzz lint fmt engine-lib clean
+.PHONY: build run test race demo bench fuzz clients lint fmt engine-lib clean
 build: ; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/headgate ./cmd/headgate
 run: engine-lib build ; exec bin/headgate serve --data-dir ./data --demo
 test: engine-lib bin/telemetrygen ; HEADGATE_TELEMETRYGEN=$(CURDIR)/bin/telemetrygen go test -timeout 15m ./...
@@ -14,6 +14,7 @@ race: engine-lib ; CGO_ENABLED=1 go test -race -timeout 25m ./...
 demo: engine-lib build bin/telemetrygen ; sh deploy/demo.sh
 bench: engine-lib build ; go test -run '^$$' -bench . -benchtime 1s ./ingest/otlp && go run ./cmd/bench
 fuzz: engine-lib ; sh .ci/fuzz $(FUZZTIME)
+clients: engine-lib build bin/telemetrygen ; cd clients/node && npm ci --ignore-scripts --no-audit --no-fund && cd .. && go test -count=1 -timeout 8m -v . $(CLIENTFLAGS)
 lint: ; STATICCHECK=$(STATICCHECK) sh .ci/lint
 fmt: ; gofmt -w $$(git ls-files '*.go')
 engine-lib: ; @sh storage/engine/fetch.sh

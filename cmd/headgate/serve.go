@@ -73,12 +73,19 @@ func (g *group) run(ctx context.Context, name string, f func(context.Context) er
 	})
 }
 
+// end stops the components and waits for them.
+func (g *group) end(stop func()) {
+	stop()
+	g.wg.Wait()
+}
+
 // serve runs headgate until ctx ends or a component fails.
 //
 // Start: data directory, ports, state, ClickHouse, edge. Whatever cannot work is found before anything is accepted.
 // Shutdown: the edge stops accepting and finishes what it has received; then what that work needs (the writer, the
 // ledger) stops; the engine last.
 func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) (err error) {
+	defer log.Info("stopped")
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	defer func() {
@@ -100,24 +107,9 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	reg := newRegistry()
 	ready := &readiness{}
 	ready.set("starting")
-	edge := &group{fail: fail}
-	edge.run(ctx, "telemetry", serveHTTP(ls.telemetry, telemetryHandler(reg, ready), cfg.ShutdownGrace))
-
-	// The backend outlives ctx: it stops only after the edge has finished.
-	backendCtx, stopBackend := context.WithCancel(context.WithoutCancel(ctx))
-	backend := &group{fail: fail}
-	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
-	engines := &group{fail: fail}
-	defer func() {
-		ready.set("stopping")
-		fail(nil)
-		edge.wg.Wait()
-		stopBackend()
-		backend.wg.Wait()
-		stopEngine()
-		engines.wg.Wait()
-		log.Info("stopped")
-	}()
+	watched := &group{fail: fail}
+	watched.run(ctx, "telemetry", serveHTTP(ls.telemetry, telemetryHandler(reg, ready), cfg.ShutdownGrace))
+	defer watched.end(func() { fail(nil) })
 
 	db, err := store.Open(dir.file("headgate.db"))
 	if err != nil {
@@ -128,14 +120,16 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	if err != nil {
 		return err
 	}
-	backend.run(backendCtx, "directory", directory.Run)
 	meter, err := metering.OpenMeter(ctx, db, time.Now(), reg)
 	if err != nil {
 		return err
 	}
 	ledger := metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Logger: log, Registry: reg})
-	backend.run(backendCtx, "ledger", ledger.Run)
 
+	// What the edge needs outlives ctx, and is stopped by the deferred calls below: each only after what was started later.
+	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
+	engines := &group{fail: fail}
+	defer engines.end(stopEngine)
 	writerOpt, readerOpt, err := clickHouse(engineCtx, cfg, engines, log, reg)
 	if err != nil {
 		return err
@@ -150,8 +144,15 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	}
 	defer conns.close()
 	writer := storage.NewWriter(conns.writer, storage.WriterOptions{MaxDelay: cfg.FlushDelay, MaxRows: cfg.FlushRows}, log, reg)
+	backendCtx, stopBackend := context.WithCancel(context.WithoutCancel(ctx))
+	backend := &group{fail: fail}
+	defer backend.end(stopBackend)
+	backend.run(backendCtx, "directory", directory.Run)
+	backend.run(backendCtx, "ledger", ledger.Run)
 	backend.run(backendCtx, "writer", writer.Run)
 
+	edge := &group{fail: fail}
+	defer edge.end(func() { ready.set("stopping"); fail(nil) })
 	receiver, err := ingest.New(ingest.Options{
 		MaxBodyBytes: *cfg.MaxBody.bytes, MaxInFlightBytes: *cfg.MaxInFlight.bytes, Grace: cfg.ShutdownGrace, Now: time.Now,
 		TLS:         ingest.TLSOptions{CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, ClientCAFile: cfg.TLSClientCA},

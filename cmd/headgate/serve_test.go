@@ -362,3 +362,44 @@ func TestTenantsWithIdenticalDataSeeTheirOwn(t *testing.T) {
 		}
 	}
 }
+
+// TestOrderedStopFinishesWhatWasReceived sends SIGTERM under load: every request that was received is answered 200, and
+// what is stored is exactly what is billed.
+func TestOrderedStopFinishesWhatWasReceived(t *testing.T) {
+	dir := t.TempDir()
+	p := serveOn(t, dir, "--flush-delay", "200ms")
+	p.cli("tenant", "create", "acme")
+	key := p.key("acme", "ingest", "query")
+	body := []byte(record("x"))
+	var acked atomic.Int64
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			for {
+				status, text, err := p.post(t.Context(), "/v1/logs", "application/json", key, body)
+				if err != nil {
+					return // not received: the listener is closed
+				}
+				if status != http.StatusOK {
+					t.Errorf("received, but answered %d %s", status, text)
+					return
+				}
+				acked.Add(1)
+			}
+		})
+	}
+	waitFor(t, "some acks", func() bool { return acked.Load() >= 32 })
+	if err := p.end(syscall.SIGTERM); err != nil {
+		t.Errorf("serve ended with %v", err)
+	}
+	wg.Wait()
+	if strings.Contains(p.out.String(), `"level":"ERROR"`) {
+		t.Errorf("errors at the stop:\n%s", p.out.String())
+	}
+	p = serveOn(t, dir)
+	rows := unmarshal[struct{ Count int64 }](t, p.cli("query", "--key", key, "--format", "ndjson", "logs | count")).Count
+	billed := unmarshal[metering.Usage](t, p.cli("usage", "--json")).Rows[0].Records
+	if rows != billed || rows < acked.Load() {
+		t.Errorf("%d rows, %d billed, %d acked", rows, billed, acked.Load())
+	}
+}

@@ -34,6 +34,7 @@ const (
 	defaultMaxRecords   = 1 << 18
 	defaultMaxExpansion = 3
 	freeRowBytes        = 16 << 20
+	profileExpansion    = 4 // times MaxExpansion: a sample names its stack by one number and is stored with its frames
 	freeArenaBytes      = 1 << 20
 	maxBodyBytes        = 1 << 30 // positions in a dictionary are 32 bits
 	itemBytes           = 40      // about what an event, a link or an exemplar takes in a row, without its texts
@@ -154,7 +155,11 @@ func (d *Decoder) attempt(sig Signal, body []byte, st Stamp, careful bool) error
 	d.sig, d.stamp, d.careful = sig, st, careful
 	d.metric.bad, d.metric.bytes = none, 0 // only metrics have one
 	d.tenant = append(d.tenant[:0], st.Tenant.String()...)
-	d.budget = freeRowBytes + d.limits.MaxExpansion*len(body)
+	expansion := d.limits.MaxExpansion
+	if sig == Profiles {
+		expansion *= profileExpansion
+	}
+	d.budget = freeRowBytes + expansion*len(body)
 	d.arena, d.arenaLeft = d.arena[:0], len(body)+freeArenaBytes
 	d.dirty = true
 	if sig == Profiles {
