@@ -32,7 +32,7 @@ var (
 	badEncoding     = kind{"content-encoding-unsupported", http.StatusUnsupportedMediaType, codes.Unimplemented}
 	undecodable     = kind{"undecodable", http.StatusBadRequest, codes.InvalidArgument}
 	headersTooLarge = kind{"headers-too-large", http.StatusRequestHeaderFieldsTooLarge, codes.ResourceExhausted}
-	tooSlow         = kind{"too-slow", http.StatusRequestTimeout, codes.DeadlineExceeded}
+	tooSlow         = kind{"too-slow", http.StatusServiceUnavailable, codes.DeadlineExceeded}
 	clientGone      = kind{"client-gone", http.StatusBadRequest, codes.Canceled}
 	tooLarge        = kind{"too-large", http.StatusRequestEntityTooLarge, codes.ResourceExhausted}
 	tooManyRecords  = kind{"too-many-records", http.StatusRequestEntityTooLarge, codes.ResourceExhausted}
