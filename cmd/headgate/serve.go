@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -86,6 +87,7 @@ func (g *group) end(stop func()) {
 // ledger) stops; the engine last.
 func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) (err error) {
 	defer log.Info("stopped")
+	limitHeap(*cfg.MaxInFlight.bytes)
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	defer func() {
@@ -185,6 +187,14 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	<-ctx.Done()
 	log.Info("stopping", "grace", cfg.ShutdownGrace)
 	return nil
+}
+
+// limitHeap makes the collector work harder where large requests would otherwise let the heap double before they are
+// freed. The bound is soft: bodies, the rows made of them, and what the process needs at rest. GOMEMLIMIT overrules it.
+func limitHeap(maxInFlight int64) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(2*maxInFlight + 256<<20)
+	}
 }
 
 func announce(w io.Writer, a addresses, dir string, tls bool) {
