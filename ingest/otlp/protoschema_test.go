@@ -144,7 +144,7 @@ func (p part) withBody(b []byte) part {
 func split(b []byte) (parts []part, ok bool) {
 	for len(b) > 0 {
 		num, wire, n := protowire.ConsumeTag(b)
-		if n < 0 {
+		if n < 0 || num > protowire.MaxValidNumber { // protowire takes numbers that protobuf does not have
 			return nil, false
 		}
 		b = b[n:]
@@ -187,7 +187,16 @@ func canonical(b []byte, m msg) (out []byte, ok bool) {
 		if f.idBytes > 0 && len(p.body) != f.idBytes {
 			p = p.withBody(nil)
 		}
+		if len(f.wires) == 2 && p.wire == protowire.BytesType && !wholeList(p, f.wires) {
+			return nil, false
+		}
 		if f.oneof && slices.ContainsFunc(known[i+1:], func(q part) bool { return otlpSchema[m][q.num].oneof && q.num != p.num }) {
+			// What a later member replaces means nothing, but it must be a message all the same.
+			if f.sub != leaf {
+				if _, ok := canonical(p.body, f.sub); !ok {
+					return nil, false
+				}
+			}
 			continue
 		}
 		if f.singular {
@@ -208,6 +217,25 @@ func canonical(b []byte, m msg) (out []byte, ok bool) {
 		}
 	}
 	return join(merged), true
+}
+
+// wholeList reports whether the body of p is a list of whole scalars of the wire type that p has when it is not packed.
+func wholeList(p part, wires []protowire.Type) bool {
+	for b := p.body; len(b) > 0; {
+		n := protowire.ConsumeFieldValue(p.num, scalarWire(wires), b)
+		if n < 0 {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
+}
+
+func scalarWire(wires []protowire.Type) protowire.Type {
+	if wires[0] == protowire.BytesType {
+		return wires[1]
+	}
+	return wires[0]
 }
 
 // disguise rewrites a message so that it means the same in protobuf but looks as different as possible: fields in random
