@@ -55,11 +55,11 @@ func repeated[T any](s []T, from, times int) []T {
 	if n <= 0 {
 		return s
 	}
-	for todo := n; todo > 0; {
+	for left := n; left > 0; {
 		// What was copied is source for the next copy: the work is a few large copies.
-		k := min(todo, len(s)-from)
+		k := min(left, len(s)-from)
 		s = append(s, s[from:from+k]...)
-		todo -= k
+		left -= k
 	}
 	return s
 }
