@@ -212,7 +212,8 @@ func (k *keeper) insert(t *testing.T, database string, p auth.Principal) {
 			t.Fatal(err)
 		}
 		for _, rows := range res.Rows {
-			if err := conn.InsertFormat(t.Context(), "Native", "INSERT INTO "+rows.Table, bytes.NewReader(rows.Block.AppendTo(nil, 1))); err != nil {
+			block := rows.Encode()
+			if err := conn.InsertFormat(t.Context(), "Native", "INSERT INTO "+rows.Table, bytes.NewReader(block.AppendTo(nil, 1))); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -144,7 +144,8 @@ func (r *receiver) export(ctx context.Context, c call, body []byte) (done partia
 	}
 	defer hold.Release() // without effect after Commit
 
-	if result, err = r.decode(c, body, now); err != nil {
+	var rows []storage.Rows
+	if result, rows, err = r.decode(c, body, now); err != nil {
 		return partial{}, decodeFailure(c, err)
 	}
 	receipt, err := hold.Settle(metering.Outcome{
@@ -155,7 +156,7 @@ func (r *receiver) export(ctx context.Context, c call, body []byte) (done partia
 		r.log.Error("settle failed", "err", err)
 		return partial{}, fail(internalFailure, "an internal error happened")
 	}
-	if err := r.Writer.Write(ctx, rows(c.principal.Partition(), result.Rows)); err != nil {
+	if err := r.Writer.Write(ctx, rows); err != nil {
 		return partial{}, retryable(unavailable, "the data could not be stored just now; send it again")
 	}
 	// The rows are there: a client that leaves now must not keep the receipt from being written.
@@ -170,7 +171,7 @@ func (r *receiver) export(ctx context.Context, c call, body []byte) (done partia
 // discard answers a request that its tenant's policy drops at the limit: success, with every record rejected, so that the
 // agent does not send it again.
 func (r *receiver) discard(c call, body []byte, limit *metering.LimitError, now time.Time) (partial, *failure) {
-	result, err := r.decode(c, body, now)
+	result, _, err := r.decode(c, body, now)
 	if err != nil {
 		return partial{}, decodeFailure(c, err)
 	}
@@ -191,19 +192,25 @@ func decodeFailure(c call, err error) *failure {
 	return fail(undecodable, "the body is not an OTLP %s request: %v", c.signal, err)
 }
 
-func (r *receiver) decode(c call, body []byte, now time.Time) (otlp.Result, error) {
+func (r *receiver) decode(c call, body []byte, now time.Time) (otlp.Result, []storage.Rows, error) {
 	d := r.decoders.Get().(*otlp.Decoder)
-	defer r.decoders.Put(d)
+	defer func() {
+		d.Reset() // no tenant's rows wait in the pool
+		r.decoders.Put(d)
+	}()
 	p := c.principal
-	return d.Decode(c.signal, body, otlp.Stamp{
+	result, err := d.Decode(c.signal, body, otlp.Stamp{
 		Tenant: p.Tenant(), Partition: p.Partition(), RetentionDays: p.RetentionDays(), Received: now,
 	})
+	return result, encoded(p.Partition(), result.Rows), err
 }
 
-func rows(partition string, decoded []otlp.Rows) []storage.Rows {
+// encoded takes the rows out of their decoder.
+func encoded(partition string, decoded []otlp.Rows) []storage.Rows {
 	out := make([]storage.Rows, len(decoded))
-	for i, d := range decoded {
-		out[i] = storage.Rows{Table: d.Table, Partition: partition, Days: d.Days, Block: d.Block}
+	for i := range decoded {
+		d := &decoded[i]
+		out[i] = storage.Rows{Table: d.Table, Partition: partition, Days: d.Days, Block: d.Encode()}
 	}
 	return out
 }

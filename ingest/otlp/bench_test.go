@@ -49,10 +49,23 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// BenchmarkDecode ends with the rows in the decoder's columns.
 func BenchmarkDecode(b *testing.B) {
 	d, st := NewDecoder(Limits{}), testStamp(b)
 	bench(b, func(sig Signal, body []byte) error {
 		_, err := d.Decode(sig, body, st)
+		return err
+	})
+}
+
+// BenchmarkDecodeEncode ends with the rows in blocks of their own.
+func BenchmarkDecodeEncode(b *testing.B) {
+	d, st := NewDecoder(Limits{}), testStamp(b)
+	bench(b, func(sig Signal, body []byte) error {
+		res, err := d.Decode(sig, body, st)
+		for i := range res.Rows {
+			res.Rows[i].Encode()
+		}
 		return err
 	})
 }

@@ -50,10 +50,7 @@ func readRows(t testing.TB, res Result) rowSet {
 	set := rowSet{tables: map[string][]row{}, accepted: res.Accepted, rejected: res.Rejected, reasons: res.Reasons, billed: res.BilledBytes}
 	for _, r := range res.Rows {
 		b := proto.NewBlock()
-		raw := r.Block.AppendTo(nil, testRunID)
-		if len(raw) != r.Block.Size() {
-			t.Fatalf("%s: block of %d bytes, Size says %d", r.Table, len(raw), r.Block.Size())
-		}
+		raw := r.Encode().AppendTo(nil, testRunID)
 		reader := chproto.NewReader(bytes.NewReader(raw))
 		if err := b.Decode(reader, 0); err != nil {
 			t.Fatalf("%s: decode block: %v", r.Table, err)

@@ -40,11 +40,24 @@ const (
 	itemBytes           = 40      // about what an event, a link or an exemplar takes in a row, without its texts
 )
 
-// Rows is the rows of one table.
+// Rows is the rows of one table. They lie in the columns of the Decoder until its next Decode or Reset.
 type Rows struct {
 	Table string
 	Days  []uint16 // distinct UTC days since 1970 of the table's partition key, in the order they were seen
-	Block native.Block
+	Count int
+
+	d       *Decoder
+	table   *table
+	request uint64
+}
+
+// Encode copies the rows into a Block, which is the caller's. It panics if the Decoder has gone on since.
+func (r *Rows) Encode() native.Block {
+	// SECURITY: its columns hold nothing by then, or the rows of another request, perhaps of another tenant.
+	if r.request != r.d.requests {
+		panic("BUG: rows encoded after their decoder has gone on")
+	}
+	return r.table.b.Encode(r.Count)
 }
 
 // Result is a decoded request.
@@ -69,13 +82,14 @@ type Decoder struct {
 	tables   [4][]*table // by signal
 
 	// The request in hand.
-	sig     Signal
-	careful bool // look up resource and scope before their records
-	dirty   bool // the tables are not empty
-	stamp   Stamp
-	tenant  []byte // the stamp's tenant as text
-	res     Result
-	budget  int // what rows may still take, in bytes
+	sig      Signal
+	requests uint64 // its number, and that of the rows in the tables
+	careful  bool   // look up resource and scope before their records
+	dirty    bool   // the tables are not empty
+	stamp    Stamp
+	tenant   []byte // the stamp's tenant as text
+	res      Result
+	budget   int // what rows may still take, in bytes
 
 	// Where the walk is.
 	resource resourceState
@@ -126,9 +140,9 @@ var (
 	errManyParts = errors.New("too many messages split in parts")
 )
 
-// Decode decodes body, an export request of sig in protobuf, into rows stamped with st. The Result is the caller's and
-// keeps no reference to body or to d. An error means that the request must be refused as a whole, for good; it is fit for
-// the client's eyes.
+// Decode decodes body, an export request of sig in protobuf, into rows stamped with st. The Result keeps no reference to
+// body, but its Rows are to be encoded before the next Decode or Reset. An error means that the request must be refused
+// as a whole, for good; it is fit for the client's eyes, and nothing of the request is left in d.
 func (d *Decoder) Decode(sig Signal, body []byte, st Stamp) (Result, error) {
 	// SECURITY: rows without an owner must not exist.
 	if st.Tenant.IsZero() {
@@ -150,7 +164,7 @@ func (d *Decoder) Decode(sig Signal, body []byte, st Stamp) (Result, error) {
 
 // attempt reads body into the tables.
 func (d *Decoder) attempt(sig Signal, body []byte, st Stamp, careful bool) error {
-	// SECURITY: rows of an attempt that ended early, perhaps of another tenant and in a panic, must not stay.
+	// SECURITY: rows of the last request, or of one that ended early in a panic, perhaps another tenant's, must not stay.
 	d.reset()
 	d.sig, d.stamp, d.careful = sig, st, careful
 	d.metric.bad, d.metric.bytes = none, 0 // only metrics have one
@@ -170,8 +184,15 @@ func (d *Decoder) attempt(sig Signal, body []byte, st Stamp, careful bool) error
 	return d.request(body)
 }
 
-// reset empties the tables of the last request.
+// Reset drops the rows of the last request, and whatever a panic may have left of it. A Decoder that waits for its next
+// request should not keep a tenant's rows meanwhile.
+func (d *Decoder) Reset() {
+	d.reset()
+	d.forget()
+}
+
 func (d *Decoder) reset() {
+	d.requests++
 	d.res = Result{}
 	if d.dirty {
 		for _, t := range d.tables[d.sig] {
@@ -181,7 +202,7 @@ func (d *Decoder) reset() {
 	}
 }
 
-// end encodes the rows and empties the decoder, so that it holds no reference to the request.
+// end completes the rows of a good request and drops those of another, and every reference to the body.
 func (d *Decoder) end(size int64, good bool) Result {
 	if good {
 		n := 0
@@ -202,7 +223,10 @@ func (d *Decoder) end(size int64, good bool) Result {
 		d.res.Message = d.res.Reasons.message(d.sig, d.res.Accepted, d.res.Rejected)
 	}
 	res := d.res
-	d.reset()
+	d.res = Result{}
+	if !good {
+		d.reset()
+	}
 	d.forget()
 	return res
 }

@@ -43,7 +43,7 @@ func TestRowsComeBackFromTheEngine(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, r := range res.Rows {
-				sent[r.Table] = r.Block.AppendTo(sent[r.Table], testRunID)
+				sent[r.Table] = r.Encode().AppendTo(sent[r.Table], testRunID)
 				want[r.Table] = append(want[r.Table], ref.tables[r.Table]...)
 				for _, day := range r.Days {
 					if days[r.Table] == nil {

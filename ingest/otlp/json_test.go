@@ -85,12 +85,12 @@ func TestD17JSONAndProtobufGiveTheSameRows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			wantRows := readRows(t, want)
 			got, err := d.Decode(sig, converted, st)
 			if err != nil {
 				t.Fatalf("%s seed %d: %v", sig, seed, err)
 			}
-			gotRows, wantRows := readRows(t, got), readRows(t, want)
-			compareSets(t, gotRows, wantRows)
+			compareSets(t, readRows(t, got), wantRows)
 			if t.Failed() {
 				t.Fatalf("%s seed %d\n%s", sig, seed, text)
 			}

@@ -32,7 +32,7 @@ func TestD2ValuesOfTheEngineAreTheOnesThatWereSent(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, r := range res.Rows {
-			blocks = r.Block.AppendTo(blocks, testRunID)
+			blocks = r.Encode().AppendTo(blocks, testRunID)
 		}
 		ld, err := (&plog.ProtoUnmarshaler{}).UnmarshalLogs(body)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/storage/native"
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
@@ -142,6 +143,53 @@ func TestRowsOfARequestThatPanickedAreNotTheNextOnes(t *testing.T) {
 			}
 			want, _ := reference(next, realistic(next, 2, 3), st)
 			compareSets(t, readRows(t, res), want)
+		}
+	}
+}
+
+// SECURITY: rows that were not encoded in time are lost. The columns are the next tenant's by then.
+func TestRowsAreNotEncodedAfterTheirDecoderWentOn(t *testing.T) {
+	st, d := testStamp(t), NewDecoder(Limits{})
+	for _, sig := range signals {
+		for name, next := range map[string]func(){
+			"Decode":         func() { _, _ = d.Decode(sig, realistic(sig, 2, 3), st) },
+			"a bad request":  func() { _, _ = d.Decode(sig, []byte{0x0a, 9}, st) },
+			"another signal": func() { _, _ = d.Decode(signals[(int(sig)+1)%len(signals)], nil, st) },
+			"Reset":          d.Reset,
+		} {
+			res, err := d.Decode(sig, realistic(sig, 1, 3), st)
+			if err != nil || len(res.Rows) == 0 {
+				t.Fatalf("%d tables, %v", len(res.Rows), err)
+			}
+			next()
+			if block, ok := encodable(&res.Rows[0]); ok {
+				t.Errorf("%s: %d rows were encoded after %s", sig, block.Rows, name)
+			}
+		}
+	}
+}
+
+func encodable(r *Rows) (block native.Block, ok bool) {
+	defer func() { ok = recover() == nil }()
+	return r.Encode(), true
+}
+
+// SECURITY: a decoder that waits holds nothing of the tenant that it served last.
+func TestResetAndFailureEmptyTheTables(t *testing.T) {
+	st, d := testStamp(t), NewDecoder(Limits{})
+	for _, sig := range signals {
+		body := realistic(sig, 1, 100)
+		for name, end := range map[string]func(){
+			"Reset":   func() { _, _ = d.Decode(sig, body, st); d.Reset() },
+			"failure": func() { _, _ = d.Decode(sig, append(body[:len(body):len(body)], 0x0a, 9), st) },
+		} {
+			end()
+			for _, table := range d.tables[sig] {
+				left := table.rows + len(table.days) + table.tenant.Rows() + table.resourceAttrs.Rows() + table.service.Rows()
+				if left != 0 {
+					t.Errorf("%s is not empty after %s", table.name, name)
+				}
+			}
 		}
 	}
 }

@@ -145,14 +145,14 @@ func (t *table) closeResource(d *Decoder) {
 	t.entityRefs.AppendN(r.entities.text(), n)
 }
 
-// finish stamps all rows and encodes them.
+// finish stamps all rows.
 func (t *table) finish(d *Decoder) Rows {
 	st := &d.stamp
 	t.tenant.AppendN(d.tenant, t.rows)
 	t.partition.AppendN([]byte(st.Partition), t.rows)
 	t.retention.AppendN(st.RetentionDays, t.rows)
 	t.received.AppendN(uint32(st.Received.Unix()), t.rows)
-	return Rows{Table: t.name, Days: slices.Clone(t.days), Block: t.b.Encode(t.rows)}
+	return Rows{Table: t.name, Days: slices.Clone(t.days), Count: t.rows, d: d, table: t, request: d.requests}
 }
 
 const nanosPerDay = uint64(24 * time.Hour)
