@@ -250,34 +250,37 @@ func (l *Ledger) returnCounts(c map[row]sums) {
 func (l *Ledger) commit(rows map[row]sums) error {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	err := l.db.Update(ctx, func(tx *sql.Tx) error {
-		stmt, err := tx.PrepareContext(ctx, `INSERT INTO usage_hours (tenant_id, hour, signal, key_id, billed_bytes,
-				overage_bytes, unbilled_bytes, records, requests, rejected_records, refused_bytes, refused_requests)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (tenant_id, hour, signal, key_id) DO UPDATE SET
-				billed_bytes = usage_hours.billed_bytes + excluded.billed_bytes,
-				overage_bytes = usage_hours.overage_bytes + excluded.overage_bytes,
-				unbilled_bytes = usage_hours.unbilled_bytes + excluded.unbilled_bytes,
-				records = usage_hours.records + excluded.records,
-				requests = usage_hours.requests + excluded.requests,
-				rejected_records = usage_hours.rejected_records + excluded.rejected_records,
-				refused_bytes = usage_hours.refused_bytes + excluded.refused_bytes,
-				refused_requests = usage_hours.refused_requests + excluded.refused_requests`)
+	err := l.db.Update(ctx, func(tx *sql.Tx) error { return addRows(ctx, tx, rows) })
+	if err != nil {
+		return fmt.Errorf("record usage: %w", err)
+	}
+	return nil
+}
+
+// addRows adds rows to what the ledger has.
+func addRows(ctx context.Context, tx *sql.Tx, rows map[row]sums) error {
+	stmt, err := tx.PrepareContext(ctx, `INSERT INTO usage_hours (tenant_id, hour, signal, key_id, billed_bytes,
+			overage_bytes, unbilled_bytes, records, requests, rejected_records, refused_bytes, refused_requests)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (tenant_id, hour, signal, key_id) DO UPDATE SET
+			billed_bytes = usage_hours.billed_bytes + excluded.billed_bytes,
+			overage_bytes = usage_hours.overage_bytes + excluded.overage_bytes,
+			unbilled_bytes = usage_hours.unbilled_bytes + excluded.unbilled_bytes,
+			records = usage_hours.records + excluded.records,
+			requests = usage_hours.requests + excluded.requests,
+			rejected_records = usage_hours.rejected_records + excluded.rejected_records,
+			refused_bytes = usage_hours.refused_bytes + excluded.refused_bytes,
+			refused_requests = usage_hours.refused_requests + excluded.refused_requests`)
+	if err != nil {
+		return err
+	}
+	defer stmt.Close()
+	for k, s := range rows {
+		_, err := stmt.ExecContext(ctx, k.tenant, k.hour, k.signal, k.key, s.billed, s.overage, s.unbilled,
+			s.records, s.requests, s.rejected, s.refusedBytes, s.refusedRequests)
 		if err != nil {
 			return err
 		}
-		defer stmt.Close()
-		for k, s := range rows {
-			_, err := stmt.ExecContext(ctx, k.tenant, k.hour, k.signal, k.key, s.billed, s.overage, s.unbilled,
-				s.records, s.requests, s.rejected, s.refusedBytes, s.refusedRequests)
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("record usage: %w", err)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package metering
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/headgate-io/headgate/internal/tenant"
@@ -33,6 +34,12 @@ type Receipt struct {
 	Rejected      int64 // records of the request that were not
 }
 
+// The times that receipts may have: those that unix nanoseconds hold, from the beginning of the ledger on.
+var (
+	firstReceipt = time.Unix(firstHour, 0)
+	lastReceipt  = time.Unix(0, math.MaxInt64)
+)
+
 // check refuses what would break the ledger's table: receipts of many tenants share a transaction, and none may fail the
 // others.
 func (r Receipt) check() error {
@@ -41,6 +48,10 @@ func (r Receipt) check() error {
 		return fmt.Errorf("receipt: no tenant")
 	case !r.Signal.valid():
 		return fmt.Errorf("receipt: signal %q", r.Signal)
+	case len(r.Key) > maxKeyBytes:
+		return fmt.Errorf("receipt: key id of %d bytes", len(r.Key))
+	case r.ReceivedAt.Before(firstReceipt) || r.ReceivedAt.After(lastReceipt):
+		return fmt.Errorf("receipt: received at %s", r.ReceivedAt)
 	case r.OverageBytes > r.BilledBytes:
 		return fmt.Errorf("receipt: overage of %d in %d billed bytes", r.OverageBytes, r.BilledBytes)
 	}

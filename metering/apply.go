@@ -1,0 +1,127 @@
+package metering
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// Apply adds the receipts of a run to the ledger, once: the first call for a log and a run that returns nil has added all
+// of them and returns true; every other one changes nothing and returns false. log names the log's directory for ever, run
+// is never used again in it for other receipts.
+//
+// The receipts and the run's id are one transaction, synced when Apply returns nil. With an error nothing is kept, unless
+// the commit itself failed in doubt; either way the same call is made again, for as long as it takes. The receipts of a
+// run are those that ReadReceipt returned: one that the ledger's table cannot hold fails the run.
+//
+// A tenant or key that was deleted while its receipts waited in the log is billed like any other: what was acknowledged
+// is owed. The ledger has no reference to either, and a tenant's row keeps the name for the bill.
+func (l *Ledger) Apply(ctx context.Context, log string, run uint64, receipts []Receipt) (applied bool, err error) {
+	rows := map[row]sums{}
+	open := openHour(l.now())
+	for _, r := range receipts {
+		if err := r.check(); err != nil {
+			return false, fmt.Errorf("apply run %d of log %s: %w", run, log, err)
+		}
+		k, s := r.row()
+		k.hour = max(k.hour, open)
+		add(rows, k, s)
+	}
+	start := l.now()
+	err = l.db.Update(ctx, func(tx *sql.Tx) error {
+		var err error
+		if applied, err = insertRun(ctx, tx, log, run); err != nil || !applied {
+			return err
+		}
+		return addRows(ctx, tx, rows)
+	})
+	l.m.commitSeconds.Observe(l.now().Sub(start).Seconds())
+	if err != nil {
+		l.m.commitFailures.Inc()
+		return false, fmt.Errorf("apply run %d of log %s: %w", run, log, err)
+	}
+	if applied {
+		l.m.receipts.Add(float64(len(receipts)))
+	}
+	return applied, nil
+}
+
+// insertRun records the run and reports whether it was not there before.
+func insertRun(ctx context.Context, tx *sql.Tx, log string, run uint64) (bool, error) {
+	before, err := forgottenBefore(ctx, tx, log)
+	if err != nil || run < before {
+		return false, err
+	}
+	res, err := tx.ExecContext(ctx, `INSERT INTO applied_runs (log_id, run) VALUES (?, ?) ON CONFLICT DO NOTHING`, log, int64(run))
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	return n == 1, err
+}
+
+// forgottenBefore returns the run before which all runs of the log count as applied.
+func forgottenBefore(ctx context.Context, tx *sql.Tx, log string) (uint64, error) {
+	var before int64
+	err := tx.QueryRowContext(ctx, `SELECT forgotten_before FROM applied_logs WHERE log_id = ?`, log).Scan(&before)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return uint64(before), err
+}
+
+// Applied returns which of the runs have their receipts in the ledger. After a crash it decides what is still to be
+// applied, and what the meter is to be told by Restore.
+func (l *Ledger) Applied(ctx context.Context, log string, runs []uint64) (map[uint64]bool, error) {
+	out := map[uint64]bool{}
+	err := l.db.View(ctx, func(tx *sql.Tx) error {
+		before, err := forgottenBefore(ctx, tx, log)
+		if err != nil {
+			return err
+		}
+		stmt, err := tx.PrepareContext(ctx, `SELECT count(*) FROM applied_runs WHERE log_id = ? AND run = ?`)
+		if err != nil {
+			return err
+		}
+		defer stmt.Close()
+		for _, run := range runs {
+			var n int
+			if err := stmt.QueryRowContext(ctx, log, int64(run)).Scan(&n); err != nil {
+				return err
+			}
+			if n > 0 || run < before {
+				out[run] = true
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for applied runs of log %s: %w", log, err)
+	}
+	return out, nil
+}
+
+// ForgetRuns gives back the space of the log's runs before the given one. It is called once the log's checkpoint has
+// passed them for good, and from then on they count as applied: a log that is restored from a backup bills nothing twice.
+func (l *Ledger) ForgetRuns(ctx context.Context, log string, before uint64) error {
+	err := l.db.Update(ctx, func(tx *sql.Tx) error {
+		known, err := forgottenBefore(ctx, tx, log)
+		if err != nil || before <= known {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO applied_logs (log_id, forgotten_before) VALUES (?, ?)
+			ON CONFLICT (log_id) DO UPDATE SET forgotten_before = excluded.forgotten_before`, log, int64(before))
+		if err != nil {
+			return err
+		}
+		// The pairs order the ids as unsigned numbers.
+		_, err = tx.ExecContext(ctx, `DELETE FROM applied_runs WHERE log_id = ? AND (run < 0, run) < (?, ?)`,
+			log, int64(before) < 0, int64(before))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("forget runs of log %s before %d: %w", log, before, err)
+	}
+	return nil
+}
