@@ -213,9 +213,7 @@ func (k *keeper) insert(t *testing.T, database string, p auth.Principal) {
 		}
 		for _, rows := range res.Rows {
 			block := rows.Encode()
-			if err := conn.InsertFormat(t.Context(), "Native", "INSERT INTO "+rows.Table, bytes.NewReader(block.AppendTo(nil, 1))); err != nil {
-				t.Fatal(err)
-			}
+			chtest.Insert(t, conn, rows.Table, block.AppendTo(nil, 1))
 		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/headgate-io/headgate/internal/chhttp"
 )
 
 // DefaultDatabase holds the tables where the ClickHouse URL names no other.
@@ -57,7 +59,7 @@ func isIdentifier(s string) bool {
 }
 
 // Open makes the connection pool that opt describes and creates the database it names where that is missing. It fails
-// with the driver's error while ClickHouse cannot be reached.
+// with the driver's error while ClickHouse cannot be reached. An INSERT on the pool may have the setting decompress.
 func Open(ctx context.Context, opt *clickhouse.Options) (driver.Conn, error) {
 	first := *opt
 	first.Auth.Database = "default"
@@ -72,7 +74,9 @@ func Open(ctx context.Context, opt *clickhouse.Options) (driver.Conn, error) {
 	if err := conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+opt.Auth.Database); err != nil {
 		return nil, fmt.Errorf("create database %s: %w", opt.Auth.Database, err)
 	}
-	pool, err := clickhouse.Open(opt)
+	framed := *opt
+	framed.TransportFunc = chhttp.Transport
+	pool, err := clickhouse.Open(&framed)
 	if err != nil {
 		return nil, fmt.Errorf("open clickhouse: %w", err)
 	}

@@ -38,7 +38,7 @@ type Rows struct {
 type WriterOptions struct {
 	MaxDelay        time.Duration // rows wait at most this long for company; default 200 ms
 	MaxRows         int           // an INSERT is sent once it has so many rows; default 100,000
-	MaxPendingBytes int64         // encoded bytes waiting or in flight; default 256 MiB
+	MaxPendingBytes int64         // encoded, compressed bytes waiting or in flight; default 256 MiB
 	QueueTimeout    time.Duration // rows not sent by then are taken back; default 4 s, below the collector's 5 s
 	InsertTimeout   time.Duration // an INSERT is given up after this; default 30 s
 }
@@ -143,6 +143,7 @@ func (w *Writer) send(ctx context.Context, table string, run []*entry) {
 	defer cancel()
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
 		"async_insert":                    0,
+		"decompress":                      1, // blocks come in frames
 		"insert_deduplication_token":      strconv.FormatUint(id, 10),
 		"max_partitions_per_insert_block": MaxPartitions,
 	}))
@@ -162,7 +163,11 @@ func (w *Writer) send(ctx context.Context, table string, run []*entry) {
 	}
 }
 
-// runReader is the body of a run's INSERT: its blocks in Native form, one after another, each encoded when it is its turn.
+// runReader is the body of a run's INSERT: its blocks in Native form and frames, one after another, each completed when it
+// is its turn.
+//
+// SECURITY: after a failed INSERT the HTTP transport may go on reading it for a while, so that neither its buffer nor a
+// block may be used again.
 type runReader struct {
 	run []*entry
 	id  uint64

@@ -15,6 +15,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/proto"
 
 	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/storage/native"
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
@@ -44,13 +45,23 @@ func testStamp(t testing.TB) Stamp {
 
 const testRunID = 0x1122334455667788
 
+// uncompressed returns what is in the frames of a block.
+func uncompressed(t testing.TB, frames []byte) []byte {
+	t.Helper()
+	raw, err := native.AppendRaw(nil, frames)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
 // readRows decodes the blocks of res with the reader of clickhouse-go.
 func readRows(t testing.TB, res Result) rowSet {
 	t.Helper()
 	set := rowSet{tables: map[string][]row{}, accepted: res.Accepted, rejected: res.Rejected, reasons: res.Reasons, billed: res.BilledBytes}
 	for _, r := range res.Rows {
 		b := proto.NewBlock()
-		raw := r.Encode().AppendTo(nil, testRunID)
+		raw := uncompressed(t, r.Encode().AppendTo(nil, testRunID))
 		reader := chproto.NewReader(bytes.NewReader(raw))
 		if err := b.Decode(reader, 0); err != nil {
 			t.Fatalf("%s: decode block: %v", r.Table, err)

@@ -1,7 +1,6 @@
 package otlp
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -55,9 +54,7 @@ func TestRowsComeBackFromTheEngine(t *testing.T) {
 		}
 	}
 	for table, blocks := range sent { // as a flush does: blocks of many requests, some with rare columns and some without
-		if err := conn.InsertFormat(t.Context(), "Native", "INSERT INTO "+table, bytes.NewReader(blocks)); err != nil {
-			t.Fatalf("%s: %v", table, err)
-		}
+		chtest.Insert(t, conn, table, blocks)
 	}
 	for table := range sent {
 		t.Run(table, func(t *testing.T) {

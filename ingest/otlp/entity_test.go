@@ -100,7 +100,7 @@ func TestX6EntityRefsAreBounded(t *testing.T) {
 	if res.Reasons[TooLarge] == 0 || res.Accepted == 0 {
 		t.Errorf("accepted %d, reasons %v", res.Accepted, res.Reasons)
 	}
-	if got, limit := len(res.Rows[0].Encode().Data), freeRowBytes+defaultMaxExpansion*len(body); got > limit {
+	if got, limit := res.Rows[0].Encode().Raw, freeRowBytes+defaultMaxExpansion*len(body); got > limit {
 		t.Errorf("a block of %d bytes, limit %d", got, limit)
 	}
 }

@@ -1,7 +1,6 @@
 package otlp
 
 import (
-	"bytes"
 	"log/slog"
 	"slices"
 	"testing"
@@ -40,9 +39,7 @@ func TestD2ValuesOfTheEngineAreTheOnesThatWereSent(t *testing.T) {
 		}
 		want = append(want, canonLogs(ld, st)...)
 	}
-	if err := conn.InsertFormat(t.Context(), "Native", "INSERT INTO otel_logs", bytes.NewReader(blocks)); err != nil {
-		t.Fatal(err)
-	}
+	chtest.Insert(t, conn, "otel_logs", blocks)
 	rows, err := conn.Query(t.Context(), `SELECT Body, BodyKind, mapKeys(LogAttributes), mapValues(LogAttributes), LogAttributesKinds,
 		mapKeys(ResourceAttributes), arrayMap(v -> toString(v), mapValues(ResourceAttributes)), ResourceAttributesKinds,
 		mapKeys(ScopeAttributes), mapValues(ScopeAttributes), ScopeAttributesKinds FROM otel_logs`)

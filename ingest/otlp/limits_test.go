@@ -111,7 +111,7 @@ func TestX6RowsAreBoundedByTheSizeOfTheRequest(t *testing.T) {
 		if res.Accepted+res.Rejected != 20_000 || res.Reasons[TooLarge] == 0 || res.Accepted == 0 {
 			t.Errorf("%s: accepted %d, reasons %v", name, res.Accepted, res.Reasons)
 		}
-		if got, most := len(res.Rows[0].Encode().Data), freeRowBytes+defaultMaxExpansion*len(body); got > most {
+		if got, most := res.Rows[0].Encode().Raw, freeRowBytes+defaultMaxExpansion*len(body); got > most {
 			t.Errorf("%s: %d bytes of rows, more than %d", name, got, most)
 		}
 	}
@@ -128,7 +128,7 @@ func TestX2EmptyRecordsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, most := len(res.Rows[0].Encode().Data), freeRowBytes+2*len(body); got > most || res.Reasons[TooLarge] == 0 {
+	if got, most := res.Rows[0].Encode().Raw, freeRowBytes+2*len(body); got > most || res.Reasons[TooLarge] == 0 {
 		t.Errorf("%d bytes of rows, at most %d allowed; reasons %v", got, most, res.Reasons)
 	}
 }

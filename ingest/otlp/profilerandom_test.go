@@ -70,10 +70,7 @@ func TestProfilesComeBackFromTheEngine(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, r := range res.Rows {
-			raw := r.Encode().AppendTo(nil, testRunID)
-			if err := conn.InsertFormat(t.Context(), "Native", "INSERT INTO "+r.Table, bytes.NewReader(raw)); err != nil {
-				t.Fatal(err)
-			}
+			chtest.Insert(t, conn, r.Table, r.Encode().AppendTo(nil, testRunID))
 			for _, day := range r.Days {
 				days[day] = true
 			}

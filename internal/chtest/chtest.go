@@ -9,6 +9,7 @@
 package chtest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -21,6 +22,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
+	"github.com/headgate-io/headgate/internal/chhttp"
 	"github.com/headgate-io/headgate/storage/engine"
 )
 
@@ -159,12 +161,22 @@ func open(t testing.TB, opts *clickhouse.Options, database string) driver.Conn {
 	if database != "" {
 		opts.Auth.Database = database
 	}
+	opts.TransportFunc = chhttp.Transport
 	conn, err := clickhouse.Open(opts)
 	if err != nil {
 		t.Fatalf("connect to %s: %v", database, err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn
+}
+
+// Insert inserts blocks, what native.Block.AppendTo makes, into table.
+func Insert(t testing.TB, conn driver.Conn, table string, blocks []byte) {
+	t.Helper()
+	ctx := clickhouse.Context(t.Context(), clickhouse.WithSettings(clickhouse.Settings{"decompress": 1}))
+	if err := conn.InsertFormat(ctx, "Native", "INSERT INTO "+table, bytes.NewReader(blocks)); err != nil {
+		t.Fatalf("insert into %s: %v", table, err)
+	}
 }
 
 var databases struct {

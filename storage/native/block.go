@@ -1,9 +1,10 @@
 package native
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
-	"slices"
+	"sync"
 )
 
 // Builder holds the columns of one table in order. It does not own them: their rows are appended through the caller's
@@ -17,7 +18,6 @@ type namedColumn struct {
 	name string
 	col  Column
 	rare filler // nil, or col if a block may lack it
-	lack bool   // the block in hand does
 }
 
 // filler is a column that a block may lack. fill makes it rows long and reports whether the block is to have it.
@@ -47,31 +47,40 @@ func (b *Builder) Reset() {
 	}
 }
 
-// Encode copies the columns, of rows rows each, into a Block of exactly the memory it needs. rows must not be 0.
+// Encode is Append into memory of the Block's own, exactly as much as it needs.
 func (b *Builder) Encode(rows int) Block {
-	n, columns := 0, 0
-	for i := range b.cols {
-		c := &b.cols[i]
-		if c.lack = c.rare != nil && !c.rare.fill(rows); c.lack {
-			continue
+	buf := encodeBuffers.Get().(*[]byte)
+	block, all := b.Append((*buf)[:0], rows)
+	block.Data = bytes.Clone(block.Data)
+	*buf = emptied(all)
+	encodeBuffers.Put(buf)
+	return block
+}
+
+var encodeBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// Append encodes the columns, of rows rows each, into frames at the end of dst. It returns them as a Block, and dst with
+// them: the Block is good until somebody writes there. rows must not be 0.
+func (b *Builder) Append(dst []byte, rows int) (Block, []byte) {
+	block := Block{Rows: rows}
+	from := len(dst)
+	dst, block.Raw = framing(dst, func(w *frames) {
+		for i := range b.cols {
+			c := &b.cols[i]
+			if c.rare != nil && !c.rare.fill(rows) {
+				continue
+			}
+			block.Columns++
+			if c.col.Rows() != rows {
+				panic(fmt.Sprintf("BUG: column %s has %d rows, its table %d", c.name, c.col.Rows(), rows))
+			}
+			w.bytes(c.head)
+			c.col.writeState(w)
+			c.col.writeBody(w)
 		}
-		columns++
-		if c.col.Rows() != rows {
-			panic(fmt.Sprintf("BUG: column %s has %d rows, its table %d", c.name, c.col.Rows(), rows))
-		}
-		n += len(c.head) + c.col.stateBytes() + c.col.bodyBytes()
-	}
-	data := make([]byte, 0, n)
-	for i := range b.cols {
-		c := &b.cols[i]
-		if c.lack {
-			continue
-		}
-		data = append(data, c.head...)
-		data = c.col.appendState(data)
-		data = c.col.appendBody(data)
-	}
-	return Block{Rows: rows, Columns: columns, Data: data}
+	})
+	block.Data = dst[from:len(dst):len(dst)]
+	return block, dst
 }
 
 // Block is rows of one table in Native form, all columns but RunId, which is not known before the run is formed, and
@@ -79,26 +88,23 @@ func (b *Builder) Encode(rows int) Block {
 type Block struct {
 	Rows    int
 	Columns int
-	Data    []byte // the encoded columns, name, type and body each, without the block's header
+	Raw     int    // bytes of Data, uncompressed
+	Data    []byte // frames of the encoded columns, name, type and body each, without the block's header
 }
 
 // runIDHead is the name and the type of the column that AppendTo adds.
 const runIDHead = "\x05RunId\x06UInt64"
 
-// Size returns the number of bytes that AppendTo adds.
-func (b Block) Size() int {
-	return uvarintBytes(uint64(b.Columns+1)) + uvarintBytes(uint64(b.Rows)) + len(b.Data) + len(runIDHead) + 8*b.Rows
-}
-
-// AppendTo appends b as a whole Native block: the header, the columns, and RunId as one more column of b.Rows equal
-// values. Such blocks one after another are the body of one INSERT.
+// AppendTo appends b as a whole Native block in frames: the header, the columns, and RunId as one more column of b.Rows
+// equal values. Data is copied as it is: a frame holds a piece of a stream of bytes, so that nothing is compressed again
+// but the few bytes around it. Such blocks one after another are the body of one INSERT with decompress=1.
 func (b Block) AppendTo(dst []byte, runID uint64) []byte {
-	dst = slices.Grow(dst, b.Size())
-	dst = binary.AppendUvarint(dst, uint64(b.Columns+1))
-	dst = binary.AppendUvarint(dst, uint64(b.Rows))
-	dst = append(dst, b.Data...)
-	dst = append(dst, runIDHead...)
-	from := len(dst)
-	dst = binary.LittleEndian.AppendUint64(dst, runID)
-	return repeated(dst, from, b.Rows-1)
+	dst, _ = framing(dst, func(w *frames) {
+		w.bytes(binary.AppendUvarint(binary.AppendUvarint(make([]byte, 0, 2*binary.MaxVarintLen64), uint64(b.Columns+1)), uint64(b.Rows)))
+		w.flush()
+		w.dst = append(w.dst, b.Data...)
+		w.bytes([]byte(runIDHead))
+		w.repeat(runID, b.Rows)
+	})
+	return dst
 }

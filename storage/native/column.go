@@ -11,10 +11,8 @@ type Column interface {
 	// Reset empties the column and keeps its memory.
 	Reset()
 
-	stateBytes() int
-	bodyBytes() int
-	appendState(dst []byte) []byte
-	appendBody(dst []byte) []byte
+	writeState(w *frames)
+	writeBody(w *frames)
 }
 
 // Element is a column that can be a member of a Nested: all but arrays.

@@ -40,12 +40,11 @@ func (c *Nullable[T]) restore() {
 	c.nulls = c.nulls[:len(c.vals.vals)]
 }
 
-func (c *Nullable[T]) stateBytes() int               { return 0 }
-func (c *Nullable[T]) bodyBytes() int                { return len(c.nulls) + c.vals.bodyBytes() }
-func (c *Nullable[T]) appendState(dst []byte) []byte { return dst }
+func (c *Nullable[T]) writeState(*frames) {}
 
-func (c *Nullable[T]) appendBody(dst []byte) []byte {
-	return c.vals.appendBody(append(dst, c.nulls...))
+func (c *Nullable[T]) writeBody(w *frames) {
+	w.bytes(c.nulls)
+	c.vals.writeBody(w)
 }
 
 // Array is a column of arrays. A row is begun by appending to Elem and ended by EndRow.
@@ -72,12 +71,11 @@ func (c *Array[C]) Reset() {
 	c.Elem.Reset()
 }
 
-func (c *Array[C]) stateBytes() int               { return c.Elem.stateBytes() }
-func (c *Array[C]) bodyBytes() int                { return 8*len(c.ends) + c.Elem.bodyBytes() }
-func (c *Array[C]) appendState(dst []byte) []byte { return c.Elem.appendState(dst) }
+func (c *Array[C]) writeState(w *frames) { c.Elem.writeState(w) }
 
-func (c *Array[C]) appendBody(dst []byte) []byte {
-	return c.Elem.appendBody(appendNumbers(dst, c.ends))
+func (c *Array[C]) writeBody(w *frames) {
+	numbers(w, c.ends)
+	c.Elem.writeBody(w)
 }
 
 // Map is a column of maps. A row is begun by appending to Keys and Vals alike and ended by EndRow. That a key stands in
@@ -150,16 +148,13 @@ func (c *Map[K, V]) restore() {
 	c.DropRow()
 }
 
-func (c *Map[K, V]) stateBytes() int { return c.Keys.stateBytes() + c.Vals.stateBytes() }
-
-func (c *Map[K, V]) bodyBytes() int {
-	return 8*len(c.ends) + c.Keys.bodyBytes() + c.Vals.bodyBytes()
+func (c *Map[K, V]) writeState(w *frames) {
+	c.Keys.writeState(w)
+	c.Vals.writeState(w)
 }
 
-func (c *Map[K, V]) appendState(dst []byte) []byte {
-	return c.Vals.appendState(c.Keys.appendState(dst))
-}
-
-func (c *Map[K, V]) appendBody(dst []byte) []byte {
-	return c.Vals.appendBody(c.Keys.appendBody(appendNumbers(dst, c.ends)))
+func (c *Map[K, V]) writeBody(w *frames) {
+	numbers(w, c.ends)
+	c.Keys.writeBody(w)
+	c.Vals.writeBody(w)
 }

@@ -11,9 +11,16 @@
 //	        Array, Map: end offset of each row as uint64, then the elements (Map: all keys, then all values)
 //	        LowCardinality: flags uint64, dictionary size uint64, dictionary, count uint64, indexes; nothing for no values
 //
-// A Builder names the columns of a table, and Encode copies them into one Block. Columns keep their memory on Reset, so a
-// warm builder allocates only the Block. Nothing here is safe for concurrent use, except a Block, which is never written
-// after it was made.
+// A Builder names the columns of a table, and Append encodes them into one Block. Columns keep their memory on Reset, so a
+// warm builder allocates nothing where Append is given memory. Nothing here is safe for concurrent use, except a Block,
+// which is never written after it was made.
+//
+// A Block is compressed while it is encoded, a frame at a time, and stays so on its way to disk and to ClickHouse:
+//
+//	frame   CityHash128 (version 1.0.2) of what follows, 16 bytes; method 0x82 (LZ4); size of method, sizes and data as
+//	        uint32; size of the data uncompressed as uint32; data
+//
+// Source: ClickHouse's CompressedWriteBuffer and CompressedReadBuffer; the HTTP interface's parameter decompress.
 //
 // A row of a Map or a Nested that was begun can be dropped as long as it was not ended; other columns cannot take a row
 // back. So append the lists of a record as they come, and its single values once the record is known to be good.

@@ -113,26 +113,15 @@ func (c *LowCardinality) repeat(from mark, times int) {
 	c.idx = repeated(c.idx, from.values<<c.shift, times)
 }
 
-func (c *LowCardinality) stateBytes() int { return 8 }
+func (c *LowCardinality) writeState(w *frames) { w.uint64(lcVersion) }
 
-func (c *LowCardinality) appendState(dst []byte) []byte {
-	return binary.LittleEndian.AppendUint64(dst, lcVersion)
-}
-
-func (c *LowCardinality) bodyBytes() int {
+func (c *LowCardinality) writeBody(w *frames) {
 	if len(c.idx) == 0 {
-		return 0
+		return
 	}
-	return 3*8 + len(c.dict.body) + len(c.idx)
-}
-
-func (c *LowCardinality) appendBody(dst []byte) []byte {
-	if len(c.idx) == 0 {
-		return dst
-	}
-	dst = binary.LittleEndian.AppendUint64(dst, lcAdditionalKeys|lcNewDictionary|uint64(c.shift))
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(len(c.dict.spans)))
-	dst = append(dst, c.dict.body...)
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(c.Rows()))
-	return append(dst, c.idx...)
+	w.uint64(lcAdditionalKeys | lcNewDictionary | uint64(c.shift))
+	w.uint64(uint64(len(c.dict.spans)))
+	w.bytes(c.dict.body)
+	w.uint64(uint64(c.Rows()))
+	w.bytes(c.idx)
 }

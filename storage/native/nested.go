@@ -61,18 +61,14 @@ func (m *member) Reset() {
 	m.elem.Reset()
 }
 
-func (m *member) stateBytes() int               { return m.elem.stateBytes() }
-func (m *member) appendState(dst []byte) []byte { return m.elem.appendState(dst) }
+func (m *member) writeState(w *frames) { m.elem.writeState(w) }
 
-func (m *member) bodyBytes() int {
+func (m *member) writeBody(w *frames) {
 	if n := m.elem.Rows(); uint64(n) != m.nested.last() {
 		panic(fmt.Sprintf("BUG: member of nested column has %d elements, the others %d", n, m.nested.last()))
 	}
-	return 8*len(m.nested.ends) + m.elem.bodyBytes()
-}
-
-func (m *member) appendBody(dst []byte) []byte {
-	return m.elem.appendBody(appendNumbers(dst, m.nested.ends))
+	numbers(w, m.nested.ends)
+	m.elem.writeBody(w)
 }
 
 type extraMember struct{ member }

@@ -33,7 +33,5 @@ func (c *Rare[T]) fill(rows int) bool {
 	return true
 }
 
-func (c *Rare[T]) stateBytes() int               { return 0 }
-func (c *Rare[T]) bodyBytes() int                { return c.vals.bodyBytes() }
-func (c *Rare[T]) appendState(dst []byte) []byte { return dst }
-func (c *Rare[T]) appendBody(dst []byte) []byte  { return c.vals.appendBody(dst) }
+func (c *Rare[T]) writeState(*frames)  {}
+func (c *Rare[T]) writeBody(w *frames) { c.vals.writeBody(w) }

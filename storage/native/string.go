@@ -101,10 +101,8 @@ func (c *String) repeat(from mark, times int) {
 	c.rows += (c.rows - from.values) * times
 }
 
-func (c *String) stateBytes() int               { return 0 }
-func (c *String) bodyBytes() int                { return len(c.buf) }
-func (c *String) appendState(dst []byte) []byte { return dst }
-func (c *String) appendBody(dst []byte) []byte  { return append(dst, c.buf...) }
+func (c *String) writeState(*frames)  {}
+func (c *String) writeBody(w *frames) { w.bytes(c.buf) }
 
 func appendString(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
