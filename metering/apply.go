@@ -15,36 +15,46 @@ import (
 // the commit itself failed in doubt; either way the same call is made again, for as long as it takes. The receipts of a
 // run are those that ReadReceipt returned: one that the ledger's table cannot hold fails the run.
 //
+// A receipt's hour is open as long as Pending knows the receipt. If it is sealed all the same (somebody restored an old log)
+// the receipt is billed in the first hour that is open, counted and logged: what was sealed stays, and nothing is lost.
+//
 // A tenant or key that was deleted while its receipts waited in the log is billed like any other: what was acknowledged
 // is owed. The ledger has no reference to either, and a tenant's row keeps the name for the bill.
 func (l *Ledger) Apply(ctx context.Context, log string, run uint64, receipts []Receipt) (applied bool, err error) {
 	rows := map[row]sums{}
-	open := openHour(l.now())
 	for _, r := range receipts {
 		if err := r.check(); err != nil {
 			return false, fmt.Errorf("apply run %d of log %s: %w", run, log, err)
 		}
 		k, s := r.row()
-		k.hour = max(k.hour, open)
 		add(rows, k, s)
 	}
-	start := l.now()
-	err = l.db.Update(ctx, func(tx *sql.Tx) error {
+	var late int64
+	err = l.update(ctx, func(tx *sql.Tx, open int64) error {
 		var err error
 		if applied, err = insertRun(ctx, tx, log, run); err != nil || !applied {
 			return err
 		}
+		rows, late = place(rows, open)
 		return addRows(ctx, tx, rows)
 	})
-	l.m.commitSeconds.Observe(l.now().Sub(start).Seconds())
 	if err != nil {
 		l.m.commitFailures.Inc()
 		return false, fmt.Errorf("apply run %d of log %s: %w", run, log, err)
 	}
 	if applied {
-		l.m.receipts.Add(float64(len(receipts)))
+		l.applied(log, run, len(receipts), late)
 	}
 	return applied, nil
+}
+
+func (l *Ledger) applied(log string, run uint64, receipts int, late int64) {
+	l.m.receipts.Add(float64(receipts))
+	if late > 0 {
+		l.m.lateReceipts.Add(float64(late))
+		l.log.Warn("receipts came after their hour was sealed; they are billed in the first open hour",
+			"log", log, "run", run, "receipts", late)
+	}
 }
 
 // insertRun records the run and reports whether it was not there before.

@@ -112,7 +112,7 @@ func TestForgottenRunsStayApplied(t *testing.T) {
 	for _, c := range []struct {
 		before uint64
 		kept   int
-	}{{0, 7}, {2, 5}, {1, 5}, {math.MaxInt64 + 1, 2}, {math.MaxUint64, 1}} {
+	}{{0, 7}, {2, 5}, {1, 5}, {math.MaxInt64 + 1, 2}, {math.MaxUint64, 1}, {0, 1}} {
 		if err := l.ForgetRuns(deadline(t), testLog, c.before); err != nil {
 			t.Fatal(err)
 		}

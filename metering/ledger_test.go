@@ -84,7 +84,7 @@ func TestWaitingReceiptsShareATransaction(t *testing.T) {
 			}
 		})
 	}
-	until(t, "all wait", func() bool { return len(l.queue) == 200 })
+	until(t, "all wait", func() bool { return len(l.recorder.queue) == 200 })
 	stop := run(t, l)
 	wg.Wait()
 	stop()
@@ -136,7 +136,7 @@ func TestRequestsThatGiveUpWaitingAreNotRecorded(t *testing.T) {
 	for range 3 { // two fit the queue, one waits before it
 		go func() { errs <- l.Record(ctx, logs("a", "k", 10, noon)) }()
 	}
-	until(t, "the queue is full", func() bool { return len(l.queue) == 2 })
+	until(t, "the queue is full", func() bool { return len(l.recorder.queue) == 2 })
 	cancel()
 	for range 3 {
 		if err := <-errs; !errors.Is(err, context.Canceled) {
@@ -158,12 +158,13 @@ func TestRequestsThatGiveUpWaitingAreNotRecorded(t *testing.T) {
 func TestTakenReceiptIsAnsweredTruthfullyAfterItsRequestEnded(t *testing.T) {
 	db := tempDB(t)
 	l := startLedger(t, db, (&clock{t: noon}).now)
+	until(t, "the writer waits for receipts alone", func() bool { return sealedNow(t, l).After(time.Unix(0, 0)) })
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error, 1)
 	err := db.Update(t.Context(), func(*sql.Tx) error {
 		p := &pending{receipt: logs("a", "k", 10, noon), result: make(chan error, 1)}
 		go func() {
-			l.queue <- p
+			l.recorder.queue <- p
 			result <- l.await(ctx, p)
 		}()
 		until(t, "the writer takes it", func() bool { return p.state.Load() == taken })
@@ -187,7 +188,7 @@ func TestClosedLedgerWritesWhatWaitsAndRefusesTheRest(t *testing.T) {
 	for range 50 {
 		go func() { errs <- l.Record(deadline(t), logs("a", "k", 1, noon)) }()
 	}
-	until(t, "all wait", func() bool { return len(l.queue) == 50 })
+	until(t, "all wait", func() bool { return len(l.recorder.queue) == 50 })
 	l.CountRefused(Refusal{Tenant: id("a"), Key: "k", Signal: Logs, At: noon, Bytes: 9})
 	run(t, l)()
 	recorded := int64(0)
@@ -225,6 +226,7 @@ func TestDatabaseFailureReachesEveryWaiterAndLosesNoCount(t *testing.T) {
 	}
 	exec(`CREATE TRIGGER full BEFORE INSERT ON usage_hours BEGIN SELECT RAISE(ABORT, 'disk is full'); END`)
 	l.CountRefused(Refusal{Tenant: id("a"), Key: "k", Signal: Logs, At: noon, Bytes: 9, Records: 2})
+	until(t, "writing the counts fails", func() bool { return testutil.ToFloat64(l.m.commitFailures) >= 1 })
 	var wg sync.WaitGroup
 	for range 10 {
 		wg.Go(func() {
@@ -234,21 +236,21 @@ func TestDatabaseFailureReachesEveryWaiterAndLosesNoCount(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if got := testutil.ToFloat64(l.m.commitFailures); got < 1 {
+	if got := testutil.ToFloat64(l.m.commitFailures); got < 2 {
 		t.Errorf("commit failures %v", got)
 	}
 	exec(`DROP TRIGGER full`)
 	if err := l.Record(deadline(t), logs("a", "k", 5, noon)); err != nil {
 		t.Fatal(err)
 	}
-	u, err := l.Usage(t.Context(), Filter{Tenants: ids("a")})
-	if err != nil || len(u.Rows) != 1 {
-		t.Fatal(u, err)
-	}
-	r := u.Rows[0]
-	if r.BilledBytes != 5 || r.Requests != 1 || r.RefusedRequests != 1 || r.RefusedBytes != 9 || r.RejectedRecords != 2 {
-		t.Errorf("row %+v", r)
-	}
+	until(t, "the counts are written", func() bool {
+		u, err := l.Usage(t.Context(), Filter{Tenants: ids("a")})
+		if err != nil || len(u.Rows) != 1 || u.Rows[0].BilledBytes != 5 || u.Rows[0].Requests != 1 {
+			t.Fatal(u, err)
+		}
+		r := u.Rows[0]
+		return r.RefusedRequests == 1 && r.RefusedBytes == 9 && r.RejectedRecords == 2
+	})
 }
 
 func TestRefusalsAreCountedWithoutWaiting(t *testing.T) {
@@ -298,47 +300,6 @@ func TestBadReceiptsDoNotFailTheirNeighbours(t *testing.T) {
 	if err := l.Record(deadline(t), good); err != nil {
 		t.Error(err)
 	}
-}
-
-func TestSealedHoursNeverChange(t *testing.T) {
-	c := &clock{t: noon}
-	l := startLedger(t, tempDB(t), c.now)
-	rec := func(at time.Time) error { return l.Record(deadline(t), logs("a", "k", 1, at)) }
-	if err := rec(noon.Add(-1)); err != nil {
-		t.Errorf("a receipt of a moment ago: %v", err)
-	}
-	// The hour that ended at noon is sealed at five past; writing ends a transaction's length earlier.
-	c.set(noon.Add(sealGrace - commitTimeout - time.Second))
-	if err := rec(noon.Add(-1)); err != nil {
-		t.Errorf("a late receipt before the seal: %v", err)
-	}
-	c.set(noon.Add(sealGrace - commitTimeout))
-	if err := rec(noon.Add(-1)); !errors.Is(err, ErrSealed) {
-		t.Errorf("a receipt that may land behind the seal = %v, want ErrSealed", err)
-	}
-	// Refusals are not billed: late ones count in the first open hour.
-	l.CountRefused(Refusal{Tenant: id("a"), Key: "k", Signal: Logs, At: noon.Add(-1)})
-	if err := rec(noon); err != nil {
-		t.Fatal(err)
-	}
-	u, err := l.Usage(t.Context(), Filter{Tenants: ids("a"), By: ByHour})
-	if err != nil || len(u.Rows) != 2 || u.Rows[0].BilledBytes != 2 || u.Rows[0].RefusedRequests != 0 ||
-		u.Rows[1].RefusedRequests != 1 {
-		t.Errorf("rows %+v, %v", u.Rows, err)
-	}
-}
-
-func TestSealedThrough(t *testing.T) {
-	check := func(now, want time.Time) {
-		t.Helper()
-		if got := SealedThrough(now); !got.Equal(want) || got.Location() != time.UTC {
-			t.Errorf("SealedThrough(%v) = %v, want %v", now, got, want)
-		}
-	}
-	check(noon, noon.Add(-time.Hour))
-	check(noon.Add(sealGrace-1), noon.Add(-time.Hour))
-	check(noon.Add(sealGrace), noon)
-	check(noon.Add(time.Hour).In(time.FixedZone("", 5400)), noon)
 }
 
 // The whole path of racing requests: what was acknowledged is what the ledger holds is what the meter counts, and no

@@ -42,6 +42,7 @@ func newMeterMetrics(reg prometheus.Registerer) *meterMetrics {
 
 type ledgerMetrics struct {
 	receipts       prometheus.Counter
+	lateReceipts   prometheus.Counter
 	commitFailures prometheus.Counter
 	commitSeconds  prometheus.Histogram
 	droppedCounts  prometheus.Counter
@@ -54,9 +55,13 @@ func newLedgerMetrics(reg prometheus.Registerer, waiting func() float64) *ledger
 			Name: "headgate_metering_receipts_total",
 			Help: "Receipts that are durable in the usage ledger.",
 		}),
+		lateReceipts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headgate_metering_late_receipts_total",
+			Help: "Receipts whose hour was sealed before they were applied: billed in the first open hour.",
+		}),
 		commitFailures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_metering_commit_failures_total",
-			Help: "Ledger transactions that failed; their requests were not acknowledged.",
+			Help: "Ledger transactions that failed; they are tried again, or their requests were not acknowledged.",
 		}),
 		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "headgate_metering_commit_duration_seconds",
@@ -69,7 +74,7 @@ func newLedgerMetrics(reg prometheus.Registerer, waiting func() float64) *ledger
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.receipts, m.commitFailures, m.commitSeconds, m.droppedCounts,
+		reg.MustRegister(m.receipts, m.lateReceipts, m.commitFailures, m.commitSeconds, m.droppedCounts,
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 				Name: "headgate_metering_waiting_receipts",
 				Help: "Receipts that wait for the ledger's writer.",

@@ -167,7 +167,7 @@ func TestMidnightSplitsMeterAndLedgerAlike(t *testing.T) {
 	spend(t, again, who, 1000, midnight.AddDate(0, 0, 1))
 }
 
-// The ledger's own clock: refusals that no receipt takes along are written within countInterval. The second is synctest's.
+// The ledger's own clock: refusals are written within keepInterval. The second is synctest's.
 func TestRefusalsAreInTheLedgerWithinSeconds(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	synctest.Test(t, func(t *testing.T) {
@@ -175,7 +175,7 @@ func TestRefusalsAreInTheLedgerWithinSeconds(t *testing.T) {
 		l := NewLedger(db, LedgerOptions{Now: time.Now})
 		stop := run(t, l)
 		l.CountRefused(Refusal{Tenant: id("a"), Key: "k", Signal: Traces, At: time.Now(), Bytes: 5})
-		<-time.After(countInterval)
+		<-time.After(keepInterval)
 		synctest.Wait()
 		u, err := l.Usage(t.Context(), Filter{Tenants: ids("a"), BySignal: true})
 		if err != nil || len(u.Rows) != 1 || u.Rows[0].RefusedBytes != 5 || u.Rows[0].Signal != "traces" {
@@ -198,7 +198,7 @@ func TestMoreThanABatchIsRecordedWhole(t *testing.T) {
 			}
 		})
 	}
-	until(t, "all wait", func() bool { return len(l.queue) == n })
+	until(t, "all wait", func() bool { return len(l.recorder.queue) == n })
 	stop := run(t, l)
 	wg.Wait()
 	stop()
@@ -220,7 +220,7 @@ func TestFullQueueMakesRecordWaitNotFail(t *testing.T) {
 			}
 		})
 	}
-	until(t, "the queue is full", func() bool { return len(l.queue) == 1 })
+	until(t, "the queue is full", func() bool { return len(l.recorder.queue) == 1 })
 	stop := run(t, l)
 	wg.Wait()
 	stop()
@@ -251,47 +251,6 @@ func TestTwoProcessesAddUp(t *testing.T) {
 	}
 	if sum != 100 {
 		t.Errorf("the ledger holds %d, want 100", sum)
-	}
-}
-
-// Billing reads a sealed span once and for ever: whatever is recorded afterwards, the bytes it gets stay the same.
-func TestSealedUsageIsTheSameForEver(t *testing.T) {
-	c := &clock{t: noon}
-	l := startLedger(t, tempDB(t), c.now)
-	rng := rand.New(rand.NewPCG(21, 22))
-	sealed := map[int64]string{} // seal → what was read up to it
-	read := func(to time.Time) string {
-		t.Helper()
-		var b bytes.Buffer
-		u, err := l.UnsafeUsageOfAll(t.Context(), Filter{To: to, By: ByHour, BySignal: true, ByKey: true, Limit: maxRows})
-		if err == nil {
-			err = u.Write(&b, FormatCSV)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b.String()
-	}
-	for range 150 {
-		c.set(c.now().Add(time.Duration(rng.IntN(12)) * time.Minute))
-		late := time.Duration(rng.IntN(10)) * time.Minute
-		err := l.Record(deadline(t), logs(fmt.Sprint("t", rng.IntN(3)), "k", rng.Int64N(100), c.now().Add(-late)))
-		if err != nil && !errors.Is(err, ErrSealed) {
-			t.Fatal(err)
-		}
-		l.CountRefused(Refusal{Tenant: id("t0"), Key: "k", Signal: Logs, At: c.now().Add(-late), Bytes: 1})
-		to := SealedThrough(c.now())
-		if _, ok := sealed[to.Unix()]; !ok {
-			sealed[to.Unix()] = read(to)
-		}
-	}
-	if len(sealed) < 5 {
-		t.Fatalf("%d seals only", len(sealed))
-	}
-	for to, want := range sealed {
-		if got := read(time.Unix(to, 0)); got != want {
-			t.Errorf("sealed through %d:\n%s, was\n%s", to, got, want)
-		}
 	}
 }
 

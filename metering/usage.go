@@ -65,8 +65,8 @@ type Row struct {
 // where their End is at or before SealedThrough.
 type Usage struct {
 	Rows          []Row     `json:"rows"`
-	SealedThrough time.Time `json:"sealed_through"`
-	Next          string    `json:"next"` // goes into Filter.Cursor; "" at the end
+	SealedThrough time.Time `json:"sealed_through"` // the beginning of 1970 while nothing is sealed
+	Next          string    `json:"next"`           // goes into Filter.Cursor; "" at the end
 }
 
 // Usage returns one page of the usage of the filter's tenants.
@@ -90,9 +90,13 @@ func (l *Ledger) usage(ctx context.Context, f Filter) (Usage, error) {
 	if err != nil {
 		return Usage{}, err
 	}
-	// Before the read: an hour that is sealed now was sealed in what is read.
-	u := Usage{Rows: []Row{}, SealedThrough: SealedThrough(l.now())}
+	u := Usage{Rows: []Row{}}
 	err = l.db.View(ctx, func(tx *sql.Tx) error {
+		open, err := sealedThrough(ctx, tx, l.now())
+		if err != nil {
+			return err
+		}
+		u.SealedThrough = time.Unix(open, 0).UTC()
 		for len(u.Rows) <= q.limit {
 			more, err := q.nextSpan(ctx, tx, &u.Rows)
 			if err != nil || !more {

@@ -25,7 +25,7 @@ func fill(t *testing.T, db *store.DB, rs []Receipt) *Ledger {
 		k, s := r.row()
 		add(rows, k, s)
 	}
-	if err := l.commit(rows); err != nil {
+	if err := l.update(t.Context(), func(tx *sql.Tx, _ int64) error { return addRows(t.Context(), tx, rows) }); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -220,6 +220,7 @@ func TestDeletedTenantKeepsItsNameInTheUsage(t *testing.T) {
 
 func TestUsageSaysHowFarItIsSealed(t *testing.T) {
 	l := fill(t, tempDB(t), nil)
+	seal(t, l)
 	u, err := l.Usage(t.Context(), Filter{Tenants: ids("a")})
 	if err != nil || !u.SealedThrough.Equal(noon.Add(-time.Hour)) || u.Rows == nil || u.Next != "" {
 		t.Errorf("%+v, %v", u, err)

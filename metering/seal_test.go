@@ -1,0 +1,388 @@
+package metering
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/headgate-io/headgate/internal/store"
+)
+
+// seal does by hand what Run does every second.
+func seal(t *testing.T, l *Ledger) {
+	t.Helper()
+	if err := l.seal(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sealedNow(t *testing.T, l *Ledger) time.Time {
+	t.Helper()
+	u, err := l.UnsafeUsageOfAll(t.Context(), Filter{Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.SealedThrough
+}
+
+func wantSealed(t *testing.T, l *Ledger, want time.Time) {
+	t.Helper()
+	if got := sealedNow(t, l); !got.Equal(want) || got.Location() != time.UTC {
+		t.Errorf("sealed through %v, want %v", got, want)
+	}
+}
+
+// byHour returns the billed bytes of each hour.
+func byHour(t *testing.T, l *Ledger) map[time.Time]int64 {
+	t.Helper()
+	u, err := l.UnsafeUsageOfAll(t.Context(), Filter{By: ByHour, Limit: maxRows})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[time.Time]int64{}
+	for _, r := range u.Rows {
+		if r.BilledBytes > 0 {
+			out[r.Start] += r.BilledBytes
+		}
+	}
+	return out
+}
+
+func TestHoursAreSealedFiveMinutesAfterTheirEnd(t *testing.T) {
+	c := &clock{t: noon.Add(sealGrace - 1)}
+	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now})
+	wantSealed(t, l, time.Unix(0, 0))
+	for at, want := range map[time.Time]time.Time{
+		noon.Add(sealGrace - 1):                               noon.Add(-time.Hour),
+		noon.Add(sealGrace):                                   noon,
+		noon.Add(time.Hour).In(time.FixedZone("", 5400)):      noon,
+		noon.Add(10 * time.Hour).In(time.FixedZone("", -900)): noon.Add(9 * time.Hour),
+	} {
+		c.set(at)
+		l := NewLedger(tempDB(t), LedgerOptions{Now: c.now})
+		seal(t, l)
+		wantSealed(t, l, want)
+	}
+}
+
+func TestRunSealsAsTimePasses(t *testing.T) {
+	c := &clock{t: noon}
+	l := startLedger(t, tempDB(t), c.now)
+	for _, want := range []time.Time{noon.Add(-time.Hour), noon, noon.Add(time.Hour)} {
+		c.set(want.Add(time.Hour + 2*time.Minute))
+		until(t, "the hour is sealed", func() bool { return sealedNow(t, l).Equal(want) })
+		c.set(want.Add(time.Hour + sealGrace))
+	}
+}
+
+// ClickHouse is away for a day: receipts that were acknowledged wait, and with them all seals from the first one's hour on.
+func TestReceiptsInTheLogKeepTheirHourOpen(t *testing.T) {
+	c := &clock{t: noon}
+	var waiting Backlog
+	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now, Pending: waiting.Oldest})
+	early, late := logs("a", "k", 1, noon.Add(59*time.Minute)), logs("a", "k", 2, noon.Add(3*time.Hour))
+	waiting.Add(early, late)
+	c.set(noon.Add(25 * time.Hour))
+	seal(t, l)
+	wantSealed(t, l, noon)
+	apply(t, l, testLog, 1, true, early)
+	waiting.Remove(early)
+	seal(t, l)
+	wantSealed(t, l, noon.Add(3*time.Hour))
+	apply(t, l, testLog, 2, true, late)
+	waiting.Remove(late)
+	seal(t, l)
+	wantSealed(t, l, noon.Add(24*time.Hour))
+	if got := byHour(t, l); len(got) != 2 || got[noon] != 1 || got[noon.Add(3*time.Hour)] != 2 {
+		t.Errorf("billed %v", got)
+	}
+	if got := testutil.ToFloat64(l.m.lateReceipts); got != 0 {
+		t.Errorf("%v late receipts, want none", got)
+	}
+}
+
+// life is a request on its way: received, known to the backlog within the grace, applied whenever ClickHouse is there.
+type life struct {
+	receipt Receipt
+	known   time.Time // when the backlog is told
+}
+
+// Random lives of requests, with time passing everywhere: between requests, and while the ledger asks for Pending, both
+// before and after the backlog has answered. Every receipt must find its own hour open.
+func TestAcknowledgedReceiptAlwaysFindsItsHourOpen(t *testing.T) {
+	for seed := range uint64(8) {
+		rng := rand.New(rand.NewPCG(seed, 51))
+		c := &clock{t: noon}
+		var waiting Backlog
+		var unknown []life
+		var inLog []Receipt
+		// pass lets time go on, and tells the backlog of each request when its time has come.
+		pass := func(d time.Duration) {
+			c.set(c.now().Add(d))
+			keep := unknown[:0]
+			for _, r := range unknown {
+				if r.known.After(c.now()) {
+					keep = append(keep, r)
+					continue
+				}
+				waiting.Add(r.receipt)
+				inLog = append(inLog, r.receipt)
+			}
+			unknown = keep
+		}
+		minutes := func(n int) time.Duration { return time.Duration(rng.Int64N(int64(n) * int64(time.Minute))) }
+		db := tempDB(t)
+		open := func() *Ledger {
+			return NewLedger(db, LedgerOptions{Now: c.now, Pending: func() (time.Time, bool) {
+				pass(minutes(4))
+				oldest, ok := waiting.Oldest()
+				pass(minutes(4))
+				return oldest, ok
+			}})
+		}
+		l := open()
+		want := map[time.Time]int64{}
+		run := uint64(0)
+		for range 300 {
+			switch rng.IntN(6) {
+			case 0, 1:
+				r := logs("a", "k", 1+rng.Int64N(100), c.now())
+				want[r.ReceivedAt.Truncate(time.Hour)] += r.BilledBytes
+				unknown = append(unknown, life{r, c.now().Add(minutes(5))})
+			case 2:
+				pass(minutes(30))
+			case 3, 4:
+				seal(t, l)
+			default:
+				rng.Shuffle(len(inLog), func(i, j int) { inLog[i], inLog[j] = inLog[j], inLog[i] })
+				n := rng.IntN(len(inLog) + 1)
+				run++
+				apply(t, l, testLog, run, true, inLog[:n]...)
+				waiting.Remove(inLog[:n]...)
+				inLog = append([]Receipt(nil), inLog[n:]...)
+				if rng.IntN(3) == 0 { // a restart: what the backlog does not know was never acknowledged, the rest is in the log
+					for _, r := range unknown {
+						want[r.receipt.ReceivedAt.Truncate(time.Hour)] -= r.receipt.BilledBytes
+					}
+					unknown, waiting = nil, Backlog{}
+					waiting.Add(inLog...)
+					l = open()
+				}
+			}
+			if late := testutil.ToFloat64(l.m.lateReceipts); late != 0 {
+				t.Fatalf("seed %d: %v receipts were late", seed, late)
+			}
+		}
+		pass(sealGrace)
+		apply(t, l, testLog, run+1, true, inLog...)
+		got := byHour(t, l)
+		for h, n := range want {
+			if got[h] != n {
+				t.Errorf("seed %d: %d billed at %v, want %d", seed, got[h], h, n)
+			}
+		}
+		if got := sealedNow(t, l); !got.After(noon) {
+			t.Errorf("seed %d: sealed through %v only", seed, got)
+		}
+	}
+}
+
+func TestLateReceiptsAreBilledInTheFirstOpenHour(t *testing.T) {
+	c := &clock{t: noon.Add(30 * time.Minute)}
+	var waiting Backlog
+	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now, Pending: waiting.Oldest})
+	apply(t, l, testLog, 1, true, logs("a", "k", 1, noon.Add(-2*time.Hour)))
+	seal(t, l)
+	wantSealed(t, l, noon)
+	// An operator restores a log of this morning: its receipts wait for Apply now, but their hours are sealed.
+	old := []Receipt{logs("a", "k", 10, noon.Add(-2*time.Hour)), logs("a", "k", 5, noon.Add(-1)),
+		logs("a", "k", 15, noon.Add(-1)), logs("b", "k", 40, noon)}
+	waiting.Add(old...)
+	seal(t, l)
+	wantSealed(t, l, noon)
+	apply(t, l, "restored", 1, true, old...)
+	if got := byHour(t, l); len(got) != 2 || got[noon.Add(-2*time.Hour)] != 1 || got[noon] != 70 {
+		t.Errorf("billed %v", got)
+	}
+	if got := testutil.ToFloat64(l.m.lateReceipts); got != 3 {
+		t.Errorf("%v late receipts counted, want 3", got)
+	}
+	apply(t, l, "restored", 1, false, old...)
+	if got := testutil.ToFloat64(l.m.lateReceipts); got != 3 {
+		t.Errorf("%v late receipts counted after a second Apply, want 3", got)
+	}
+}
+
+func TestSealHoldsForEveryProcess(t *testing.T) {
+	db := tempDB(t)
+	ahead, behind := &clock{t: noon.Add(time.Hour)}, &clock{t: noon.Add(2 * time.Minute)}
+	a, b := NewLedger(db, LedgerOptions{Now: ahead.now}), startLedger(t, db, behind.now)
+	seal(t, a)
+	wantSealed(t, b, noon)
+	if err := b.Record(deadline(t), logs("a", "k", 1, noon.Add(-1))); !errors.Is(err, ErrSealed) {
+		t.Errorf("Record = %v, want ErrSealed", err)
+	}
+	if err := b.Record(deadline(t), logs("a", "k", 2, noon)); err != nil {
+		t.Error(err)
+	}
+	b.CountRefused(Refusal{Tenant: id("a"), Key: "k", Signal: Logs, At: noon.Add(-1), Bytes: 3})
+	apply(t, b, testLog, 1, true, logs("a", "k", 4, noon.Add(-1)))
+	until(t, "refusals are written", func() bool {
+		u, err := a.Usage(t.Context(), Filter{Tenants: ids("a"), By: ByHour})
+		if err != nil || len(u.Rows) != 1 || u.Rows[0].BilledBytes != 6 || !u.Rows[0].Start.Equal(noon) {
+			t.Fatal(u, err)
+		}
+		return u.Rows[0].RefusedBytes == 3
+	})
+}
+
+func TestWrongClocksDoNotBrickTheLedger(t *testing.T) {
+	c := &clock{t: noon.AddDate(10, 0, 0)}
+	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now})
+	seal(t, l)
+	wantSealed(t, l, noon.AddDate(10, 0, 0).Add(-time.Hour))
+	c.set(noon) // put right: usage must not wait ten years for its hour
+	wantSealed(t, l, time.Unix(0, 0))
+	apply(t, l, testLog, 1, true, logs("a", "k", 1, noon))
+	seal(t, l)
+	wantSealed(t, l, noon.Add(-time.Hour))
+	if got := byHour(t, l); got[noon] != 1 {
+		t.Errorf("billed %v", got)
+	}
+	// A small step back opens nothing.
+	c.set(noon.Add(-3 * time.Hour))
+	seal(t, l)
+	wantSealed(t, l, noon.Add(-time.Hour))
+	apply(t, l, testLog, 2, true, logs("a", "k", 2, noon.Add(-3*time.Hour)))
+	if got := byHour(t, l); got[noon.Add(-time.Hour)] != 2 {
+		t.Errorf("billed %v", got)
+	}
+}
+
+// csvThrough is what billing reads.
+func csvThrough(t *testing.T, l *Ledger, to time.Time) string {
+	t.Helper()
+	var b bytes.Buffer
+	u, err := l.UnsafeUsageOfAll(t.Context(), Filter{To: to, By: ByHour, BySignal: true, ByKey: true, Limit: maxRows})
+	if err == nil {
+		err = u.Write(&b, FormatCSV)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// Billing reads a sealed span once and for ever: whatever comes afterwards, by whatever way, with the clock going on or
+// stepping back, through whichever process, the bytes it gets stay the same. Nothing is lost either.
+func TestSealedUsageIsTheSameForEver(t *testing.T) {
+	c := &clock{t: noon}
+	db := tempDB(t)
+	var ls []*Ledger
+	for _, db := range []*store.DB{db, openDB(t, db.Path())} {
+		ls = append(ls, NewLedger(db, LedgerOptions{Now: c.now}))
+	}
+	recorder := startLedger(t, db, c.now)
+	rng := rand.New(rand.NewPCG(21, 22))
+	sealed := map[time.Time]string{} // seal → what was read up to it
+	sum := int64(0)
+	for i := range 400 {
+		c.set(c.now().Add(time.Duration(rng.IntN(30)-8) * time.Minute))
+		l := ls[rng.IntN(2)]
+		at := c.now().Add(-time.Duration(rng.IntN(200)) * time.Minute)
+		r := logs([]string{"t0", "t1", "t2"}[rng.IntN(3)], "k", rng.Int64N(100), at)
+		switch rng.IntN(4) {
+		case 0:
+			seal(t, l)
+		case 1:
+			apply(t, l, testLog, uint64(i), true, r, r)
+			sum += 2 * r.BilledBytes
+		case 2:
+			err := recorder.Record(deadline(t), r)
+			if err == nil {
+				sum += r.BilledBytes
+			} else if !errors.Is(err, ErrSealed) {
+				t.Fatal(err)
+			}
+		default:
+			l.CountRefused(Refusal{Tenant: id("t0"), Key: "k", Signal: Logs, At: at, Bytes: 1})
+			if err := l.writeCounts(deadline(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		to := sealedNow(t, ls[rng.IntN(2)])
+		if _, ok := sealed[to]; !ok {
+			sealed[to] = csvThrough(t, l, to)
+		}
+	}
+	if len(sealed) < 20 {
+		t.Fatalf("%d seals only", len(sealed))
+	}
+	for to, want := range sealed {
+		if got := csvThrough(t, ls[0], to); got != want {
+			t.Errorf("sealed through %v:\n%s, was\n%s", to, got, want)
+		}
+	}
+	for _, n := range byHour(t, ls[0]) {
+		sum -= n
+	}
+	if sum != 0 {
+		t.Errorf("%d bytes are missing", sum)
+	}
+}
+
+func TestSealWaitsForTheDatabase(t *testing.T) {
+	db := tempDB(t)
+	l := newTestLedger(db)
+	execute(t, db, `CREATE TRIGGER full BEFORE INSERT ON usage_seal BEGIN SELECT RAISE(ABORT, 'disk is full'); END`)
+	if err := l.seal(deadline(t)); err == nil {
+		t.Error("sealed into a broken table")
+	}
+	wantSealed(t, l, time.Unix(0, 0))
+	execute(t, db, `DROP TRIGGER full`)
+	seal(t, l)
+	wantSealed(t, l, noon.Add(-time.Hour))
+}
+
+func TestBacklogKnowsItsOldest(t *testing.T) {
+	var b Backlog
+	rng := rand.New(rand.NewPCG(61, 62))
+	var in []Receipt
+	for range 2000 {
+		if len(in) == 0 || rng.IntN(20) > 9 {
+			r := logs("a", "k", 1, noon.Add(time.Duration(rng.Int64N(int64(100*time.Hour)))))
+			b.Add(r)
+			in = append(in, r)
+		} else {
+			i := rng.IntN(len(in))
+			b.Remove(in[i])
+			in = append(in[:i], in[i+1:]...)
+		}
+		want, any := time.Time{}, false
+		for _, r := range in {
+			if h := r.ReceivedAt.Truncate(time.Hour); !any || h.Before(want) {
+				want, any = h, true
+			}
+		}
+		if got, ok := b.Oldest(); ok != any || !got.Equal(want) {
+			t.Fatalf("oldest %v, %v, want %v, %v", got, ok, want, any)
+		}
+	}
+	if len(b.hours) > 101 {
+		t.Errorf("%d hours are held", len(b.hours))
+	}
+	b.Remove(in...)
+	if _, ok := b.Oldest(); ok {
+		t.Error("an empty backlog has an oldest receipt")
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("removed what was not in it")
+		}
+	}()
+	b.Remove(in[0])
+}
