@@ -1,0 +1,372 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/headgate-io/headgate/internal/faultfs"
+)
+
+// A survey is what a log's directory holds. Taking one changes nothing.
+type survey struct {
+	id         logID
+	checkpoint uint32   // the first segment that is not finished
+	ckptErr    error    // why the checkpoint could not be read; os.ErrNotExist when there is none
+	found      []*found // segments that are not finished, in order
+	finished   []string // files of finished segments that are to be removed
+	tmp        []string // files that were in preparation
+	aside      []string // other files that were set aside before
+	number     uint32   // the highest segment number seen
+	seq        uint64   // of the next entry
+	durable    Position // where the log ended
+}
+
+// found is a segment that is not finished.
+type found struct {
+	segment
+	err    error // why nothing of it can be understood; nil otherwise
+	damage error // what of it cannot be read although it was durable; nil otherwise
+	header error // what is wrong with its header
+	walked bool  // it was read whole, because it does not say where it ends
+	torn   int64 // bytes behind its end that were being written when the log stopped
+	lost   uint64
+
+	made   logID
+	before Position // of the first frame found: where the log ended before its group
+	frames bool     // there is such a frame
+}
+
+// take surveys dir.
+func take(fsys faultfs.FS, dir string) (*survey, error) {
+	names, err := fsys.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &survey{seq: 1}
+	if err := s.readCheckpoint(fsys, dir); err != nil {
+		return nil, err
+	}
+	s.sort(names)
+	for _, f := range s.found {
+		if err := f.load(fsys, dir); err != nil {
+			return nil, fmt.Errorf("segment %s: %w", f.file, err)
+		}
+	}
+	if s.ckptErr != nil {
+		s.adoptID()
+	}
+	s.judgeHeaders()
+	if err := s.findEnds(fsys, dir); err != nil {
+		return nil, err
+	}
+	s.count()
+	return s, nil
+}
+
+// readCheckpoint reads the log's id and the first segment that is not finished. A checkpoint that cannot be
+// understood is noted; one that cannot be read, or is newer, is an error.
+func (s *survey) readCheckpoint(fsys faultfs.FS, dir string) error {
+	f, err := fsys.OpenFile(path.Join(dir, checkpointName), os.O_RDONLY, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		s.ckptErr = err
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer f.Close()
+	var b [fileHeaderBytes]byte
+	if _, err := f.ReadAt(b[:], 0); err != nil && err != io.EOF {
+		return err
+	}
+	s.checkpoint, s.id, s.ckptErr = parseFileHeader(b[:], checkpointMagic)
+	if errors.Is(s.ckptErr, ErrVersion) {
+		return fmt.Errorf("checkpoint: %w", s.ckptErr)
+	}
+	s.number = s.checkpoint
+	return nil
+}
+
+// sort puts each file name where it belongs.
+func (s *survey) sort(names []string) {
+	for _, name := range names {
+		n, suffix, ok := parseName(name)
+		switch {
+		case !ok && strings.HasSuffix(name, tmpSuffix):
+			s.tmp = append(s.tmp, name)
+			continue
+		case !ok:
+			continue
+		}
+		s.number = max(s.number, n)
+		switch {
+		case suffix == tmpSuffix:
+			s.tmp = append(s.tmp, name)
+		case suffix == segmentSuffix && n < s.checkpoint:
+			s.finished = append(s.finished, name)
+		case suffix == segmentSuffix:
+			s.found = append(s.found, &found{segment: segment{number: n, file: name}})
+		case suffix == asideSuffix && n >= s.checkpoint && !slices.Contains(names, fileName(n, segmentSuffix)):
+			s.found = append(s.found, &found{segment: segment{number: n, file: name, aside: true}})
+		default:
+			s.aside = append(s.aside, name)
+		}
+	}
+	slices.SortFunc(s.found, func(a, b *found) int { return int(int64(a.number) - int64(b.number)) })
+}
+
+// load reads a segment's header and, when it has one, its seal.
+func (f *found) load(fsys faultfs.FS, dir string) error {
+	file, err := fsys.OpenFile(path.Join(dir, f.file), os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if f.size, err = file.Size(); err != nil {
+		return err
+	}
+	var b [fileHeaderBytes]byte
+	if _, err := file.ReadAt(b[:], 0); err != nil && err != io.EOF {
+		return err
+	}
+	n, id, err := parseFileHeader(b[:], segmentMagic)
+	f.made = id
+	switch {
+	case errors.Is(err, ErrVersion):
+		f.err = err
+	case err != nil:
+		f.header = err
+	case n != f.number:
+		f.err = fmt.Errorf("header: is of segment %d", n)
+	}
+	return nil
+}
+
+// adoptID takes the log's id from the newest segment, for want of a checkpoint.
+func (s *survey) adoptID() {
+	for _, f := range slices.Backward(s.found) {
+		if f.err == nil && f.header == nil {
+			s.id = f.made
+			return
+		}
+	}
+}
+
+func (s *survey) judgeHeaders() {
+	for _, f := range s.found {
+		if f.err == nil && f.header == nil && f.made != s.id {
+			f.err = errors.New("header: is of another log")
+		}
+	}
+}
+
+// findEnds determines where each segment ends and what of it is damaged, from the last one to the first: each knows
+// where the log ended before it.
+func (s *survey) findEnds(fsys faultfs.FS, dir string) error {
+	before := unknown // where the log ended before the segments that were looked at
+	for _, f := range slices.Backward(s.found) {
+		if f.err != nil {
+			continue
+		}
+		if err := f.findEnd(fsys, dir, &s.id, before); err != nil {
+			return fmt.Errorf("segment %s: %w", f.file, err)
+		}
+		if f.frames {
+			before = f.before
+		} else if f.entries > 0 {
+			before = at(f.number, firstOffset) // all before it was durable, who knows up to where
+		}
+	}
+	return nil
+}
+
+// unknown stands for a position that nothing tells.
+const unknown = ^Position(0)
+
+func (f *found) findEnd(fsys faultfs.FS, dir string, id *logID, before Position) error {
+	file, err := fsys.OpenFile(path.Join(dir, f.file), os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if sealed, err := f.readSeal(file, id); err != nil {
+		return err
+	} else if !sealed {
+		f.walked = true
+		if err := f.walk(file, id, before); err != nil {
+			return err
+		}
+	}
+	if f.header == nil {
+		return nil
+	}
+	// SECURITY: a frame with a checksum of this log proves that the segment is this log's.
+	if f.damage = fmt.Errorf("%w: %w", f.header, ErrCorrupt); f.entries == 0 {
+		f.err = f.header
+	}
+	return nil
+}
+
+// readSeal takes the segment's end from the seal in its last page; false when there is none.
+func (f *found) readSeal(file faultfs.File, id *logID) (bool, error) {
+	off := f.size - pageBytes
+	if off < firstOffset || off%pageBytes != 0 {
+		return false, nil
+	}
+	w := walk(file, id, f.number, f.size, false)
+	w.off = off
+	if h, ok, err := w.header(off); err != nil || !ok || h.kind != kindSeal {
+		return false, err
+	}
+	if _, _, _, err := w.step(); err != nil || w.seal == nil || alignUp(w.seal.end, pageBytes) != off {
+		return false, err
+	}
+	f.sealed, f.end, f.entries, f.bytes = true, w.seal.end, w.seal.entries, w.seal.bytes
+	f.first, f.next, f.last = w.seal.first, w.next, at(f.number, w.seal.last)
+	f.oldest, f.newest = w.seal.oldest, w.seal.newest
+	// The first frame says where the log ended before this segment.
+	b := make([]byte, frameBytes)
+	if _, err := file.ReadAt(b, firstOffset); err != nil {
+		return true, err
+	}
+	var h frame
+	if h, f.frames = parseFrame(b, id, at(f.number, firstOffset)); f.frames {
+		f.before, f.frames = h.durable, h.kind == kindEntry
+	}
+	return true, nil
+}
+
+// walk reads a segment that does not say where it ends. What begins before must was durable: later groups say so.
+func (f *found) walk(file faultfs.File, id *logID, before Position) error {
+	limit, must, exact := f.size, int64(0), false
+	switch n := before.Segment(); {
+	case before == unknown:
+	case n == f.number:
+		limit, must, exact = min(f.size, before.Offset()), before.Offset(), true
+	case n < f.number: // the log had ended before this segment: nothing of it was acknowledged
+		limit, must, exact = firstOffset, firstOffset, true
+	default:
+		must = f.size
+	}
+	w := walk(file, id, f.number, limit, true)
+	for {
+		_, h, ok, err := w.step()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		if !f.frames {
+			f.frames, f.before = true, h.durable
+		}
+		if h.durable.Segment() == f.number {
+			must = max(must, h.durable.Offset())
+		}
+	}
+	if w.seal != nil {
+		f.sealed, must, exact, limit = true, w.seal.end, true, w.seal.end
+	}
+	cut := limit // where the first tear begins
+	for _, h := range w.holes {
+		if h.start >= must {
+			cut = h.start
+			break
+		}
+	}
+	if err := f.summarize(file, id, cut); err != nil {
+		return err
+	}
+	for _, h := range w.holes {
+		if h.start < must {
+			f.damage = fmt.Errorf("bytes %d to %d: %w", h.start, h.end, ErrCorrupt)
+			break
+		}
+	}
+	if w.seal != nil && f.entries > 0 {
+		f.lost += f.first - min(f.first, w.seal.first) + w.next - min(w.next, f.next)
+		f.first, f.next = w.seal.first, w.next
+	}
+	if exact && f.damage == nil && f.end < must {
+		f.damage = fmt.Errorf("bytes %d to %d: %w", f.end, must, ErrCorrupt)
+	}
+	if f.damage == nil && f.lost > 0 {
+		f.damage = fmt.Errorf("%d entries are missing: %w", f.lost, ErrCorrupt)
+	}
+	if exact && must > f.end {
+		f.end = must
+	}
+	return f.measureTear(file)
+}
+
+// summarize counts the entries before limit.
+func (f *found) summarize(file faultfs.File, id *logID, limit int64) error {
+	w := walk(file, id, f.number, limit, true)
+	f.end = firstOffset
+	for {
+		off, h, ok, err := w.step()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		if f.entries == 0 {
+			f.first, f.oldest = h.seq, h.written
+		}
+		f.entries++
+		f.bytes += int64(h.size)
+		f.next, f.newest, f.last, f.end = h.seq+1, h.written, at(f.number, off), h.end(off)
+	}
+	f.lost = w.lost
+	return nil
+}
+
+// measureTear sets how many bytes behind the end were being written.
+func (f *found) measureTear(file faultfs.File) error {
+	r := reader{f: file}
+	for off := f.end; off < f.size; {
+		n := min(f.size-off, maxAhead)
+		b, err := r.bytes(off, int(n))
+		if err != nil {
+			return err
+		}
+		for i := len(b) - 1; i >= 0; i-- {
+			if b[i] != 0 {
+				f.torn = off + int64(i) + 1 - f.end
+				break
+			}
+		}
+		off += n
+	}
+	if f.sealed {
+		f.torn = 0
+	}
+	return nil
+}
+
+// count checks the sequence of entries across segments and finds where the log goes on.
+func (s *survey) count() {
+	var expected uint64
+	var prev *found
+	for _, f := range s.found {
+		if f.err != nil {
+			s.durable = at(f.number+1, 0) // behind whatever is in it
+		}
+		if f.err != nil || f.entries == 0 {
+			continue
+		}
+		if expected != 0 && f.first > expected {
+			f.lost += f.first - expected
+			if prev != nil && !prev.sealed && prev.damage == nil {
+				prev.damage = fmt.Errorf("%d entries are missing at its end: %w", f.first-expected, ErrCorrupt)
+			}
+		}
+		expected, prev = f.next, f
+		s.seq, s.durable = max(s.seq, f.next), at(f.number, f.end)
+	}
+}
