@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"math"
 	"path/filepath"
 	"reflect"
@@ -214,5 +215,27 @@ func TestDeletedTenantsReceiptsAreBilledUnderItsName(t *testing.T) {
 		if r := u.Rows[i]; r.Tenant != want.Tenant || r.TenantID != want.TenantID || r.BilledBytes != want.BilledBytes {
 			t.Errorf("row %+v, want %+v", r, want)
 		}
+	}
+}
+
+// A run of 20,000 receipts, of few tenants and of as many as there are receipts.
+func BenchmarkApply(b *testing.B) {
+	for _, tenants := range []int{10, 1000, 20_000} {
+		b.Run(fmt.Sprintf("tenants=%d", tenants), func(b *testing.B) {
+			l := newTestLedger(benchDB(b))
+			var rs []Receipt
+			for i := range 20_000 {
+				rs = append(rs, logs(fmt.Sprint("t", i%tenants), "k", int64(i), noon))
+			}
+			b.ReportAllocs()
+			run := uint64(0)
+			for b.Loop() {
+				run++
+				if applied, err := l.Apply(b.Context(), testLog, run, rs); err != nil || !applied {
+					b.Fatal(applied, err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/run")
+		})
 	}
 }

@@ -12,27 +12,30 @@ type Backlog struct {
 	hours map[int64]int64
 }
 
-// Add is called for each receipt before it is appended to the log, and for those found there at a start, before
-// Ledger.Run.
-func (b *Backlog) Add(receipts ...Receipt) { b.count(1, receipts) }
-
-// Remove is called once for what was added: after Apply has returned nil for it, or after it could not be appended.
-func (b *Backlog) Remove(receipts ...Receipt) { b.count(-1, receipts) }
-
-func (b *Backlog) count(n int64, receipts []Receipt) {
+// Add is called for each receipt before it is appended to the log; and at a start, before Ledger.Run, for each in the log
+// whose run is not done, whether it is applied or not.
+func (b *Backlog) Add(receipts ...Receipt) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.hours == nil {
 		b.hours = map[int64]int64{}
 	}
 	for _, r := range receipts {
+		b.hours[hourOf(r.ReceivedAt)]++
+	}
+}
+
+// Remove is called once for each receipt that was added: after Apply has returned nil for it, or after it could not be
+// appended. One that was not added is ignored where that shows: the ledger copes with an hour that is sealed too early.
+func (b *Backlog) Remove(receipts ...Receipt) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range receipts {
 		h := hourOf(r.ReceivedAt)
-		b.hours[h] += n
-		switch {
-		case b.hours[h] == 0:
+		if n := b.hours[h]; n > 1 {
+			b.hours[h] = n - 1
+		} else {
 			delete(b.hours, h)
-		case b.hours[h] < 0:
-			panic("BUG: receipt removed from the backlog without being in it")
 		}
 	}
 }

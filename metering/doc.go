@@ -5,17 +5,26 @@
 // overage); that a request is debited to its key, its tenant and all its ancestors or to none; and that it never waits for
 // the database.
 //
-// The Ledger makes receipts durable: Record returns nil only after the receipt's transaction is synced. After a crash the
-// Meter is rebuilt from the ledger and knows the day's use to the byte. Rows of hours before SealedThrough never change.
+// The Ledger keeps what is billed. Receipts reach it through the log that made their requests durable: Apply adds the
+// receipts of a run of log entries and the run's id in one transaction, so they are billed once however often the run is
+// resolved. Rows of hours before SealedThrough never change, whatever happens.
 //
 // The life of a request, all by its one receive time:
 //
-//	Exhausted   before the body is read
-//	Admit       the bytes are held; a refusal is a *LimitError
-//	Settle      after decoding: what is billed, as a Receipt; the rest is given back
-//	Record      the receipt is durable
-//	Commit      the hold is final. Release instead, if anything failed since Admit. Only then the ack.
+//	Exhausted    before the body is read
+//	Admit        the bytes are held; a refusal is a *LimitError
+//	Settle       after decoding: what is billed, as a Receipt; the rest is given back
+//	Backlog.Add  from now on the receipt's hour stays open
+//	             the rows and Receipt.AppendBinary become an entry of the log, which syncs it
+//	Commit       the hold is final. Release and Backlog.Remove instead, if anything failed since Admit. Only then the ack.
 //
-// It assumes one process that admits for a database; that process starts with OpenMeter before it serves. Both types are
-// safe for concurrent use. Nothing here calls time.Now.
+// and later that of its receipt: ReadReceipt, Apply, Backlog.Remove, and ForgetRuns when the log's checkpoint has passed
+// the run. A request in no log is made durable by Record in place of the log, and needs no Backlog.
+//
+// The start of a process, in this order: OpenMeter; Backlog.Add for the receipts in the log whose runs are not done, and
+// Meter.Restore for those among them whose runs Applied does not have; then Ledger.Run, Apply and the rest. The Meter thus
+// knows the day's use to the byte.
+//
+// It assumes one process that admits for a database. All types are safe for concurrent use, Receipt and other plain values
+// apart. Nothing here calls time.Now.
 package metering

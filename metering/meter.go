@@ -24,10 +24,11 @@ var ErrDayClosed = errors.New("receive time is before the days that are metered"
 type Meter struct {
 	m *meterMetrics
 
-	mu    sync.Mutex // guards what follows and the state of all reservations; never held across I/O
-	floor int64      // the first day whose use is known
-	days  map[int64]map[counterKey]*counter
-	beats map[tenant.ID]time.Time // when a heartbeat last passed
+	mu      sync.Mutex // guards what follows and the state of all reservations; never held across I/O
+	floor   int64      // the first day whose use is known
+	days    map[int64]map[counterKey]*counter
+	beats   map[tenant.ID]time.Time // when a heartbeat last passed
+	parents map[string]string       // of each child, as OpenMeter read it, for Restore; nil from the first Admit on
 }
 
 // counterKey names who is counted. A tenant is one counter, whether it is charged itself or as somebody's parent.
@@ -58,6 +59,7 @@ func (m *Meter) Admit(c Charge, bytes int64, at time.Time) (*Reservation, error)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.parents = nil
 	counters, accounts, err := m.accountsLocked(c, at)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package metering
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,15 +17,15 @@ const maxChain = 64
 
 // OpenMeter makes a meter that knows the use of yesterday and of every later day from the ledger: per key, per tenant, and
 // for each tenant the sum over its descendants. It is called before anything is admitted; receipts recorded by others
-// afterwards would be missed. reg may be nil.
+// afterwards would be missed, and those that wait in the log are for Restore. reg may be nil.
 func OpenMeter(ctx context.Context, db *store.DB, now time.Time, reg prometheus.Registerer) (*Meter, error) {
 	m := newMeter(dayOf(now)-1, reg)
 	err := db.View(ctx, func(tx *sql.Tx) error {
-		parents, err := queryParents(ctx, tx)
-		if err != nil {
+		var err error
+		if m.parents, err = queryParents(ctx, tx); err != nil {
 			return err
 		}
-		return m.restore(ctx, tx, parents)
+		return m.restore(ctx, tx)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("restore the day's use: %w", err)
@@ -51,7 +52,7 @@ func queryParents(ctx context.Context, tx *sql.Tx) (map[string]string, error) {
 }
 
 // restore adds the ledger's rows from the floor on. Nobody else has m yet, so it takes no lock.
-func (m *Meter) restore(ctx context.Context, tx *sql.Tx, parents map[string]string) error {
+func (m *Meter) restore(ctx context.Context, tx *sql.Tx) error {
 	rows, err := tx.QueryContext(ctx, `SELECT hour / 86400, tenant_id, key_id, SUM(billed_bytes) FROM usage_hours
 		WHERE hour >= ? GROUP BY 1, 2, 3 ORDER BY 1`, m.floor*daySeconds)
 	if err != nil {
@@ -64,16 +65,39 @@ func (m *Meter) restore(ctx context.Context, tx *sql.Tx, parents map[string]stri
 		if err := rows.Scan(&day, &id, &key, &bytes); err != nil {
 			return err
 		}
-		m.restoreCounter(day, counterKey{key: true, id: key}, bytes)
-		for depth := 0; id != "" && depth < maxChain; depth++ {
-			m.restoreCounter(day, counterKey{id: id}, bytes)
-			id = parents[id]
-		}
+		m.restoreLocked(day, id, key, bytes)
 	}
 	return rows.Err()
 }
 
-func (m *Meter) restoreCounter(day int64, k counterKey, bytes int64) {
+// Restore counts receipts that are in the log and not in the ledger, just as if OpenMeter had found them there: each
+// exactly once, after OpenMeter, before anything is admitted and before Apply is called for any of them. Afterwards it is
+// an error. Receipts of days before yesterday count nowhere, as there. A tenant that the tree does not know counts for
+// itself alone.
+func (m *Meter) Restore(receipts ...Receipt) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.parents == nil {
+		return errors.New("restore the day's use: requests were admitted already")
+	}
+	for _, r := range receipts {
+		if day := dayOf(r.ReceivedAt); day >= m.floor {
+			m.restoreLocked(day, r.Tenant.String(), r.Key, r.BilledBytes)
+		}
+	}
+	return nil
+}
+
+// restoreLocked counts bytes for the key, the tenant and its ancestors. The day is at or after the floor.
+func (m *Meter) restoreLocked(day int64, id, key string, bytes int64) {
+	m.restoreCounterLocked(day, counterKey{key: true, id: key}, bytes)
+	for depth := 0; id != "" && depth < maxChain; depth++ {
+		m.restoreCounterLocked(day, counterKey{id: id}, bytes)
+		id = m.parents[id]
+	}
+}
+
+func (m *Meter) restoreCounterLocked(day int64, k counterKey, bytes int64) {
 	c := m.counterLocked(day, k)
 	c.held += bytes
 	c.settled += bytes

@@ -88,14 +88,22 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv(childEnv); path != "" {
-		if err := child(path, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	var err error
+	switch {
+	case os.Getenv(childEnv) != "":
+		err = child(os.Getenv(childEnv), os.Stdout)
+	case os.Getenv(applyChildEnv) != "":
+		var round int
+		if round, err = strconv.Atoi(os.Getenv(applyChildRound)); err == nil {
+			err = applyChild(os.Getenv(applyChildEnv), round, os.Stdout)
 		}
-		os.Exit(0)
+	default:
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 func childCharge(w int) Charge {
@@ -161,7 +169,7 @@ func TestKilledProcessLosesNoAcknowledgedByte(t *testing.T) {
 	before := map[string]int64{}
 	full := false
 	for round := 0; round < 40 && !full; round++ {
-		said, ended := killChild(t, path, 100+round*40)
+		said, ended := killChild(t, 100+round*40, childEnv+"="+path)
 		db := openDB(t, path)
 		l := NewLedger(db, LedgerOptions{Now: func() time.Time { return noon }})
 		m := openMeter(t, db, noon)
@@ -190,14 +198,14 @@ func TestKilledProcessLosesNoAcknowledgedByte(t *testing.T) {
 	}
 }
 
-// killChild starts a child on path, kills it -9 after so many lines, and returns what it said and whether it ended by
+// killChild starts a child with env, kills it -9 after so many lines, and returns what it said and whether it ended by
 // itself first.
-func killChild(t *testing.T, path string, lines int) (map[string]outcome, bool) {
+func killChild(t *testing.T, lines int, env ...string) (map[string]outcome, bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+path)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

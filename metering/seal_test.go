@@ -290,7 +290,7 @@ func TestSealedUsageIsTheSameForEver(t *testing.T) {
 	rng := rand.New(rand.NewPCG(21, 22))
 	sealed := map[time.Time]string{} // seal → what was read up to it
 	sum := int64(0)
-	for i := range 400 {
+	for i := range 200 {
 		c.set(c.now().Add(time.Duration(rng.IntN(30)-8) * time.Minute))
 		l := ls[rng.IntN(2)]
 		at := c.now().Add(-time.Duration(rng.IntN(200)) * time.Minute)
@@ -319,7 +319,7 @@ func TestSealedUsageIsTheSameForEver(t *testing.T) {
 			sealed[to] = csvThrough(t, l, to)
 		}
 	}
-	if len(sealed) < 20 {
+	if len(sealed) < 10 {
 		t.Fatalf("%d seals only", len(sealed))
 	}
 	for to, want := range sealed {
@@ -350,6 +350,7 @@ func TestSealWaitsForTheDatabase(t *testing.T) {
 
 func TestBacklogKnowsItsOldest(t *testing.T) {
 	var b Backlog
+	b.Remove(logs("a", "k", 1, noon))
 	rng := rand.New(rand.NewPCG(61, 62))
 	var in []Receipt
 	for range 2000 {
@@ -379,10 +380,9 @@ func TestBacklogKnowsItsOldest(t *testing.T) {
 	if _, ok := b.Oldest(); ok {
 		t.Error("an empty backlog has an oldest receipt")
 	}
-	defer func() {
-		if recover() == nil {
-			t.Error("removed what was not in it")
-		}
-	}()
 	b.Remove(in[0])
+	b.Add(in[0])
+	if _, ok := b.Oldest(); !ok {
+		t.Error("removing too much hides what is added later")
+	}
 }
