@@ -8,8 +8,9 @@ import (
 )
 
 // Apply adds the receipts of a run to the ledger, once: the first call for a log and a run that returns nil has added all
-// of them and returns true; every other one changes nothing and returns false. log names the log's directory for ever, run
-// is never used again in it for other receipts.
+// of them and returns true; every other one changes nothing and returns false. log names the log's directory for ever. Its
+// runs are numbered upwards and a number is never used again for other receipts, which NewestRun helps with: false for a run
+// that was never tried before means that its receipts are not billed.
 //
 // The receipts and the run's id are one transaction, synced when Apply returns nil. With an error nothing is kept, unless
 // the commit itself failed in doubt; either way the same call is made again, for as long as it takes. The receipts of a
@@ -110,6 +111,33 @@ func (l *Ledger) Applied(ctx context.Context, log string, runs []uint64) (map[ui
 		return nil, fmt.Errorf("look for applied runs of log %s: %w", log, err)
 	}
 	return out, nil
+}
+
+// NewestRun returns the highest run of the log that was applied or forgotten, 0 if there is none. A log that starts numbers
+// its runs from beyond it: one that was restored from a backup would use numbers again, and what is new would count as
+// applied.
+func (l *Ledger) NewestRun(ctx context.Context, log string) (run uint64, err error) {
+	err = l.db.View(ctx, func(tx *sql.Tx) error {
+		before, err := forgottenBefore(ctx, tx, log)
+		if err != nil {
+			return err
+		}
+		if before > 0 {
+			run = before - 1
+		}
+		var newest int64
+		err = tx.QueryRowContext(ctx, `SELECT run FROM applied_runs WHERE log_id = ? ORDER BY run < 0 DESC, run DESC LIMIT 1`,
+			log).Scan(&newest)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		run = uint64(newest) // no row is before the forgotten ones
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("look for the newest run of log %s: %w", log, err)
+	}
+	return run, nil
 }
 
 // ForgetRuns gives back the space of the log's runs before the given one. It is called once the log's checkpoint has

@@ -129,6 +129,30 @@ func TestForgottenRunsStayApplied(t *testing.T) {
 	}
 }
 
+func TestNewestRunIsTheOneToNumberFrom(t *testing.T) {
+	l := newTestLedger(tempDB(t))
+	want := func(want uint64) {
+		t.Helper()
+		if got, err := l.NewestRun(deadline(t), testLog); err != nil || got != want {
+			t.Errorf("newest run %d, %v, want %d", got, err, want)
+		}
+	}
+	apply(t, l, "other", 100, true)
+	want(0)
+	for _, run := range []uint64{2, 7, 5} {
+		apply(t, l, testLog, run, true)
+	}
+	want(7)
+	if err := l.ForgetRuns(deadline(t), testLog, 11); err != nil {
+		t.Fatal(err)
+	}
+	want(10)
+	for _, run := range []uint64{math.MaxInt64, math.MaxInt64 + 2, math.MaxInt64 + 1} {
+		apply(t, l, testLog, run, true)
+	}
+	want(math.MaxInt64 + 2)
+}
+
 func TestFailedApplyLeavesNothing(t *testing.T) {
 	db := tempDB(t)
 	l := newTestLedger(db)
@@ -168,6 +192,9 @@ func TestDatabaseAwayIsThePlainErrorOfApply(t *testing.T) {
 	}
 	if _, err := l.Applied(deadline(t), testLog, []uint64{1}); err == nil {
 		t.Error("told without a database")
+	}
+	if _, err := l.NewestRun(deadline(t), testLog); err == nil {
+		t.Error("told the newest run without a database")
 	}
 	if err := l.ForgetRuns(deadline(t), testLog, 1); err == nil {
 		t.Error("forgot without a database")
