@@ -34,26 +34,34 @@ func TestBudgetIsSharedAndGivenBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := newBudget(100)
+	b := newBudget(100, 90, 2)
 	one, two, three := b.hold(someTenant(t)), b.hold(someTenant(t)), b.hold(other)
-	if !one.grow(30) || !two.grow(20) || one.grow(1) {
-		t.Error("a tenant's share is not half")
+	if !one.resize(30) || !two.resize(20) || one.resize(31) {
+		t.Error("a tenant alone does not get half")
 	}
-	if !three.grow(50) || three.grow(1) {
-		t.Error("the other tenant did not get its half")
+	if !three.resize(25) || three.resize(26) {
+		t.Error("the second tenant does not get half of what is left")
 	}
-	if b.hold(late).grow(1) {
-		t.Error("more is held than there is")
+	if four := b.hold(late); !four.resize(12) || four.resize(13) || !four.resize(11) {
+		t.Error("the third does not get half of the rest")
+	} else {
+		four.release()
 	}
 	one.release()
 	one.release()
-	if !two.grow(30) || two.grow(1) || b.inUse() != 100 {
+	if !two.resize(37) || two.resize(38) || b.inUse() != 62 {
 		t.Errorf("after a release: %d in use", b.inUse())
+	}
+	if b.hold(someTenant(t)) == nil || b.hold(someTenant(t)) != nil {
+		t.Error("a tenant may have other than two requests")
 	}
 	two.release()
 	three.release()
-	if b.inUse() != 0 || len(b.tenants) != 0 {
+	if b.inUse() != 0 || len(b.tenants) != 1 {
 		t.Errorf("%d in use, %d tenants at the end", b.inUse(), len(b.tenants))
+	}
+	if capped := newBudget(100, 10, 1).hold(late); !capped.resize(10) || capped.resize(11) {
+		t.Error("a tenant's own bound does not hold")
 	}
 }
 
@@ -88,7 +96,7 @@ func TestX10OneTenantCannotTakeTheBudget(t *testing.T) {
 	_, greedy := g.tenant("greedy", auth.NewTenant{})
 	_, other := g.tenant("other", auth.NewTenant{})
 	budget := g.server.receiver.budget
-	const each = 1<<20 - firstStep/2
+	const each = 1<<20 - 8<<10
 	conns := []net.Conn{stall(t, g, greedy, each), stall(t, g, greedy, each)}
 	eventually(t, "both requests are held", func() bool { return budget.inUse() == 2<<20 })
 

@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"bytes"
+	"errors"
 	"io"
 	"strings"
 	"sync"
@@ -9,68 +11,51 @@ import (
 // An inflater decompresses what it was last Reset to. It is used by one request at a time.
 type inflater interface {
 	io.Reader
-	Reset(io.Reader) error
+	// Reset makes the inflater read src, which it must not read beyond the end of the compressed content.
+	Reset(src *bytes.Reader) error
 }
 
-// A codec is one coding of bodies, with its inflaters pooled.
+// A codec is one coding of bodies, with its inflaters pooled. Their memory stands beside the budget: up to 8 MiB each (the
+// window of zstd), and as many as there are turns.
 type codec struct {
 	inflaters sync.Pool
-	// holdsInput tells that the whole compressed body may be in memory, beside what it decompresses to.
-	holdsInput bool
+	// block decompresses bodies that are one block; it is asked first, and reports false for those that are none.
+	block func(dst *buffer, src []byte, limit int64, take func(have, want int64) error) (bool, error)
 }
 
 func newCodec(make func() inflater) *codec {
 	return &codec{inflaters: sync.Pool{New: func() any { return make() }}}
 }
 
-// open starts decompressing src. The reader's Close gives the inflater back; no inflater starts a goroutine, so one
-// that is never closed is garbage like any other.
-func (c *codec) open(src io.Reader) (io.ReadCloser, error) {
-	r := &inflation{inflater: c.inflaters.Get().(inflater), codec: c, src: src}
-	if err := r.Reset(r.input()); err != nil {
-		_ = r.Close()
-		return nil, err
-	}
-	return r, nil
-}
+var errGoesOn = errors.New("bytes after the compressed content")
 
-// inflation is an inflater lent to one body.
-type inflation struct {
-	inflater
-	codec *codec
-	src   io.Reader
-}
-
-// input stands between an inflater and its source, so that a pooled inflater keeps no finished request alive.
-func (r *inflation) input() io.Reader {
-	return readerFunc(func(p []byte) (int, error) {
-		if r.src == nil {
-			return 0, io.EOF
+// inflate adds what src decompresses to to dst, up to limit bytes; memory is asked of take.
+func (c *codec) inflate(dst *buffer, src []byte, limit int64, take func(have, want int64) error) error {
+	if c.block != nil {
+		if is, err := c.block(dst, src, limit, take); is || err != nil {
+			return err
 		}
-		return r.src.Read(p)
-	})
-}
-
-// Close may be called more than once.
-func (r *inflation) Close() error {
-	if r.src == nil {
-		return nil
 	}
-	r.src = nil
-	r.codec.inflaters.Put(r.inflater)
-	return nil
+	in := c.inflaters.Get().(inflater) // lost in a panic: it may be what is broken
+	packed := bytes.NewReader(src)
+	err := in.Reset(packed)
+	if err == nil {
+		err = dst.readAll(in, limit, take)
+	}
+	if err == nil && packed.Len() > 0 {
+		err = errGoesOn
+	}
+	packed.Reset(nil) // what waits in the pool keeps no request alive
+	c.inflaters.Put(in)
+	return err
 }
-
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // codecs are the codings of OTLP/HTTP bodies by their names in lower case, as the collector knows them.
 type codecs map[string]*codec
 
-func newCodecs(maxBytes int64) codecs {
-	snappy := newCodec(func() inflater { return newSnappy(maxBytes) })
-	snappy.holdsInput = true
+func newCodecs() codecs {
+	snappy := newCodec(newSnappyFramed)
+	snappy.block = inflateSnappyBlock
 	deflate := newCodec(newDeflate)
 	return codecs{
 		"gzip": newCodec(newGzip), "zstd": newCodec(newZstd), "lz4": newCodec(newLZ4),

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"runtime"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -236,27 +238,23 @@ func TestX1ZstdWindowIsBounded(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r, err := newCodec(newZstd).open(&buf)
-	if err == nil {
-		_, err = io.ReadAll(r)
-	}
-	if err == nil {
+	var out buffer
+	if err := newCodec(newZstd).inflate(&out, buf.Bytes(), 64<<20, unbounded); err == nil {
 		t.Error("decoded with a window over the bound")
 	}
 }
+
+func unbounded(int64, int64) error { return nil }
 
 // TestCodecsLeakNoGoroutine opens readers and forgets them.
 func TestCodecsLeakNoGoroutine(t *testing.T) {
 	before := runtime.NumGoroutine()
 	raw := bytes.Repeat([]byte("telemetry "), 100_000)
 	for _, c := range codings[2:] {
-		codec, _ := newCodecs(1 << 20).find([]string{c.name})
+		codec, _ := newCodecs().find([]string{c.name})
 		for range 10 {
-			r, err := codec.open(bytes.NewReader(c.encode(t, raw)))
-			if err != nil {
-				t.Fatalf("%s: %v", c.form, err)
-			}
-			if _, err := io.ReadFull(r, make([]byte, 1000)); err != nil {
+			var out buffer
+			if err := codec.inflate(&out, c.encode(t, raw), 1000, unbounded); !errors.Is(err, errTooLarge) {
 				t.Fatalf("%s: %v", c.form, err)
 			}
 		}
@@ -269,9 +267,13 @@ func TestCodecsLeakNoGoroutine(t *testing.T) {
 // FuzzCodecs: no input makes a codec panic, hang, or put out more than the limit.
 func FuzzCodecs(f *testing.F) {
 	const limit = 1 << 16
-	cs := newCodecs(limit)
+	cs := newCodecs()
 	names := []string{"gzip", "zstd", "lz4", "deflate", "snappy", "x-snappy-framed"}
-	r := &receiver{opt: Options{MaxBodyBytes: limit}, codecs: cs, budget: newBudget(1 << 20)}
+	opt := Options{MaxBodyBytes: limit, MaxInFlightBytes: 1 << 20}
+	r := &receiver{
+		opt: opt, codecs: cs, budget: newBudget(1<<20, 1<<20, 10), small: smallTurns(opt), large: largeTurns(opt),
+		metrics: newMetrics(prometheus.NewRegistry(), func() float64 { return 0 }),
+	}
 	for i := range names {
 		f.Add(byte(i), []byte("\x1f\x8b\x08\x00"))
 		f.Add(byte(i), []byte("\x28\xb5\x2f\xfd\x00\x00\x01\x00\x00"))
@@ -280,12 +282,19 @@ func FuzzCodecs(f *testing.F) {
 		f.Add(byte(i), []byte("\xff\xff\xff\xff\x0f"))
 	}
 	f.Fuzz(func(t *testing.T, which byte, data []byte) {
-		h := r.budget.hold(someTenant(t))
-		defer h.release()
-		var buf bytes.Buffer
-		r.fill(&buf, bytes.NewReader(data), cs[names[int(which)%len(names)]], h)
-		if buf.Len() > limit {
-			t.Fatalf("%d bytes out of %d", buf.Len(), len(data))
+		w, f := r.enter(someTenant(t))
+		if f != nil {
+			t.Fatal(f)
+		}
+		if f := r.receive(bytes.NewReader(data), w); f == nil {
+			_ = r.unpack(t.Context(), form{codec: cs[names[int(which)%len(names)]]}, w)
+		}
+		if len(w.body.b) > limit {
+			t.Fatalf("%d bytes out of %d", len(w.body.b), len(data))
+		}
+		w.leave()
+		if n := r.budget.inUse(); n != 0 || len(r.small.lines)+len(r.large.lines) != 0 {
+			t.Fatalf("%d bytes and a turn are held for ever", n)
 		}
 	})
 }

@@ -40,14 +40,18 @@ func (r *receiver) serve(ctx context.Context, h head, wire io.Reader) (a reply) 
 			a.close = true
 		}
 	}()
-	hold := r.budget.hold(q.principal.Tenant())
-	defer hold.release()
-	body, f := r.readBody(wire, q.form, hold)
+	work, f := r.enter(q.principal.Tenant())
 	if f != nil {
 		return r.refuse(h, q, f)
 	}
-	defer body.release()
-	p, f := r.export(ctx, q.call(), body.bytes())
+	defer work.leave()
+	if f := r.receive(wire, work); f != nil {
+		return r.refuse(h, q, f)
+	}
+	if f := r.unpack(ctx, q.form, work); f != nil {
+		return r.refuse(h, q, f)
+	}
+	p, f := r.export(ctx, q.call(), work)
 	if f != nil {
 		return r.cors.allow(h, failureReply(q.encoding, f))
 	}

@@ -116,14 +116,15 @@ func (r *receiver) exportGRPC(ctx context.Context, sig otlp.Signal) (resp any, e
 	if f := r.admit(c); f != nil {
 		return refuse(f)
 	}
-	hold := r.budget.hold(t.principal.Tenant())
-	defer hold.release()
-	body, f := r.receiveGRPC(ctx, t, sig, hold)
+	work, f := r.enter(t.principal.Tenant())
 	if f != nil {
 		return refuse(f)
 	}
-	defer body.release()
-	partial, f := r.export(ctx, c, body.bytes())
+	defer work.leave()
+	if f := r.receiveGRPC(ctx, t, sig, work); f != nil {
+		return refuse(f)
+	}
+	partial, f := r.export(ctx, c, work)
 	if f != nil {
 		return nil, f.send(ctx)
 	}
@@ -135,36 +136,36 @@ func (r *receiver) exportGRPC(ctx context.Context, sig otlp.Signal) (resp any, e
 }
 
 // receiveGRPC reads the one message of a call, paced and held like a body of OTLP/HTTP.
-func (r *receiver) receiveGRPC(ctx context.Context, t tapped, sig otlp.Signal, h *hold) (body, *failure) {
+func (r *receiver) receiveGRPC(ctx context.Context, t tapped, sig otlp.Signal, w *work) *failure {
 	stream, ok := grpc.ServerTransportStreamFromContext(ctx).(messageStream)
 	if !ok {
-		return body{}, fail(internalFailure, "an internal error happened")
+		return fail(internalFailure, "an internal error happened")
 	}
 	timer := time.AfterFunc(r.opt.BodyTimeout, func() { t.cancel(errStalled) })
 	defer timer.Stop()
 	m := &message{ctx: ctx, stream: stream}
 	compressed, err := m.open(r.opt.MaxBodyBytes)
 	if err != nil {
-		return body{}, r.readFailure(err)
+		return r.readFailure(err)
 	}
 	q := form{signal: sig, encoding: protobuf}
 	if compressed {
 		if q.codec, ok = r.codecs.find([]string{stream.RecvCompress()}); !ok || q.codec == nil {
-			return body{}, fail(badEncoding, "the message is compressed with an encoding that is not announced or not known")
+			return fail(badEncoding, "the message is compressed with an encoding that is not announced or not known")
 		}
 	}
-	b, f := r.readBody(&pacedReader{r: m, start: time.Now(), timeout: r.opt.BodyTimeout, setDeadline: func(at time.Time) error {
+	if f := r.receive(&pacedReader{r: m, start: time.Now(), timeout: r.opt.BodyTimeout, setDeadline: func(at time.Time) error {
 		timer.Reset(time.Until(at))
 		return nil
-	}}, q, h)
-	if f != nil {
-		return body{}, f
+	}}, w); f != nil {
+		return f
 	}
+	// SECURITY: the client ends its call before work is done for it, so that none keeps its turn by not ending it.
 	if err := m.end(); err != nil {
-		b.release()
-		return body{}, r.readFailure(err)
+		return r.readFailure(err)
 	}
-	return b, nil
+	timer.Stop()
+	return r.unpack(ctx, q, w)
 }
 
 // send is the failure as a gRPC error. Where clients may retry, the delay goes out a second time as the trailer in which

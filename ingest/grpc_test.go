@@ -291,5 +291,5 @@ func TestX13DefectCostsOneRequest(t *testing.T) {
 // brokenInflater is a codec with a defect.
 type brokenInflater struct{}
 
-func (brokenInflater) Reset(io.Reader) error    { return nil }
-func (brokenInflater) Read([]byte) (int, error) { panic("defect") }
+func (brokenInflater) Reset(*bytes.Reader) error { return nil }
+func (brokenInflater) Read([]byte) (int, error)  { panic("defect") }

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"io"
 
 	"github.com/klauspost/compress/gzip"
@@ -9,15 +10,14 @@ import (
 	grpcencoding "google.golang.org/grpc/encoding"
 )
 
-// grpc-go finds compressors in a registry of the process. It reads from a decompressor one byte more than
-// MaxRecvMsgSize at most, so that what they put out is bounded while it is produced.
+// grpc-go finds compressors in a registry of the process.
 func init() {
 	for _, c := range []grpcCodec{
-		{"gzip", newCodec(newGzip), func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil }},
-		{"zstd", newCodec(newZstd), func(w io.Writer) (io.WriteCloser, error) {
+		{"gzip", newGzip, func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil }},
+		{"zstd", newZstd, func(w io.Writer) (io.WriteCloser, error) {
 			return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
 		}},
-		{"snappy", newCodec(newSnappyFramed), func(w io.Writer) (io.WriteCloser, error) {
+		{"snappy", newSnappyFramed, func(w io.Writer) (io.WriteCloser, error) {
 			return s2.NewWriter(w, s2.WriterSnappyCompat(), s2.WriterConcurrency(1)), nil
 		}},
 	} {
@@ -28,7 +28,7 @@ func init() {
 // grpcCodec is a codec in the form that grpc-go wants. It compresses too: grpc-go answers in the coding of the request.
 type grpcCodec struct {
 	name     string
-	codec    *codec
+	inflater func() inflater
 	compress func(io.Writer) (io.WriteCloser, error)
 }
 
@@ -36,5 +36,12 @@ func (g grpcCodec) Name() string { return g.name }
 
 func (g grpcCodec) Compress(w io.Writer) (io.WriteCloser, error) { return g.compress(w) }
 
-// Decompress returns a reader whose Close grpc-go calls after the message.
-func (g grpcCodec) Decompress(r io.Reader) (io.Reader, error) { return g.codec.open(r) }
+// Decompress is for answers, where this process is a client. The server reads its messages itself, see message.
+func (g grpcCodec) Decompress(r io.Reader) (io.Reader, error) {
+	packed, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	in := g.inflater()
+	return in, in.Reset(bytes.NewReader(packed))
+}

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"bufio"
 	"bytes"
 	"io"
 
@@ -16,7 +15,13 @@ import (
 // maxZstdWindow is what a decoder of HTTP's zstd coding has to offer, and encoders may not exceed (RFC 9659).
 const maxZstdWindow = 8 << 20
 
-func newGzip() inflater { return new(gzip.Reader) }
+type gzipInflater struct{ gzip.Reader }
+
+func newGzip() inflater { return new(gzipInflater) }
+
+func (g *gzipInflater) Reset(src *bytes.Reader) error { return g.Reader.Reset(src) }
+
+type zstdInflater struct{ *zstd.Decoder }
 
 func newZstd() inflater {
 	// SECURITY: a frame names its window, and that much is allocated before its first byte: hence the bound.
@@ -24,15 +29,18 @@ func newZstd() inflater {
 	if err != nil {
 		panic("BUG: zstd options: " + err.Error())
 	}
-	return d
+	return zstdInflater{d}
 }
+
+// Reset gives the decoder a reader without the method Bytes: of others it would decode everything at once.
+func (z zstdInflater) Reset(src *bytes.Reader) error { return z.Decoder.Reset(src) }
 
 type lz4Inflater struct{ *lz4.Reader }
 
 func newLZ4() inflater { return lz4Inflater{lz4.NewReader(nil)} }
 
-func (l lz4Inflater) Reset(r io.Reader) error {
-	l.Reader.Reset(r)
+func (l lz4Inflater) Reset(src *bytes.Reader) error {
+	l.Reader.Reset(src)
 	return nil
 }
 
@@ -46,85 +54,60 @@ func newSnappyFramed() inflater {
 	return snappyFramed{s2.NewReader(nil, s2.ReaderMaxBlockSize(maxSnappyBlock))}
 }
 
-func (s snappyFramed) Reset(r io.Reader) error {
-	s.Reader.Reset(r)
+func (s snappyFramed) Reset(src *bytes.Reader) error {
+	s.Reader.Reset(src)
 	return nil
 }
 
 // snappyMagic opens a stream in the framing format.
 const snappyMagic = "\xff\x06\x00\x00sNaPpY"
 
-// snappyInflater reads "snappy" as HTTP clients mean it: some send one block, some the framing format.
-type snappyInflater struct {
-	maxBytes int64 // of a block, uncompressed
-	peek     *bufio.Reader
-	framed   inflater
-	packed   bytes.Buffer
-	block    []byte
-	rest     io.Reader
-}
-
-func newSnappy(maxBytes int64) inflater {
-	return &snappyInflater{maxBytes: maxBytes, peek: bufio.NewReader(nil), framed: newSnappyFramed()}
-}
-
-func (s *snappyInflater) Read(p []byte) (int, error) { return s.rest.Read(p) }
-
-func (s *snappyInflater) Reset(r io.Reader) error {
-	s.peek.Reset(r)
-	if head, _ := s.peek.Peek(len(snappyMagic)); string(head) == snappyMagic {
-		s.rest = s.framed
-		return s.framed.Reset(s.peek)
+// inflateSnappyBlock reads "snappy" as some HTTP clients mean it, one block; others send the framing format, which it leaves
+// alone.
+func inflateSnappyBlock(dst *buffer, src []byte, limit int64, take func(have, want int64) error) (bool, error) {
+	if bytes.HasPrefix(src, []byte(snappyMagic)) {
+		return false, nil
 	}
-	if s.packed.Cap() > maxPooledBytes || cap(s.block) > maxPooledBytes {
-		s.packed, s.block = bytes.Buffer{}, nil
-	}
-	s.packed.Reset()
-	if _, err := s.packed.ReadFrom(s.peek); err != nil {
-		return err
-	}
-	n, err := s2.DecodedLen(s.packed.Bytes())
+	n, err := s2.DecodedLen(src)
 	if err != nil {
-		return err
+		return true, err
 	}
 	// SECURITY: the length is the sender's claim, and is allocated at once.
-	if int64(n) > s.maxBytes {
-		return errTooLarge
+	if int64(n) > limit {
+		return true, errTooLarge
 	}
-	s.block, err = s2.Decode(s.block[:cap(s.block)], s.packed.Bytes())
-	s.rest = bytes.NewReader(s.block)
-	return err
+	if err := dst.reserve(int64(n), take); err != nil {
+		return true, err
+	}
+	dst.b, err = s2.Decode(dst.b[:cap(dst.b)], src)
+	return true, err
 }
 
 // deflateInflater reads "deflate", which is zlib (RFC 9110 §8.4.1.2), and the raw deflate that some send under its name.
 type deflateInflater struct {
-	peek *bufio.Reader
 	zlib io.ReadCloser // made at the first use: zlib wants a header to be made
 	raw  io.ReadCloser
 	rest io.Reader
 }
 
-func newDeflate() inflater {
-	return &deflateInflater{peek: bufio.NewReader(nil), raw: flate.NewReader(nil)}
-}
+func newDeflate() inflater { return &deflateInflater{raw: flate.NewReader(nil)} }
 
 func (d *deflateInflater) Read(p []byte) (int, error) { return d.rest.Read(p) }
 
-func (d *deflateInflater) Reset(r io.Reader) (err error) {
-	d.peek.Reset(r)
-	head, _ := d.peek.Peek(2)
-	if len(head) < 2 {
+func (d *deflateInflater) Reset(src *bytes.Reader) (err error) {
+	var head [2]byte
+	if _, err := src.ReadAt(head[:], 0); err != nil {
 		return io.ErrUnexpectedEOF
 	}
 	// RFC 1950: the method is 8, and the two bytes are a multiple of 31.
 	if head[0]&0x0f != 8 || (int(head[0])<<8|int(head[1]))%31 != 0 {
 		d.rest = d.raw
-		return d.raw.(flate.Resetter).Reset(d.peek, nil)
+		return d.raw.(flate.Resetter).Reset(src, nil)
 	}
 	if d.zlib == nil {
-		d.zlib, err = zlib.NewReader(d.peek)
+		d.zlib, err = zlib.NewReader(src)
 	} else {
-		err = d.zlib.(zlib.Resetter).Reset(d.peek, nil)
+		err = d.zlib.(zlib.Resetter).Reset(src, nil)
 	}
 	d.rest = d.zlib
 	return err

@@ -28,6 +28,7 @@ type metrics struct {
 	rejected *prometheus.CounterVec   // by signal, reason
 	dropped  *prometheus.CounterVec   // by signal; by the policy drop
 	duration *prometheus.HistogramVec // by transport, signal
+	waited   prometheus.Histogram
 	panics   prometheus.Counter
 
 	connections *prometheus.GaugeVec   // by transport; open
@@ -35,7 +36,7 @@ type metrics struct {
 	tlsRefused  prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+func newMetrics(reg prometheus.Registerer, inUse func() float64) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "headgate_ingest_" + name, Help: help}, labels)
 		reg.MustRegister(v)
@@ -54,6 +55,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "headgate_ingest_connections", Help: "Open connections, by the port that they came to.",
 		}, []string{"transport"}),
+		waited: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "headgate_ingest_turn_wait_seconds", Help: "Time that requests waited for their turn to be decompressed and decoded.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9),
+		}),
 		turned: counter("connections_refused_total", "Connections turned away: too-many, greeting (TLS or first bytes failed), wrong-port.", "transport", "reason"),
 		tlsRefused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_ingest_tls_reload_failures_total", Help: "Changed TLS files that could not be used; the old ones stayed in force.",
@@ -62,7 +67,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "headgate_ingest_panics_total", Help: "Requests that failed by a defect of headgate.",
 		}),
 	}
-	reg.MustRegister(m.duration, m.panics, m.connections, m.tlsRefused)
+	reg.MustRegister(m.duration, m.waited, m.panics, m.connections, m.tlsRefused,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "headgate_ingest_inflight_bytes", Help: "Memory held by requests being received, decoded or stored, of --max-inflight.",
+		}, inUse))
 	return m
 }
 

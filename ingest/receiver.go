@@ -24,6 +24,8 @@ type receiver struct {
 	decoders sync.Pool // of *otlp.Decoder
 	codecs   codecs
 	budget   *budget
+	small    *turns // to handle bodies up to smallBody
+	large    *turns
 	cors     cors
 }
 
@@ -117,10 +119,11 @@ func retryable(k kind, text string) *failure {
 	return fail(k, "%s", text).after(time.Second + rand.N(2*time.Second))
 }
 
-// export takes one request, body being its protobuf bytes, to its ack. The order is the promise: no failure means that
+// export takes one request, whose body is protobuf by now, to its ack. The order is the promise: no failure means that
 // the rows are committed and the receipt is durable.
-func (r *receiver) export(ctx context.Context, c call, body []byte) (done partial, f *failure) {
+func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f *failure) {
 	now := r.opt.Now() // the one time of the request: its day, its hour, its rows' ReceivedAt
+	size := len(w.body.b)
 	var result otlp.Result
 	outcome := outcomeAccepted
 	defer func() {
@@ -130,23 +133,29 @@ func (r *receiver) export(ctx context.Context, c call, body []byte) (done partia
 		if f != nil {
 			outcome = f.id
 		}
-		r.metrics.finish(c, outcome, result, len(body), r.opt.Now().Sub(now))
+		r.metrics.finish(c, outcome, result, size, r.opt.Now().Sub(now))
 	}()
 
-	hold, err := r.Meter.Admit(Charge(c.principal), int64(len(body)), now)
+	if err := w.turn(ctx, int64(size)); err != nil {
+		return partial{}, r.readFailure(err)
+	}
+	hold, err := r.Meter.Admit(Charge(c.principal), int64(size), now)
 	var limit *metering.LimitError
 	if errors.As(err, &limit) && limit.Policy == metering.Drop {
 		outcome = outcomeDropped
-		return r.discard(c, body, limit, now)
+		return r.discard(c, w.body.b, limit, now)
 	}
 	if err != nil {
-		return partial{}, r.refused(c, err, len(body), now)
+		return partial{}, r.refused(c, err, size, now)
 	}
 	defer hold.Release() // without effect after Commit
 
 	var rows []storage.Rows
-	if result, rows, err = r.decode(c, body, now); err != nil {
+	if result, rows, err = r.decode(c, w.body.b, now); err != nil {
 		return partial{}, decodeFailure(c, err)
+	}
+	if err := w.rest(rows); err != nil {
+		return partial{}, r.readFailure(err)
 	}
 	receipt, err := hold.Settle(metering.Outcome{
 		Signal: metering.Signal(c.signal.String()), Bytes: result.BilledBytes,

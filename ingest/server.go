@@ -22,7 +22,9 @@ import (
 type Options struct {
 	Now              func() time.Time
 	MaxBodyBytes     int64         // of a request, on the wire and uncompressed; default 64 MiB, as OTLP recommends
-	MaxInFlightBytes int64         // of all requests being received or stored; default 512 MiB. One tenant gets half at most
+	MaxInFlightBytes int64         // of all requests being received or stored; default 512 MiB. One tenant gets what is free beside it, half at most
+	MaxTenantBytes   int64         // of one tenant's requests, if that is less than what is free; default no less
+	MaxTenantCalls   int           // of one tenant at a time; default 2,000
 	MaxConnections   int           // of each port; default 10,000
 	MaxConnectionAge time.Duration // of gRPC, after which clients are asked to connect anew; default 30 min
 	HeaderTimeout    time.Duration // for the TLS handshake, and for the headers of a request; default 20 s
@@ -39,6 +41,8 @@ type Options struct {
 func (o *Options) setDefaults() {
 	o.MaxBodyBytes = cmp.Or(o.MaxBodyBytes, 64<<20)
 	o.MaxInFlightBytes = cmp.Or(o.MaxInFlightBytes, 512<<20)
+	o.MaxTenantBytes = cmp.Or(o.MaxTenantBytes, o.MaxInFlightBytes)
+	o.MaxTenantCalls = cmp.Or(o.MaxTenantCalls, 2000)
 	o.MaxConnections = cmp.Or(o.MaxConnections, 10_000)
 	o.MaxConnectionAge = cmp.Or(o.MaxConnectionAge, 30*time.Minute)
 	o.HeaderTimeout = cmp.Or(o.HeaderTimeout, 20*time.Second)
@@ -65,10 +69,11 @@ type Server struct {
 // New makes a Server; it serves nothing before Run. It fails if the TLS files cannot be used.
 func New(opt Options, b Backend, log *slog.Logger, reg prometheus.Registerer) (*Server, error) {
 	opt.setDefaults()
+	budget := newBudget(opt.MaxInFlightBytes, opt.MaxTenantBytes, opt.MaxTenantCalls)
 	s := &Server{receiver: &receiver{
-		Backend: b, opt: opt, log: log, metrics: newMetrics(reg),
+		Backend: b, opt: opt, log: log, metrics: newMetrics(reg, func() float64 { return float64(budget.inUse()) }),
 		decoders: sync.Pool{New: func() any { return otlp.NewDecoder(otlp.Limits{}) }},
-		codecs:   newCodecs(opt.MaxBodyBytes), budget: newBudget(opt.MaxInFlightBytes), cors: cors{opt.CORSOrigins},
+		codecs:   newCodecs(), budget: budget, small: smallTurns(opt), large: largeTurns(opt), cors: cors{opt.CORSOrigins},
 	}}
 	if opt.TLS.CertFile != "" {
 		var err error

@@ -24,7 +24,20 @@ const maxJSONDepth = 16 + 4*maxDepth
 // names, snake_case keys, a byte order mark, an intValue that only a double can hold, bytesValue as an object. An id that
 // is not hexadecimal becomes an invalid id, which costs its record at most.
 func JSONToProto(sig Signal, body []byte) ([]byte, error) {
-	p := jsonParser{b: bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), out: make([]byte, 0, len(body)/2)}
+	return jsonToProto(make([]byte, 0, len(body)/2), sig, body, math.MaxInt)
+}
+
+// ErrShortBuffer says that what was to be appended does not fit.
+var ErrShortBuffer = errors.New("buffer too short")
+
+// AppendJSON is JSONToProto into the room that dst has: it allocates none, and fails with ErrShortBuffer where that is not
+// enough. Some bytes may stay unused then.
+func AppendJSON(dst []byte, sig Signal, body []byte) ([]byte, error) {
+	return jsonToProto(dst, sig, body, cap(dst)-2*binary.MaxVarintLen64) // a number may still follow the tag that did not fit
+}
+
+func jsonToProto(dst []byte, sig Signal, body []byte, limit int) ([]byte, error) {
+	p := jsonParser{b: bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), out: dst, limit: limit}
 	p.message(jsonRequest + jsonMsg(sig))
 	p.space()
 	if p.err == nil && p.i < len(p.b) {
@@ -42,6 +55,7 @@ type jsonParser struct {
 	i     int
 	depth int
 	out   []byte
+	limit int    // of out
 	text  []byte // the last string, if it had escapes
 	err   error
 }
@@ -142,18 +156,36 @@ func (p *jsonParser) list(f jsonField) {
 	}
 	from := len(p.out)
 	p.sized(f.num, func() {
-		p.array(func() { p.out = f.append(p.out, p.number(f)) })
+		p.array(func() {
+			if v := p.number(f); p.room(binary.MaxVarintLen64) {
+				p.out = f.append(p.out, v)
+			}
+		})
 	})
 	if p.err == nil && p.out[len(p.out)-1] == 0 && len(p.out) == from+2 {
 		p.out = p.out[:from] // an empty list is nothing
 	}
 }
 
+// room reports whether n bytes more may be written.
+func (p *jsonParser) room(n int) bool {
+	if p.err == nil && n > p.limit-len(p.out) {
+		p.err, p.i = ErrShortBuffer, len(p.b)
+	}
+	return p.err == nil
+}
+
+// tag begins a field. A number may follow it.
 func (p *jsonParser) tag(num uint64, wire uint64) {
-	p.out = binary.AppendUvarint(p.out, num<<3|wire)
+	if p.room(2 * binary.MaxVarintLen64) {
+		p.out = binary.AppendUvarint(p.out, num<<3|wire)
+	}
 }
 
 func (p *jsonParser) bytes(num uint64, b []byte) {
+	if !p.room(2*binary.MaxVarintLen64 + len(b)) {
+		return
+	}
 	p.tag(num, wireBytes)
 	p.out = binary.AppendUvarint(p.out, uint64(len(b)))
 	p.out = append(p.out, b...)
@@ -162,9 +194,15 @@ func (p *jsonParser) bytes(num uint64, b []byte) {
 // sized writes a field whose length is known after write has written it.
 func (p *jsonParser) sized(num uint64, write func()) {
 	p.tag(num, wireBytes)
+	if p.err != nil {
+		return
+	}
 	p.out = append(p.out, 0)
 	from := len(p.out)
 	write()
+	if !p.room(binary.MaxVarintLen64) {
+		return
+	}
 	n := len(p.out) - from
 	if n < 0x80 {
 		p.out[from-1] = byte(n)

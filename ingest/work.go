@@ -1,0 +1,96 @@
+package ingest
+
+import (
+	"context"
+	"time"
+
+	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/storage"
+)
+
+// work is a request with what it holds: its part of the budget, the buffer of its body, and its turn. It is used by one
+// goroutine.
+type work struct {
+	receiver *receiver
+	hold     *hold
+	body     buffer
+	lane     *turns // of the turn that it has, or nil
+}
+
+// Bodies up to smallBody do not wait for larger ones: they have turns of their own.
+const smallBody = 4 << 20
+
+// turnPatience is how long a request waits for its turn. Exporters give up after 5 to 10 seconds; a refusal tells them to
+// come again before that.
+const turnPatience = 3 * time.Second
+
+// enter counts a request in.
+func (r *receiver) enter(t tenant.ID) (*work, *failure) {
+	h := r.budget.hold(t)
+	if h == nil {
+		return nil, retryable(overloaded, "too many requests of this tenant are at hand; send it again")
+	}
+	return &work{receiver: r, hold: h}, nil
+}
+
+// leave gives back everything that is held. It may be called more than once.
+func (w *work) leave() {
+	w.endTurn()
+	w.body.free()
+	w.hold.release()
+}
+
+// turn waits until it is the request's turn to handle a body of so many bytes, unless it has such a turn.
+func (w *work) turn(ctx context.Context, size int64) error {
+	lane := w.receiver.small
+	if size > smallBody {
+		lane = w.receiver.large
+	}
+	if w.lane == lane || w.lane == w.receiver.large {
+		return nil
+	}
+	w.endTurn()
+	start := time.Now()
+	err := lane.take(ctx, w.hold.tenant, turnPatience)
+	w.receiver.metrics.waited.Observe(time.Since(start).Seconds())
+	if err == nil {
+		w.lane = lane
+	}
+	return err
+}
+
+func (w *work) endTurn() {
+	if w.lane != nil {
+		w.lane.give(w.hold.tenant)
+		w.lane = nil
+	}
+}
+
+// take takes the memory of a buffer that grows.
+func (w *work) take(have, want int64) error {
+	if !w.hold.resize(w.hold.bytes + want - have) {
+		return errOverBudget
+	}
+	return nil
+}
+
+// rest ends the request's turn and holds rows from then on, instead of the body.
+func (w *work) rest(rows []storage.Rows) error {
+	w.endTurn()
+	w.body.free()
+	var n int64
+	for i := range rows {
+		n += int64(len(rows[i].Block.Data))
+	}
+	if !w.hold.resize(n) {
+		return errOverBudget
+	}
+	return nil
+}
+
+// drop frees b and gives its memory back to the budget.
+func (w *work) drop(b *buffer) {
+	n := int64(cap(b.b))
+	b.free()
+	w.hold.resize(w.hold.bytes - n)
+}
