@@ -534,7 +534,7 @@ func TestDeathAnywhereLeavesTheDaysUse(t *testing.T) {
 // A meter that is told of receipts by Restore is the same as one that finds them in the ledger.
 func TestRestoreCountsLikeTheLedger(t *testing.T) {
 	rng := rand.New(rand.NewPCG(81, 82))
-	for range 20 {
+	for range 8 {
 		db := tempDB(t)
 		addTenant(t, db, "root", "")
 		addTenant(t, db, "p", "ID-root")

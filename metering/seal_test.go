@@ -3,7 +3,10 @@ package metering
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,6 +108,42 @@ func TestReceiptsInTheLogKeepTheirHourOpen(t *testing.T) {
 	}
 }
 
+// A request of the hour's last moment, known after anything up to the grace, and the ledger asking at any time, pausing
+// before and after Pending has looked: at no moment may the request's hour be sealed.
+func TestNoMomentSealsTheHourOfARequestOnItsWay(t *testing.T) {
+	received := noon.Add(-1)
+	db := tempDB(t)
+	pauses := []time.Duration{0, time.Minute, 4 * time.Minute, 10 * time.Minute}
+	sealed := 0
+	for known := received; !known.After(received.Add(sealGrace)); known = known.Add(30 * time.Second) {
+		moments := []time.Time{known.Add(-1), known}
+		for at := received; at.Before(noon.Add(8 * time.Minute)); at = at.Add(10 * time.Second) {
+			moments = append(moments, at)
+		}
+		for _, asked := range moments {
+			for i := range len(pauses) * len(pauses) {
+				before, after := pauses[i%len(pauses)], pauses[i/len(pauses)]
+				c := &clock{t: asked}
+				l := NewLedger(db, LedgerOptions{Now: c.now, Pending: func() (time.Time, bool) {
+					c.set(c.now().Add(before))
+					looked := c.now()
+					c.set(looked.Add(after))
+					return received, !looked.Before(known)
+				}})
+				if _, through := l.sealable(); through > hourOf(received) {
+					t.Fatalf("known after %v, asked after %v, pauses of %v and %v: sealed through %v", known.Sub(received),
+						asked.Sub(received), before, after, time.Unix(through, 0).UTC())
+				} else if through == hourOf(received) {
+					sealed++
+				}
+			}
+		}
+	}
+	if sealed == 0 {
+		t.Error("the hour before is never sealed either")
+	}
+}
+
 // life is a request on its way: received, known to the backlog within the grace, applied whenever ClickHouse is there.
 type life struct {
 	receipt Receipt
@@ -114,7 +153,7 @@ type life struct {
 // Random lives of requests, with time passing everywhere: between requests, and while the ledger asks for Pending, both
 // before and after the backlog has answered. Every receipt must find its own hour open.
 func TestAcknowledgedReceiptAlwaysFindsItsHourOpen(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(5) {
 		rng := rand.New(rand.NewPCG(seed, 51))
 		c := &clock{t: noon}
 		var waiting Backlog
@@ -138,24 +177,26 @@ func TestAcknowledgedReceiptAlwaysFindsItsHourOpen(t *testing.T) {
 		db := tempDB(t)
 		open := func() *Ledger {
 			return NewLedger(db, LedgerOptions{Now: c.now, Pending: func() (time.Time, bool) {
-				pass(minutes(4))
+				pass(minutes(10))
 				oldest, ok := waiting.Oldest()
-				pass(minutes(4))
+				pass(minutes(10))
 				return oldest, ok
 			}})
 		}
 		l := open()
 		want := map[time.Time]int64{}
 		run := uint64(0)
-		for range 300 {
-			switch rng.IntN(6) {
+		for range 400 {
+			switch rng.IntN(8) {
 			case 0, 1:
 				r := logs("a", "k", 1+rng.Int64N(100), c.now())
 				want[r.ReceivedAt.Truncate(time.Hour)] += r.BilledBytes
 				unknown = append(unknown, life{r, c.now().Add(minutes(5))})
-			case 2:
-				pass(minutes(30))
-			case 3, 4:
+			case 2: // to the last minutes of the hour, where it matters
+				pass(max(0, c.now().Truncate(time.Hour).Add(time.Hour).Sub(c.now())-minutes(4)))
+			case 3:
+				pass(minutes(3))
+			case 4, 5, 6:
 				seal(t, l)
 			default:
 				rng.Shuffle(len(inLog), func(i, j int) { inLog[i], inLog[j] = inLog[j], inLog[i] })
@@ -332,6 +373,64 @@ func TestSealedUsageIsTheSameForEver(t *testing.T) {
 	}
 	if sum != 0 {
 		t.Errorf("%d bytes are missing", sum)
+	}
+}
+
+// All at once: hours pass, requests are received and applied in any order, hours are sealed and read.
+func TestRacingSealsAndRunsAgree(t *testing.T) {
+	c := &clock{t: noon}
+	var grace sync.RWMutex // held for reading from a request's receive time until the backlog knows it; time waits for that
+	var waiting Backlog
+	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now, Pending: waiting.Oldest})
+	var run atomic.Uint64
+	var billed, working atomic.Int64
+	var wg sync.WaitGroup
+	const workers = 6
+	working.Store(workers)
+	for w := range workers {
+		wg.Go(func() {
+			defer working.Add(-1)
+			rng := rand.New(rand.NewPCG(uint64(w), 91))
+			for range 12 {
+				var rs []Receipt
+				for range 1 + rng.IntN(20) {
+					grace.RLock()
+					r := logs(fmt.Sprint("t", w), "k", rng.Int64N(1000), c.now())
+					waiting.Add(r)
+					grace.RUnlock()
+					rs = append(rs, r)
+					billed.Add(r.BilledBytes)
+				}
+				apply(t, l, testLog, run.Add(1), true, rs...)
+				waiting.Remove(rs...)
+			}
+		})
+	}
+	sealed := map[time.Time]string{}
+	for working.Load() > 0 {
+		grace.Lock()
+		c.set(c.now().Add(13 * time.Minute))
+		grace.Unlock()
+		seal(t, l)
+		to := sealedNow(t, l)
+		if _, ok := sealed[to]; !ok {
+			sealed[to] = csvThrough(t, l, to)
+		}
+	}
+	wg.Wait()
+	for to, want := range sealed {
+		if got := csvThrough(t, l, to); got != want {
+			t.Errorf("sealed through %v:\n%s, was\n%s", to, got, want)
+		}
+	}
+	if late := testutil.ToFloat64(l.m.lateReceipts); late != 0 || len(sealed) < 2 {
+		t.Errorf("%v receipts were late, %d seals", late, len(sealed))
+	}
+	for _, n := range byHour(t, l) {
+		billed.Add(-n)
+	}
+	if n := billed.Load(); n != 0 {
+		t.Errorf("%d bytes are missing", n)
 	}
 }
 
