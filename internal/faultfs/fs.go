@@ -48,6 +48,9 @@ type File interface {
 	WriteAt(off int64, bufs ...[]byte) (int64, error)
 	// Sync makes the contents and the size durable (fdatasync); not the name, see FS.SyncDir.
 	Sync() error
+	// Forget drops what is cached of the file and not waiting to be written, as far as the system can, so that what
+	// is read next comes from the disk. After a failed Sync the two differ.
+	Forget() error
 	// Truncate sets the size. Bytes it adds are zero and not allocated.
 	Truncate(size int64) error
 	// Preallocate sets the size and allocates the bytes, which read as zero. errors.ErrUnsupported when the file

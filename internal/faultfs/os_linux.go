@@ -167,6 +167,14 @@ func (f *osFile) Sync() error {
 	return f.wrap("fdatasync", retry(func() error { return syscall.Fdatasync(f.fd) }))
 }
 
+func (f *osFile) Forget() error {
+	const dontNeed = 4 // POSIX_FADV_DONTNEED
+	if _, _, errno := syscall.Syscall6(syscall.SYS_FADVISE64, uintptr(f.fd), 0, 0, dontNeed, 0, 0); errno != 0 {
+		return f.wrap("fadvise", errno)
+	}
+	return nil
+}
+
 func (f *osFile) Truncate(size int64) error {
 	return f.wrap("ftruncate", retry(func() error { return syscall.Ftruncate(f.fd, size) }))
 }
