@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/headgate-io/headgate/internal/faultfs"
 )
@@ -50,7 +51,9 @@ func (l *Log) commit(batch []*request) {
 // last of them ends.
 func (l *Log) layOut(batch []*request) (n int, end int64) {
 	t := &l.tail
-	t.frames, t.bufs = t.frames[:0], t.bufs[:0]
+	// Room for all headers and padding, so that they do not move while bufs points at them.
+	t.frames = slices.Grow(t.frames[:0], len(batch)*(frameBytes+frameAlign)+pageBytes)
+	t.bufs = t.bufs[:0]
 	limit := t.seg.size - pageBytes // the seal's
 	now := seconds(l.opt.Now())
 	off, begin := t.off, 0
@@ -78,11 +81,6 @@ func (l *Log) layOut(batch []*request) (n int, end int64) {
 }
 
 var zeros [pageBytes]byte
-
-// newFrames returns room for the largest group, so that it never moves while bufs points into it.
-func newFrames() []byte {
-	return make([]byte, 0, maxGroupEntries*(frameBytes+frameAlign)+pageBytes)
-}
 
 // writeGroup writes what was laid out and makes it durable. After an error nothing of it is.
 func (l *Log) writeGroup(group []*request, end int64) error {

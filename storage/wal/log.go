@@ -71,7 +71,6 @@ func Open(dir string, opt Options) (*Log, error) {
 	l := &Log{dir: dir, opt: opt, fs: opt.FS, lock: lock, logger: opt.Logger.With("dir", dir)}
 	l.spawn = func(f func()) { go f() }
 	l.commitLoop = l.commitAll
-	l.tail.frames = newFrames()
 	if err := l.recover(); err != nil {
 		return nil, fmt.Errorf("recover log %s: %w", dir, errors.Join(err, lock.Close()))
 	}

@@ -9,18 +9,18 @@ import (
 
 // recover brings the directory into order. Each step may be the last one: the next recovery finds the same entries.
 func (l *Log) recover() error {
-	s, err := take(l.fs, l.dir)
+	s, err := take(l.fs, l.dir, true)
 	if err != nil {
 		return err
 	}
 	l.number, l.checkpoint = s.number, s.checkpoint
-	if err := l.adopt(s); err != nil {
-		return err
-	}
 	for _, name := range append(s.tmp, s.finished...) {
 		if err := l.fs.Remove(l.path(name)); err != nil {
 			return err
 		}
+	}
+	if err := l.adopt(s); err != nil {
+		return err
 	}
 	for _, name := range s.aside {
 		l.stats.setAside(1, l.sizeOf(name))
@@ -86,15 +86,11 @@ func (l *Log) settle(f *found) error {
 	return nil
 }
 
-// conclude syncs the entries of a segment that was being written: they are about to be delivered, and until now may
-// be in the page cache alone. Then it writes the seal behind them. Without space for it, it is not needed.
+// conclude writes the seal of a segment that was being written. Without space for it, it is not needed.
 func (l *Log) conclude(f *found) error {
 	file, err := l.fs.OpenFile(l.path(f.file), os.O_RDWR, 0)
 	if err != nil {
 		return err
-	}
-	if err := file.Sync(); err != nil {
-		return errors.Join(err, file.Close())
 	}
 	if f.torn > 0 {
 		l.logger.Info("torn tail of the log cut", "segment", f.number, "offset", f.end, "bytes", f.torn)

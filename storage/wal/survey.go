@@ -12,7 +12,7 @@ import (
 	"github.com/headgate-io/headgate/internal/faultfs"
 )
 
-// A survey is what a log's directory holds. Taking one changes nothing.
+// A survey is what a log's directory holds. Taking one alters nothing.
 type survey struct {
 	id         logID
 	checkpoint uint32   // the first segment that is not finished
@@ -41,8 +41,8 @@ type found struct {
 	frames bool     // there is such a frame
 }
 
-// take surveys dir.
-func take(fsys faultfs.FS, dir string) (*survey, error) {
+// take surveys dir. With sync it sees to it that what it finds in segments that were being written is on disk.
+func take(fsys faultfs.FS, dir string, sync bool) (*survey, error) {
 	names, err := fsys.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func take(fsys faultfs.FS, dir string) (*survey, error) {
 		s.adoptID()
 	}
 	s.judgeHeaders()
-	if err := s.findEnds(fsys, dir); err != nil {
+	if err := s.findEnds(fsys, dir, sync); err != nil {
 		return nil, err
 	}
 	s.count()
@@ -166,13 +166,13 @@ func (s *survey) judgeHeaders() {
 
 // findEnds determines where each segment ends and what of it is damaged, from the last one to the first: each knows
 // where the log ended before it.
-func (s *survey) findEnds(fsys faultfs.FS, dir string) error {
+func (s *survey) findEnds(fsys faultfs.FS, dir string, sync bool) error {
 	before := unknown // where the log ended before the segments that were looked at
 	for _, f := range slices.Backward(s.found) {
 		if f.err != nil {
 			continue
 		}
-		if err := f.findEnd(fsys, dir, &s.id, before); err != nil {
+		if err := f.findEnd(fsys, dir, sync, &s.id, before); err != nil {
 			return fmt.Errorf("segment %s: %w", f.file, err)
 		}
 		if f.frames {
@@ -187,8 +187,12 @@ func (s *survey) findEnds(fsys faultfs.FS, dir string) error {
 // unknown stands for a position that nothing tells.
 const unknown = ^Position(0)
 
-func (f *found) findEnd(fsys faultfs.FS, dir string, id *logID, before Position) error {
-	file, err := fsys.OpenFile(path.Join(dir, f.file), os.O_RDONLY, 0)
+func (f *found) findEnd(fsys faultfs.FS, dir string, sync bool, id *logID, before Position) error {
+	flag := os.O_RDONLY
+	if sync {
+		flag = os.O_RDWR
+	}
+	file, err := fsys.OpenFile(path.Join(dir, f.file), flag, 0)
 	if err != nil {
 		return err
 	}
@@ -197,6 +201,9 @@ func (f *found) findEnd(fsys faultfs.FS, dir string, id *logID, before Position)
 		return err
 	} else if !sealed {
 		f.walked = true
+		if err := settle(file, sync); err != nil {
+			return err
+		}
 		if err := f.walk(file, id, before); err != nil {
 			return err
 		}
@@ -209,6 +216,19 @@ func (f *found) findEnd(fsys faultfs.FS, dir string, id *logID, before Position)
 		f.err = f.header
 	}
 	return nil
+}
+
+// settle makes what is in a file durable and looks at the disk instead of the page cache from then on. What a process
+// wrote that was killed is in the cache alone; what a process could not sync is there too, taken for clean, and would
+// be delivered now and lost with the power.
+func settle(file faultfs.File, sync bool) error {
+	if !sync {
+		return nil
+	}
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	return file.Forget()
 }
 
 // readSeal takes the segment's end from the seal in its last page; false when there is none.
@@ -328,7 +348,7 @@ func (f *found) summarize(file faultfs.File, id *logID, limit int64) error {
 
 // measureTear sets how many bytes behind the end were being written.
 func (f *found) measureTear(file faultfs.File) error {
-	r := reader{f: file}
+	r := reader{f: file, size: f.size}
 	for off := f.end; off < f.size; {
 		n := min(f.size-off, maxAhead)
 		b, err := r.bytes(off, int(n))

@@ -11,6 +11,7 @@ import (
 // A reader reads a file forward. It looks ahead the further the more of what it read was asked for.
 type reader struct {
 	f     io.ReaderAt
+	size  int64 // nothing is read behind it
 	buf   []byte
 	off   int64 // of buf in the file
 	ahead int
@@ -35,7 +36,10 @@ func (r *reader) bytes(off int64, n int) ([]byte, error) {
 	} else {
 		r.ahead = max(r.ahead/2, minAhead)
 	}
-	want := max(n, r.ahead)
+	want := int(min(int64(max(n, r.ahead)), max(r.size-off, 0)))
+	if want < n {
+		return nil, io.ErrUnexpectedEOF
+	}
 	if cap(r.buf) < want {
 		r.buf = make([]byte, want)
 	}
@@ -93,7 +97,7 @@ type walker struct {
 
 func walk(f io.ReaderAt, id *logID, number uint32, limit int64, full bool) *walker {
 	return &walker{
-		r: reader{f: f}, id: id, number: number, off: firstOffset, limit: limit, last: firstOffset, full: full,
+		r: reader{f: f, size: limit}, id: id, number: number, off: firstOffset, limit: limit, last: firstOffset, full: full,
 	}
 }
 
@@ -159,6 +163,13 @@ func (w *walker) find() (int64, frame, bool, error) {
 // search looks for a frame at every place from off on, and takes only one whose payload is good as well.
 func (w *walker) search(off int64) (int64, frame, bool, error) {
 	for ; off+frameBytes <= w.limit; off += frameAlign {
+		b, err := w.r.bytes(off, frameBytes)
+		if err != nil && err != io.ErrUnexpectedEOF {
+			return 0, frame{}, false, err
+		}
+		if err == nil && le.Uint32(b) != kindEntry && le.Uint32(b) != kindSeal {
+			continue
+		}
 		f, ok, err := w.header(off)
 		if err != nil {
 			return 0, f, false, err
