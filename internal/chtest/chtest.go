@@ -150,6 +150,14 @@ func (e *Engine) Open(t testing.TB, database string) driver.Conn {
 	return open(t, e.WriterOptions(), database)
 }
 
+// OpenAt is Open through another address, a Proxy's.
+func (e *Engine) OpenAt(t testing.TB, addr, database string) driver.Conn {
+	t.Helper()
+	opts := e.WriterOptions()
+	opts.Addr = []string{addr}
+	return open(t, opts, database)
+}
+
 // OpenReader connects to database as the read-only identity.
 func (e *Engine) OpenReader(t testing.TB, database string) driver.Conn {
 	t.Helper()
