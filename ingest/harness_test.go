@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"io"
@@ -56,6 +57,12 @@ func start(t *testing.T, opt Options) *gateway {
 // startOn starts a gateway on conn whose rows wait for delay before they are inserted.
 func startOn(t *testing.T, conn driver.Conn, opt Options, delay time.Duration) *gateway {
 	t.Helper()
+	return startWith(t, conn, opt, storage.LogOptions{MaxDelay: delay})
+}
+
+// startWith starts a gateway whose log is as walOpt has it.
+func startWith(t *testing.T, conn driver.Conn, opt Options, walOpt storage.LogOptions) *gateway {
+	t.Helper()
 	check := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -76,10 +83,13 @@ func startOn(t *testing.T, conn driver.Conn, opt Options, delay time.Duration) *
 	meter, err := metering.OpenMeter(t.Context(), db, time.Now(), reg)
 	check(err)
 	ledger := metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Registry: reg})
-	writer := storage.NewWriter(conn, storage.WriterOptions{MaxDelay: delay, QueueTimeout: 2 * time.Second, InsertTimeout: 5 * time.Second}, quiet, reg)
+	walOpt.Dir, walOpt.Ledger, walOpt.Now, walOpt.Registry = filepath.Join(dir, "wal"), ledger.ForLog("wal"), time.Now, reg
+	walOpt.Backoff, walOpt.SegmentBytes, walOpt.ReserveBytes = 10*time.Millisecond, cmp.Or(walOpt.SegmentBytes, 80<<20), -1
+	wal, err := storage.OpenLog(t.Context(), walOpt)
+	check(err)
 
 	opt.Now = time.Now
-	srv, err := New(opt, Backend{Keys: directory, Meter: meter, Ledger: ledger, Writer: writer}, quiet, reg)
+	srv, err := New(opt, Backend{Keys: directory, Meter: meter, Ledger: ledger, Log: wal}, quiet, reg)
 	check(err)
 	listen := func() net.Listener {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -91,7 +101,8 @@ func startOn(t *testing.T, conn driver.Conn, opt Options, delay time.Duration) *
 	back, stopBack := context.WithCancel(context.Background())
 	served, backend := make(chan error, 1), make(chan error, 3)
 	go func() { served <- srv.Run(ctx, lg, lh) }()
-	for _, run := range []func(context.Context) error{directory.Run, ledger.Run, writer.Run} {
+	flush := func(ctx context.Context) error { return wal.Run(ctx, conn, 10*time.Second) }
+	for _, run := range []func(context.Context) error{directory.Run, ledger.Run, flush} {
 		go func() { backend <- run(back) }()
 	}
 	g := &gateway{t: t, grpc: lg.Addr().String(), http: "http://" + lh.Addr().String(), conn: conn,
@@ -105,9 +116,20 @@ func startOn(t *testing.T, conn driver.Conn, opt Options, delay time.Duration) *
 		for range 3 {
 			<-backend
 		}
+		check(wal.Close())
 	})
 	t.Cleanup(g.stop)
 	return g
+}
+
+// flushed waits until ClickHouse and the ledger have what was acked.
+func (g *gateway) flushed() {
+	g.t.Helper()
+	for deadline := time.Now().Add(time.Minute); g.metric("headgate_storage_log_requests") > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			g.t.Fatal("the log is not flushed")
+		}
+	}
 }
 
 // tenant makes a tenant and a key for it.
@@ -131,6 +153,7 @@ func (g *gateway) tenant(name string, n auth.NewTenant, scopes ...auth.KeyScope)
 // billed returns what the ledger has of a tenant.
 func (g *gateway) billed(id string) metering.Row {
 	g.t.Helper()
+	g.flushed()
 	u, err := g.ledger.UnsafeUsageOfAll(g.t.Context(), metering.Filter{By: metering.ByMonth})
 	if err != nil {
 		g.t.Fatalf("usage: %v", err)
@@ -161,6 +184,7 @@ func (g *gateway) metric(name string) float64 {
 
 func (g *gateway) rows(table, tenant string) (n uint64) {
 	g.t.Helper()
+	g.flushed()
 	if err := g.conn.QueryRow(g.t.Context(), "SELECT count() FROM "+table+" WHERE TenantId = {t:String}", driver.NamedValue{Name: "t", Value: tenant}).Scan(&n); err != nil {
 		g.t.Fatalf("count %s: %v", table, err)
 	}

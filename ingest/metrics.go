@@ -19,6 +19,7 @@ const (
 	// What became of a request that was not refused.
 	outcomeAccepted = "accepted"
 	outcomeDropped  = "dropped"
+	outcomeRepeated = "repeated"
 )
 
 type metrics struct {
@@ -43,7 +44,7 @@ func newMetrics(reg prometheus.Registerer, inUse func() float64) *metrics {
 		return v
 	}
 	m := &metrics{
-		requests: counter("requests_total", "OTLP requests, by outcome: accepted, dropped, or the id of the refusal.", "transport", "signal", "outcome"),
+		requests: counter("requests_total", "OTLP requests, by outcome: accepted, dropped, repeated (known already), or the id of the refusal.", "transport", "signal", "outcome"),
 		bytes:    counter("accepted_bytes_total", "Uncompressed protobuf bytes of accepted requests.", "transport", "signal"),
 		records:  counter("accepted_records_total", "Log records, spans, data points and profiles accepted.", "signal"),
 		rejected: counter("rejected_records_total", "Records rejected out of accepted requests.", "signal", "reason"),

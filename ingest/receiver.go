@@ -120,7 +120,7 @@ func retryable(k kind, text string) *failure {
 }
 
 // export takes one request, whose body is protobuf by now, to its ack. The order is the promise: no failure means that
-// the rows are committed and the receipt is durable.
+// the rows and the receipt are durable, and will reach ClickHouse and the ledger once.
 func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f *failure) {
 	now := r.opt.Now() // the one time of the request: its day, its hour, its rows' ReceivedAt
 	size := len(w.body.b)
@@ -139,6 +139,18 @@ func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f
 	if err := w.turn(ctx, int64(size)); err != nil {
 		return partial{}, r.readFailure(err)
 	}
+	print := storage.FingerprintOf(c.principal.Tenant(), c.signal.String(), w.body.b)
+	rejected, known, recalled, err := r.Log.Recall(ctx, print)
+	switch {
+	case err != nil:
+		return partial{}, retryable(overloaded, "an equal request is being stored; send it again")
+	case known:
+		outcome = outcomeRepeated
+		return partial{rejected: rejected, message: repeatedMessage(rejected)}, nil
+	}
+	acked := false
+	defer func() { recalled(acked && result.Untimed == 0, int64(result.Rejected)) }()
+
 	hold, err := r.Meter.Admit(Charge(c.principal), int64(size), now)
 	var limit *metering.LimitError
 	if errors.As(err, &limit) && limit.Policy == metering.Drop {
@@ -165,16 +177,32 @@ func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f
 		r.log.Error("settle failed", "err", err)
 		return partial{}, fail(internalFailure, "an internal error happened")
 	}
-	if err := r.Writer.Write(ctx, rows); err != nil {
+	raw, err := receipt.AppendBinary(nil)
+	if err != nil {
+		r.log.Error("encode receipt failed", "err", err)
+		return partial{}, fail(internalFailure, "an internal error happened")
+	}
+	if result.Untimed > 0 {
+		print = storage.Fingerprint{} // two such requests may well be equal, and both meant
+	}
+	err = r.Log.Append(storage.Request{
+		Tenant: c.principal.Tenant(), Signal: c.signal.String(), Received: now, Receipt: raw, Rows: rows,
+		Fingerprint: print, Rejected: int64(result.Rejected),
+	})
+	if err != nil {
 		return partial{}, retryable(unavailable, "the data could not be stored just now; send it again")
 	}
-	// The rows are there: a client that leaves now must not keep the receipt from being written.
-	if err := r.Ledger.Record(context.WithoutCancel(ctx), receipt); err != nil {
-		r.log.Error("record usage", "err", err)
-		return partial{}, retryable(unavailable, "the data could not be metered just now; send it again")
-	}
+	acked = true
 	hold.Commit()
 	return partial{rejected: int64(result.Rejected), message: result.Message}, nil
+}
+
+// repeatedMessage explains the rejections of a request that was answered before.
+func repeatedMessage(rejected int64) string {
+	if rejected == 0 {
+		return ""
+	}
+	return "this request was accepted before and is not stored again; its first answer said why records were rejected"
 }
 
 // discard answers a request that its tenant's policy drops at the limit: success, with every record rejected, so that the

@@ -57,7 +57,7 @@ type Backend struct {
 	Keys   *auth.Directory
 	Meter  *metering.Meter
 	Ledger *metering.Ledger
-	Writer *storage.Writer
+	Log    *storage.Log
 }
 
 // Server receives OTLP.

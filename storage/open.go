@@ -58,22 +58,8 @@ func isIdentifier(s string) bool {
 	return s != ""
 }
 
-// Open makes the connection pool that opt describes and creates the database it names where that is missing. It fails
-// with the driver's error while ClickHouse cannot be reached. An INSERT on the pool may have the setting decompress.
-func Open(ctx context.Context, opt *clickhouse.Options) (driver.Conn, error) {
-	first := *opt
-	first.Auth.Database = "default"
-	conn, err := clickhouse.Open(&first)
-	if err != nil {
-		return nil, fmt.Errorf("open clickhouse: %w", err)
-	}
-	defer conn.Close()
-	if !isIdentifier(opt.Auth.Database) {
-		return nil, fmt.Errorf("open clickhouse: database %q is not a plain name", opt.Auth.Database)
-	}
-	if err := conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+opt.Auth.Database); err != nil {
-		return nil, fmt.Errorf("create database %s: %w", opt.Auth.Database, err)
-	}
+// Open makes the connection pool that opt describes; it dials nothing yet. An INSERT on it may have the setting decompress.
+func Open(opt *clickhouse.Options) (driver.Conn, error) {
 	framed := *opt
 	framed.TransportFunc = chhttp.Transport
 	pool, err := clickhouse.Open(&framed)
@@ -81,4 +67,23 @@ func Open(ctx context.Context, opt *clickhouse.Options) (driver.Conn, error) {
 		return nil, fmt.Errorf("open clickhouse: %w", err)
 	}
 	return pool, nil
+}
+
+// CreateDatabase creates the database that opt names if it is missing. It fails with the driver's error while ClickHouse
+// cannot be reached.
+func CreateDatabase(ctx context.Context, opt *clickhouse.Options) error {
+	if !isIdentifier(opt.Auth.Database) {
+		return fmt.Errorf("create database: %q is not a plain name", opt.Auth.Database)
+	}
+	first := *opt
+	first.Auth.Database = "default"
+	conn, err := clickhouse.Open(&first)
+	if err != nil {
+		return fmt.Errorf("open clickhouse: %w", err)
+	}
+	defer conn.Close()
+	if err := conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+opt.Auth.Database); err != nil {
+		return fmt.Errorf("create database %s: %w", opt.Auth.Database, err)
+	}
+	return nil
 }

@@ -1,13 +1,11 @@
 package storage
 
 import (
-	"context"
 	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/tenant"
@@ -29,25 +27,24 @@ func migrated(t *testing.T, e *chtest.Engine) driver.Conn {
 	return conn
 }
 
-// running returns a Writer that runs until the test ends.
-func running(t *testing.T, conn driver.Conn, opt WriterOptions) (*Writer, *prometheus.Registry) {
-	t.Helper()
-	reg := prometheus.NewRegistry()
-	w := NewWriter(conn, opt, quiet, reg)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- w.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-	})
-	return w, reg
-}
-
 const day = 20_000 // 2024-10-04
 
 // logRows are n rows of one tenant on the given days since 1970, one after another.
 func logRows(tenantID, partition string, n int, days ...uint16) Rows {
+	return rowsOf("Body", tenantID, partition, n, func() []byte { return []byte("the message") }, days...)
+}
+
+// logRowsIn are logRows whose text is for the column bodyColumn.
+func logRowsIn(bodyColumn, tenantID, partition string, n int) Rows {
+	return rowsOf(bodyColumn, tenantID, partition, n, func() []byte { return []byte("the message") })
+}
+
+// logRowsOf are logRows with texts of text.
+func logRowsOf(tenantID, partition string, n int, text func() []byte) Rows {
+	return rowsOf("Body", tenantID, partition, n, text)
+}
+
+func rowsOf(bodyColumn, tenantID, partition string, n int, text func() []byte, days ...uint16) Rows {
 	if len(days) == 0 {
 		days = []uint16{day}
 	}
@@ -60,14 +57,14 @@ func logRows(tenantID, partition string, n int, days ...uint16) Rows {
 	b.Add("RetentionDays", retention)
 	b.Add("ReceivedAt", received)
 	b.Add("Timestamp", ts)
-	b.Add("Body", body)
+	b.Add(bodyColumn, body)
 	for i := range n {
 		id.Append([]byte(tenantID))
 		part.Append([]byte(partition))
 		retention.Append(30)
 		received.Append(uint32(time.Now().Unix()))
 		ts.Append(int64(days[i%len(days)]) * int64(24*time.Hour))
-		body.Append([]byte("the message"))
+		body.Append(text())
 	}
 	return Rows{Table: schema.Logs, Partition: partition, Days: days, Block: b.Encode(n)}
 }

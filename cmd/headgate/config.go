@@ -37,6 +37,9 @@ type Config struct {
 
 	MaxBody        byteSize
 	MaxInFlight    byteSize
+	LogMaxBytes    byteSize
+	LogReserve     byteSize
+	ResendWindow   time.Duration
 	FlushDelay     time.Duration
 	FlushRows      int
 	EngineMemory   byteSize
@@ -53,7 +56,9 @@ func DefaultConfig() Config {
 	return Config{
 		DataDir: "./data", OTLPGRPC: "127.0.0.1:4317", OTLPHTTP: "127.0.0.1:4318", API: "127.0.0.1:8080",
 		Telemetry: "127.0.0.1:9464", Role: "all", LogLevel: "info",
-		MaxBody: bytesOf(64 << 20), MaxInFlight: bytesOf(512 << 20), FlushDelay: 200 * time.Millisecond, FlushRows: 100_000,
+		MaxBody: bytesOf(64 << 20), MaxInFlight: bytesOf(512 << 20),
+		LogMaxBytes: bytesOf(10 << 30), LogReserve: bytesOf(1 << 30), ResendWindow: 10 * time.Minute,
+		FlushDelay: 200 * time.Millisecond, FlushRows: 100_000,
 		EngineMemory: bytesOf(4 << 30), EngineThreads: 0, ShutdownGrace: 20 * time.Second,
 		QueryTimeout: 30 * time.Second, QueryMaxMemory: bytesOf(1 << 30),
 	}
@@ -78,6 +83,9 @@ func (c *Config) register(f *pflag.FlagSet) {
 	f.BoolVar(&c.Profiles, "profiles", c.Profiles, "take OTLP profiles, whose protocol is in development: that of OTLP 1.10 and 1.11, no other")
 	f.Var(&c.MaxBody, "max-body", "largest OTLP request, on the wire and uncompressed")
 	f.Var(&c.MaxInFlight, "max-inflight", "bytes of all OTLP requests being received or stored; one tenant gets half of it at most")
+	f.Var(&c.LogMaxBytes, "log-max-bytes", "disk that acked requests may take until ClickHouse has them; beyond it agents are told to try again later")
+	f.Var(&c.LogReserve, "log-reserve", "free space on that disk below which nothing is taken either")
+	f.DurationVar(&c.ResendWindow, "resend-window", c.ResendWindow, "a request that is sent again within this time of its ack is not stored or billed again (0: always stored)")
 	f.DurationVar(&c.FlushDelay, "flush-delay", c.FlushDelay, "how long rows wait for others before they are inserted")
 	f.IntVar(&c.FlushRows, "flush-rows", c.FlushRows, "rows that are inserted without waiting longer")
 	f.Var(&c.EngineMemory, "engine-memory", "memory of the embedded engine")
@@ -150,6 +158,9 @@ func (c *Config) Validate() error {
 	}{
 		{"--max-body", c.MaxBody.bytes != nil && *c.MaxBody.bytes >= 1<<10 && *c.MaxBody.bytes <= 1<<30},
 		{"--max-inflight", c.MaxBody.bytes != nil && c.MaxInFlight.bytes != nil && *c.MaxInFlight.bytes >= 4**c.MaxBody.bytes},
+		{"--log-max-bytes", c.LogMaxBytes.bytes != nil && *c.LogMaxBytes.bytes >= 512<<20},
+		{"--log-reserve", c.LogReserve.bytes != nil && *c.LogReserve.bytes >= 0},
+		{"--resend-window", c.ResendWindow >= 0},
 		{"--flush-delay", c.FlushDelay > 0 && c.FlushDelay <= 3*time.Second},
 		{"--flush-rows", c.FlushRows > 0 && c.FlushRows <= 1_000_000},
 		{"--engine-memory", c.EngineMemory.bytes != nil && *c.EngineMemory.bytes >= 512<<20},
@@ -159,7 +170,7 @@ func (c *Config) Validate() error {
 		{"--query-max-memory", c.QueryMaxMemory.bytes != nil && *c.QueryMaxMemory.bytes >= 16<<20},
 	} {
 		if !p.ok {
-			bad("%s is out of its range: see --help (max-body 1KiB to 1GiB, max-inflight at least four times max-body, flush-delay up to 3s, flush-rows up to 1000000, engine-memory from 512MiB, query-max-memory from 16MiB)", p.flag)
+			bad("%s is out of its range: see --help (max-body 1KiB to 1GiB, max-inflight at least four times max-body, log-max-bytes from 512MiB, flush-delay up to 3s, flush-rows up to 1000000, engine-memory from 512MiB, query-max-memory from 16MiB)", p.flag)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

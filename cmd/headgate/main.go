@@ -72,6 +72,6 @@ Every flag can be set by an environment variable: --data-dir by HEADGATE_DATA_DI
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServe(), newEngine(), newTenant(), newKey(), newQuery(), newUsage(), newLimits())
+	root.AddCommand(newServe(), newEngine(), newTenant(), newKey(), newQuery(), newUsage(), newLimits(), newWAL())
 	return root
 }

@@ -196,6 +196,29 @@ func (p *process) mustPost(path, key, body string) {
 	}
 }
 
+// metric returns the value of one of the process's metrics without labels.
+func (p *process) metric(name string) float64 {
+	p.t.Helper()
+	_, text := p.get("http://" + p.addr.Telemetry + "/metrics")
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			return v
+		}
+	}
+	p.t.Fatalf("no metric %s", name)
+	return 0
+}
+
+// flushed waits until ClickHouse and the ledger have what was acked.
+func (p *process) flushed() {
+	p.t.Helper()
+	waitFor(p.t, "the log to be flushed", func() bool { return p.metric("headgate_storage_log_requests") == 0 })
+}
+
 // get reads an address of the process without a credential.
 func (p *process) get(url string) (int, string) {
 	p.t.Helper()
@@ -210,22 +233,30 @@ func (p *process) get(url string) (int, string) {
 
 func (p *process) enginePID() int {
 	p.t.Helper()
-	var pids []string
+	pids := p.children()
+	if len(pids) == 0 {
+		p.t.Fatal("no engine child")
+	}
+	return pids[0]
+}
+
+// children are the process ids of the process's children.
+func (p *process) children() (pids []int) {
+	p.t.Helper()
 	for _, file := range mustGlob(p.t, fmt.Sprintf("/proc/%d/task/*/children", p.cmd.Process.Pid)) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			continue // the thread has ended
 		}
-		pids = append(pids, strings.Fields(string(text))...)
+		for _, field := range strings.Fields(string(text)) {
+			pid, err := strconv.Atoi(field)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			pids = append(pids, pid)
+		}
 	}
-	if len(pids) == 0 {
-		p.t.Fatal("no engine child")
-	}
-	pid, err := strconv.Atoi(pids[0])
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return pid
+	return pids
 }
 
 func mustGlob(t *testing.T, pattern string) []string {

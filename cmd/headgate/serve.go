@@ -82,9 +82,10 @@ func (g *group) end(stop func()) {
 
 // serve runs headgate until ctx ends or a component fails.
 //
-// Start: data directory, ports, state, ClickHouse, edge. Whatever cannot work is found before anything is accepted.
-// Shutdown: the edge stops accepting and finishes what it has received; then what that work needs (the writer, the
-// ledger) stops; the engine last.
+// Start: data directory, ports, state, the log, edge. ClickHouse is waited for only briefly: what is acked meanwhile waits in
+// the log.
+// Shutdown: the edge stops accepting and finishes what it has received; the log takes to ClickHouse what it can within the
+// grace, the rest waits for the next start; then the ledger stops, the engine last.
 func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) (err error) {
 	defer log.Info("stopped")
 	limitHeap(*cfg.MaxInFlight.bytes)
@@ -126,7 +127,13 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	if err != nil {
 		return err
 	}
-	ledger := metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Logger: log, Registry: reg})
+	var wal *storage.Log
+	ledger := metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Logger: log, Registry: reg,
+		Pending: func() (time.Time, bool) { return wal.Oldest() }})
+	if wal, err = openLog(ctx, cfg, dir, ledger, meter, log, reg); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, wal.Close()) }()
 
 	// What the edge needs outlives ctx, and is stopped by the deferred calls below: each only after what was started later.
 	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
@@ -136,22 +143,35 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	if err != nil {
 		return err
 	}
-	ready.set("waiting for clickhouse")
-	conns, err := connect(ctx, writerOpt, readerOpt, log)
+	conns, err := openConnections(writerOpt, readerOpt)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil // asked to stop while waiting, or the engine failed: the cause tells
-		}
 		return err
 	}
 	defer conns.close()
-	writer := storage.NewWriter(conns.writer, storage.WriterOptions{MaxDelay: cfg.FlushDelay, MaxRows: cfg.FlushRows}, log, reg)
 	backendCtx, stopBackend := context.WithCancel(context.WithoutCancel(ctx))
 	backend := &group{fail: fail}
 	defer backend.end(stopBackend)
 	backend.run(backendCtx, "directory", directory.Run)
 	backend.run(backendCtx, "ledger", ledger.Run)
-	backend.run(backendCtx, "writer", writer.Run)
+	prepared := make(chan struct{})
+	flushCtx, stopFlush := context.WithCancel(context.WithoutCancel(ctx))
+	flush := &group{fail: fail}
+	defer flush.end(stopFlush)
+	flush.run(flushCtx, "log", func(ctx context.Context) error {
+		if err := prepare(ctx, writerOpt, conns.writer, log); err != nil || ctx.Err() != nil {
+			return err
+		}
+		close(prepared)
+		return wal.Run(ctx, conns.writer, cfg.ShutdownGrace)
+	})
+	ready.set("waiting for clickhouse")
+	select {
+	case <-prepared:
+	case <-time.After(startPatience):
+		log.Warn("clickhouse does not answer yet; what is sent meanwhile waits in the log")
+	case <-ctx.Done():
+		return nil
+	}
 
 	edge := &group{fail: fail}
 	defer edge.end(func() { ready.set("stopping"); fail(nil) })
@@ -159,7 +179,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 		MaxBodyBytes: *cfg.MaxBody.bytes, MaxInFlightBytes: *cfg.MaxInFlight.bytes, Grace: cfg.ShutdownGrace, Now: time.Now,
 		TLS:         ingest.TLSOptions{CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, ClientCAFile: cfg.TLSClientCA},
 		CORSOrigins: cfg.CORSOrigins, Profiles: cfg.Profiles,
-	}, ingest.Backend{Keys: directory, Meter: meter, Ledger: ledger, Writer: writer}, log, reg)
+	}, ingest.Backend{Keys: directory, Meter: meter, Ledger: ledger, Log: wal}, log, reg)
 	if err != nil {
 		return err
 	}
@@ -167,7 +187,12 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 
 	api := &control.API{
 		Directory: directory, Meter: meter, Ledger: ledger, Charge: ingest.Charge, Now: time.Now, Log: log, Version: version,
-		DeleteData: func(ctx context.Context, id tenant.ID) error { return storage.DeleteTenant(ctx, conns.writer, id) },
+		DeleteData: func(ctx context.Context, id tenant.ID) error {
+			if err := wal.WaitTenant(ctx, id); err != nil {
+				return err
+			}
+			return storage.DeleteTenant(ctx, conns.writer, id)
+		},
 	}
 	reader := query.NewReader(conns.reader, query.ReaderOptions{
 		Limits: query.Limits{MaxExecution: cfg.QueryTimeout, MaxMemoryBytes: *cfg.QueryMaxMemory.bytes}, Log: log, Metrics: reg,
@@ -254,34 +279,43 @@ type connections struct{ writer, reader driver.Conn }
 
 func (c connections) close() { _ = errors.Join(c.writer.Close(), c.reader.Close()) }
 
-// connect waits for ClickHouse, however long that takes, brings the schema up to date and opens both pools.
-func connect(ctx context.Context, writerOpt, readerOpt *clickhouse.Options, log *slog.Logger) (connections, error) {
+// startPatience is how long a start waits for ClickHouse before it takes requests without.
+const startPatience = 10 * time.Second
+
+// openConnections makes both pools; nothing is dialled yet.
+func openConnections(writerOpt, readerOpt *clickhouse.Options) (connections, error) {
+	writer, err := storage.Open(writerOpt)
+	if err != nil {
+		return connections{}, err
+	}
+	reader, err := storage.Open(readerOpt)
+	if err != nil {
+		return connections{}, errors.Join(err, writer.Close())
+	}
+	return connections{writer, reader}, nil
+}
+
+// prepare waits for ClickHouse, however long that takes, and brings the schema up to date.
+func prepare(ctx context.Context, opt *clickhouse.Options, conn driver.Conn, log *slog.Logger) error {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Minute)
-		writer, err := storage.Open(attempt, writerOpt)
+		err := storage.CreateDatabase(attempt, opt)
 		if err == nil {
-			err = storage.Migrate(attempt, writer, schema.Migrations, log)
+			err = storage.Migrate(attempt, conn, schema.Migrations, log)
 		}
 		cancel()
-		if err == nil {
-			reader, err := clickhouse.Open(readerOpt)
-			if err != nil {
-				return connections{}, fmt.Errorf("open clickhouse: %w", err)
-			}
-			return connections{writer, reader}, nil
-		}
-		if ctx.Err() != nil {
-			return connections{}, ctx.Err()
+		if err == nil || ctx.Err() != nil {
+			return nil
 		}
 		// An answer of ClickHouse will be the same next time; only silence is worth waiting for.
 		var answer *clickhouse.Exception
 		if errors.As(err, &answer) || errors.Is(err, storage.ErrSchema) {
-			return connections{}, err
+			return err
 		}
 		log.Warn("clickhouse does not answer yet", "err", err)
 		select {
 		case <-ctx.Done():
-			return connections{}, ctx.Err()
+			return nil
 		case <-time.After(time.Second):
 		}
 	}

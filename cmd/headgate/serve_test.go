@@ -50,6 +50,7 @@ func TestTourThroughTheProduct(t *testing.T) {
 		p.mustPost("/v1/logs", acme, record("acme's secret"))
 	}
 	p.mustPost("/v1/logs", globex, record("globex's secret"))
+	p.flushed()
 
 	// Each sees its own rows alone, in every format.
 	if got := strings.TrimSpace(p.cli("query", "--key", acme, "--format", "ndjson", "logs | count")); got != `{"count":3}` && got != `{"count": 3}` {
@@ -122,7 +123,7 @@ func TestTourThroughTheProduct(t *testing.T) {
 // record is stored.
 func TestKillNineKeepsTheDaysUse(t *testing.T) {
 	dir := t.TempDir()
-	p := serveOn(t, dir)
+	p := serveOn(t, dir, "--resend-window", "0")
 	const senders, rounds = 8, 3
 	req := plogotlp.NewExportRequest()
 	if err := req.UnmarshalJSON([]byte(record("under fire"))); err != nil {
@@ -159,7 +160,8 @@ func TestKillNineKeepsTheDaysUse(t *testing.T) {
 		p.end(syscall.SIGKILL)
 		cancel()
 		wg.Wait()
-		p = serveOn(t, dir)
+		p = serveOn(t, dir, "--resend-window", "0")
+		p.flushed()
 		row := unmarshal[metering.Usage](t, p.cli("usage", "--json")).Rows[0]
 		if n := row.BilledBytes; n < acked.Load()*size || n > (acked.Load()+unknown.Load())*size || n > limitRequests*size {
 			t.Errorf("billed %d bytes for %d acked and %d unknown requests of %d, limit %d", n, acked.Load(), unknown.Load(), size, limitRequests*size)
@@ -176,6 +178,7 @@ func TestKillNineKeepsTheDaysUse(t *testing.T) {
 	if status, text, err := p.post(t.Context(), "/v1/logs", "application/x-protobuf", key, raw); err != nil || status != 429 {
 		t.Errorf("beyond the limit: %d %s %v", status, text, err)
 	}
+	p.flushed()
 	out := p.cli("query", "--key", key, "--format", "ndjson", "logs | count")
 	if rows := unmarshal[struct{ Count int64 }](t, out).Count; rows < acked.Load() {
 		t.Errorf("%d rows for %d acked records", rows, acked.Load())
@@ -296,6 +299,7 @@ func TestServerIsTheSameAsTheEngine(t *testing.T) {
 	p.cli("tenant", "create", "acme")
 	key := p.key("acme", "ingest", "query")
 	p.mustPost("/v1/logs", key, record("x"))
+	p.flushed()
 	if out := p.cli("query", "--key", key, "--format", "ndjson", "logs | count"); unmarshal[struct{ Count int }](t, out).Count != 1 {
 		t.Errorf("count printed %s", out)
 	}
@@ -304,20 +308,20 @@ func TestServerIsTheSameAsTheEngine(t *testing.T) {
 	}
 }
 
-// TestStartWaitsForClickHouse: alive, not ready, and it ends when asked to.
-func TestStartWaitsForClickHouse(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
+// TestStartWithoutClickHouseTakesRequests: alive at once, ready after a moment; what is acked is there when ClickHouse is.
+func TestStartWithoutClickHouseTakesRequests(t *testing.T) {
+	opt := chtest.StartOwn(t, chtest.Options(t.TempDir())).WriterOptions()
+	proxy := chtest.StartProxy(t, opt.Addr[0])
+	proxy.Choose(func(*http.Request) chtest.Fault { return chtest.Refuse })
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	telemetry := free.Addr().String()
 	free.Close()
-	p := launch(t, t.TempDir(), "--clickhouse", "http://u:hunter2@"+closed.Addr().String(), "--telemetry", telemetry)
+	url := fmt.Sprintf("http://%s:%s@%s/telemetry", opt.Auth.Username, opt.Auth.Password, proxy.Addr())
+	dir := t.TempDir()
+	p := launch(t, dir, "--clickhouse", url, "--telemetry", telemetry)
 	waitFor(t, "it to say so", func() bool {
 		resp, err := http.Get("http://" + telemetry + "/readyz")
 		if err != nil {
@@ -331,7 +335,16 @@ func TestStartWaitsForClickHouse(t *testing.T) {
 		t.Errorf("healthz: %d", status)
 	}
 	waitFor(t, "the log to say so", func() bool { return strings.Contains(p.out.String(), "clickhouse does not answer yet") })
-	if err := p.end(syscall.SIGTERM); err != nil || strings.Contains(p.out.String(), "hunter2") {
+	waitFor(t, "headgate to be ready all the same", func() bool { p.addr, err = readAddresses(dir); return err == nil })
+	p.cli("tenant", "create", "acme")
+	key := p.key("acme", "ingest", "query")
+	p.mustPost("/v1/logs", key, record("early"))
+	proxy.Choose(func(*http.Request) chtest.Fault { return chtest.Pass })
+	p.flushed()
+	if out := p.cli("query", "--key", key, "--format", "ndjson", "logs | count"); unmarshal[struct{ Count int }](t, out).Count != 1 {
+		t.Errorf("count printed %s", out)
+	}
+	if err := p.end(syscall.SIGTERM); err != nil || strings.Contains(p.out.String(), opt.Auth.Password) {
 		t.Errorf("ended with %v:\n%s", err, p.out.String())
 	}
 }
@@ -339,7 +352,7 @@ func TestStartWaitsForClickHouse(t *testing.T) {
 // TestTenantsWithIdenticalDataSeeTheirOwn sends the same bytes for two tenants: each query answers both alike, and with
 // one tenant's rows.
 func TestTenantsWithIdenticalDataSeeTheirOwn(t *testing.T) {
-	p := serveOn(t, t.TempDir())
+	p := serveOn(t, t.TempDir(), "--resend-window", "0")
 	body := record("the very same")
 	keys := map[string]string{}
 	for _, name := range []string{"acme", "globex"} {
@@ -349,6 +362,7 @@ func TestTenantsWithIdenticalDataSeeTheirOwn(t *testing.T) {
 			p.mustPost("/v1/logs", keys[name], body)
 		}
 	}
+	p.flushed()
 	for query, want := range map[string]string{
 		"logs | count": `{"count":5}`,
 		"logs | summarize n=count(), first=min(time) by service, body | project service, body, n": `{"service":"shop","body":"the very same","n":5}`,
@@ -367,7 +381,7 @@ func TestTenantsWithIdenticalDataSeeTheirOwn(t *testing.T) {
 // what is stored is exactly what is billed.
 func TestOrderedStopFinishesWhatWasReceived(t *testing.T) {
 	dir := t.TempDir()
-	p := serveOn(t, dir, "--flush-delay", "200ms")
+	p := serveOn(t, dir, "--flush-delay", "200ms", "--resend-window", "0")
 	p.cli("tenant", "create", "acme")
 	key := p.key("acme", "ingest", "query")
 	body := []byte(record("x"))
@@ -397,6 +411,7 @@ func TestOrderedStopFinishesWhatWasReceived(t *testing.T) {
 		t.Errorf("errors at the stop:\n%s", p.out.String())
 	}
 	p = serveOn(t, dir)
+	p.flushed()
 	rows := unmarshal[struct{ Count int64 }](t, p.cli("query", "--key", key, "--format", "ndjson", "logs | count")).Count
 	billed := unmarshal[metering.Usage](t, p.cli("usage", "--json")).Rows[0].Records
 	if rows != billed || rows < acked.Load() {

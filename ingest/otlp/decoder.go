@@ -65,6 +65,7 @@ type Result struct {
 	Rows               []Rows // tables without rows are not there
 	Accepted, Rejected int    // records: log records, spans, data points, profiles
 	Reasons            Counts // of the rejected
+	Untimed            int    // records among the accepted that carry no time of their own
 	// BilledBytes is the size of the body less the encoded fields of the rejected records.
 	BilledBytes int64
 	// Message explains the rejections to the tenant, for partial_success; "" if there are none.

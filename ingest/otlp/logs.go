@@ -94,6 +94,9 @@ func (d *Decoder) logRecord(b []byte, wire int) error {
 		t.attrs.drop()
 		return nil
 	}
+	if source == sourceReceived {
+		d.res.Untimed++
+	}
 	row := t.rows - 1
 	t.time.append(row, ns)
 	t.source.Append(source)

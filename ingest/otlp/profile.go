@@ -133,6 +133,9 @@ func (d *Decoder) readProfile(b []byte, wire int) error {
 	if !d.admit(&t.table, sortable(ns), wire, samples+repeated) {
 		return nil
 	}
+	if source == sourceReceived {
+		d.res.Untimed++
+	}
 	t.rows += rows - 1
 	d.appendProfile(p, ns, source, rows)
 	return d.appendSamples(p, b)

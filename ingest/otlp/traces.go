@@ -106,6 +106,9 @@ func (d *Decoder) span(b []byte, wire int) error {
 		t.links.DropRow()
 		return nil
 	}
+	if s.start == 0 {
+		d.res.Untimed++
+	}
 	row := t.rows - 1
 	t.start.append(row, s.start)
 	t.end.append(row, s.end)

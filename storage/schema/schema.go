@@ -25,6 +25,15 @@ var Tables = []string{
 	Profiles,
 }
 
+// TimeColumn returns the column of table whose day is part of the partition key (Partition, toDate(TimeColumn)).
+func TimeColumn(table string) string {
+	switch table {
+	case MetricsGauge, MetricsSum, MetricsHistogram, MetricsExponentialHistogram, MetricsSummary:
+		return "TimeUnix"
+	}
+	return "Timestamp"
+}
+
 // Migrations holds the files NNNN_*.sql.
 //
 //go:embed *.sql

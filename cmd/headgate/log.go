@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/headgate-io/headgate/internal/faultfs"
+	"github.com/headgate-io/headgate/metering"
+	"github.com/headgate-io/headgate/storage"
+)
+
+// walDir is the log's directory within the data directory, and its name in the ledger.
+const walDir = "wal"
+
+// logFS is the file system of the log; nil is the machine's. Tests of the process put a slow or failing one here.
+var logFS faultfs.FS
+
+// openLog opens the log of acked requests in the data directory and tells the meter of those that the ledger does not have.
+func openLog(ctx context.Context, cfg Config, dir *dataDir, ledger *metering.Ledger, meter *metering.Meter, log *slog.Logger, reg prometheus.Registerer) (*storage.Log, error) {
+	return storage.OpenLog(ctx, storage.LogOptions{
+		Dir: dir.file(walDir), FS: logFS, Ledger: ledger.ForLog(walDir), Now: time.Now, Logger: log, Registry: reg,
+		MaxBytes: *cfg.LogMaxBytes.bytes, ReserveBytes: *cfg.LogReserve.bytes, MaxDelay: cfg.FlushDelay, MaxRows: cfg.FlushRows,
+		Window: cfg.ResendWindow,
+		Restore: func(b []byte) error {
+			r, _, err := metering.ReadReceipt(b)
+			if err != nil {
+				return err
+			}
+			return meter.Restore(r)
+		},
+	})
+}

@@ -1,0 +1,286 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/headgate-io/headgate/storage/native"
+)
+
+const maxBackoff = 10 * time.Second
+
+// errStopped ends a lane with its run unsettled; the next start settles it.
+var errStopped = errors.New("stopped before the run was settled")
+
+// delivery takes runs of one lane to ClickHouse and the ledger.
+type delivery struct {
+	lane    *lane
+	conn    driver.Conn
+	patient context.Context // until it ends, what fails is tried again
+	ctx     context.Context // of the statements
+}
+
+// never is the count of a table's runs before a first refusal.
+const never = -1
+
+// deliver takes r to ClickHouse and to the ledger, however long that takes. It returns errStopped if that was not done, and
+// nil if nothing is left to be done for r, or if what is left is a suspect. since is how many runs the refusing table had
+// taken when a run that had r's requests was first refused.
+func (d *delivery) deliver(r *run, since int) error {
+	p, err := d.plan(r)
+	if err != nil {
+		return err
+	}
+	for i, t := range p.tables {
+		err := d.insert(r, t)
+		var no *refusedError
+		switch {
+		case errors.As(err, &no):
+			return d.refused(r, p, i, no, since)
+		case err != nil:
+			return err
+		}
+	}
+	return d.settle(r, p)
+}
+
+// settle puts the receipts of r into the ledger and forgets r.
+func (d *delivery) settle(r *run, p *plan) error {
+	l := d.lane.log
+	err := d.insist("apply receipts", func(ctx context.Context) error { return l.opt.Ledger.Apply(ctx, r.id, p.receipts) })
+	if err != nil {
+		return err
+	}
+	l.metrics.settled(p)
+	l.finish(d.ctx, r, p.bytes)
+	return nil
+}
+
+// refused deals with a run that table i of p refuses for what is in it. Several requests are tried again in two halves, so
+// that the one at fault is found; a single one is a suspect, or set aside if the table has taken others since it was first
+// refused.
+func (d *delivery) refused(r *run, p *plan, i int, no *refusedError, since int) error {
+	ln := d.lane
+	table := p.tables[i].name
+	var left []string
+	for _, t := range p.tables[i:] {
+		left = append(left, t.name)
+	}
+	if since == never {
+		since = ln.taken[table]
+	}
+	if len(r.entries) == 1 {
+		r.tables, r.sent = left, true
+		if ln.taken[table] > since {
+			return d.setAside(r, p, no)
+		}
+		ln.suspects = append(ln.suspects, &suspect{run: r, since: since, due: ln.log.opt.Now().Add(suspectDelay)})
+		ln.log.log.Warn("ClickHouse refuses a request; it waits until others show that its table is well", "table", table, "run_id", r.id, "err", no)
+		return nil
+	}
+	ln.log.log.Warn("ClickHouse refuses a run; its requests are tried in halves", "table", table, "requests", len(r.entries), "run_id", r.id, "err", no)
+	ln.log.metrics.splits.Inc()
+	half := len(r.entries) / 2
+	parts := []*run{{entries: r.entries[:half]}, {entries: r.entries[half:]}}
+	for _, part := range parts {
+		part.id, part.replaces, part.signal, part.tables = ln.log.newRunID(), r.id, r.signal, left
+	}
+	if err := d.insist("record halves", func(context.Context) error { return ln.log.record(parts...) }); err != nil {
+		return err
+	}
+	return errors.Join(d.deliver(parts[0], since), d.deliver(parts[1], since))
+}
+
+// setAside takes the one request of r out of the way.
+func (d *delivery) setAside(r *run, p *plan, no *refusedError) error {
+	l := d.lane.log
+	err := d.insist("set request aside", func(context.Context) error {
+		entry, err := l.wal.Read(r.entries[0], nil)
+		if err != nil {
+			return err
+		}
+		return l.setAside(aside{at: r.entries[0], entry: entry, tables: r.tables, reason: no.Error()})
+	})
+	if err != nil {
+		return err
+	}
+	return d.settle(r, p)
+}
+
+// A suspect is a run of one request that ClickHouse has refused. It is tried again now and then: what is wrong may be the
+// table, and then no request is set aside.
+type suspect struct {
+	run   *run
+	since int // see deliver
+	due   time.Time
+	tries int
+}
+
+const suspectDelay = time.Second
+
+// retrySuspects tries those that are due.
+func (d *delivery) retrySuspects() {
+	ln := d.lane
+	now := ln.log.opt.Now()
+	due := ln.suspects
+	ln.suspects = nil
+	for _, s := range due {
+		if d.patient.Err() != nil || s.due.After(now) {
+			ln.suspects = append(ln.suspects, s)
+			continue
+		}
+		kept := len(ln.suspects)
+		if d.deliver(s.run, s.since) != nil {
+			ln.suspects = append(ln.suspects, s)
+		}
+		if len(ln.suspects) > kept { // it still is one
+			s.tries++
+			s.due = ln.log.opt.Now().Add(min(suspectDelay<<min(s.tries, 10), time.Minute))
+			ln.suspects[kept] = s
+		}
+	}
+}
+
+// insist calls f until it succeeds, with pauses that grow. It returns errStopped if that does not happen in time.
+func (d *delivery) insist(what string, f func(context.Context) error) error {
+	for backoff := d.lane.log.opt.Backoff; ; backoff = min(2*backoff, maxBackoff) {
+		err := f(d.ctx)
+		if err == nil {
+			return nil
+		}
+		d.lane.log.log.Warn(what+" failed", "signal", d.lane.signal, "err", err)
+		if !d.pause(backoff) {
+			return errStopped
+		}
+	}
+}
+
+// pause waits, and reports false if there is no time for another try.
+func (d *delivery) pause(wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return d.patient.Err() == nil
+	case <-d.patient.Done():
+		return false
+	}
+}
+
+// plan is what the log says about the requests of a run.
+type plan struct {
+	tables   []*tablePlan
+	receipts [][]byte
+	bytes    map[string]int64 // of log entries, by tenant
+}
+
+// tablePlan is the rows of a run that go into one table.
+type tablePlan struct {
+	name       string
+	rows       int
+	entries    []position
+	partitions []partition
+}
+
+// plan reads the requests of r. Those that are damaged on disk are given up, loudly.
+func (d *delivery) plan(r *run) (*plan, error) {
+	p := &plan{bytes: map[string]int64{}}
+	for _, at := range slices.Clone(r.entries) {
+		var h head
+		err := d.insist("read request", func(context.Context) (err error) {
+			if h, err = d.lane.head(at); isDamage(err) {
+				d.lane.log.giveUp(at, err)
+				r.entries = slices.DeleteFunc(r.entries, func(p position) bool { return p == at })
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if h.signal == "" {
+			continue // given up
+		}
+		p.bytes[h.tenant] += int64(len(d.lane.buf))
+		if len(h.receipt) > 0 {
+			p.receipts = append(p.receipts, slices.Clone(h.receipt))
+		}
+		for _, t := range h.tables {
+			if r.tables == nil || slices.Contains(r.tables, t.table) {
+				p.add(at, t)
+			}
+		}
+	}
+	return p, nil
+}
+
+func (p *plan) add(at position, h tableHead) {
+	i := slices.IndexFunc(p.tables, func(t *tablePlan) bool { return t.name == h.table })
+	if i < 0 {
+		i = len(p.tables)
+		p.tables = append(p.tables, &tablePlan{name: h.table})
+	}
+	t := p.tables[i]
+	t.rows += h.rows
+	t.entries = append(t.entries, at)
+	for _, day := range h.days {
+		if part := (partition{h.partition, day}); !slices.Contains(t.partitions, part) {
+			t.partitions = append(t.partitions, part)
+		}
+	}
+}
+
+// body is the body of an INSERT: the blocks of a run's requests for one table, in compressed frames, each read from the log
+// when it is its turn. So a run of any size, sent again at any time, takes the memory of one request.
+type body struct {
+	log   *Log
+	run   uint64
+	table string
+	left  []position
+	entry []byte // reused
+	buf   []byte // reused; a block
+	pos   int    // read up to here
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	for b.pos == len(b.buf) {
+		if len(b.left) == 0 {
+			return 0, io.EOF
+		}
+		if err := b.next(b.left[0]); err != nil {
+			return 0, err
+		}
+		b.left = b.left[1:]
+	}
+	n := copy(p, b.buf[b.pos:])
+	b.pos += n
+	return n, nil
+}
+
+func (b *body) next(at position) (err error) {
+	if b.entry, err = b.log.wal.Read(at, b.entry[:0]); err != nil {
+		return fmt.Errorf("read request at %s: %w", at, err)
+	}
+	h, err := parseHead(b.entry)
+	if err != nil {
+		return err
+	}
+	b.buf, b.pos = b.buf[:0], 0
+	for _, t := range h.tables {
+		if t.table != b.table {
+			continue
+		}
+		var block native.Block
+		if block, err = t.block(b.entry); err != nil {
+			return err
+		}
+		b.buf = block.AppendTo(b.buf, b.run)
+	}
+	return nil
+}
