@@ -15,7 +15,8 @@ import (
 )
 
 // front accepts the connections of one port, takes TLS off, looks at the first bytes, and hands each to the server of
-// its protocol. It holds no more than MaxConnections at a time: one more is closed at once.
+// its protocol. It holds no more than MaxConnections at a time, and MaxPeerConnections of one address: one more is closed
+// at once.
 type front struct {
 	receiver  *receiver
 	transport transport
@@ -24,12 +25,13 @@ type front struct {
 	http2     *queue
 	http1     *queue // nil: HTTP/1.1 is told that it came to the wrong port
 	slots     chan struct{}
+	peers     *peers
 }
 
 func newFront(r *receiver, via transport, l net.Listener, tls *certificates) *front {
 	return &front{
 		receiver: r, transport: via, listener: l, tls: tls, http2: newQueue(l.Addr()),
-		slots: make(chan struct{}, r.opt.MaxConnections),
+		slots: make(chan struct{}, r.opt.MaxConnections), peers: newPeers(r.opt.MaxPeerConnections, r.opt.MaxAuthFailures),
 	}
 }
 
@@ -61,18 +63,32 @@ func (f *front) run(ctx context.Context) error {
 			}
 			continue
 		}
-		select {
-		case f.slots <- struct{}{}:
-		default:
-			f.receiver.metrics.turnAway(f.transport, "too-many")
-			_ = c.Close()
-			continue
+		if admitted := f.admit(ctx, c); admitted != nil {
+			greeting.Go(func() { f.greet(ctx, admitted) })
 		}
-		open := f.receiver.metrics.connections.WithLabelValues(string(f.transport))
-		open.Inc()
-		counted := &countedConn{Conn: c, closed: sync.OnceFunc(func() { open.Dec(); <-f.slots })}
-		greeting.Go(func() { f.greet(ctx, counted) })
 	}
+}
+
+// admit takes a connection if there is a place for it, or closes it and returns nil.
+func (f *front) admit(ctx context.Context, c net.Conn) *conn {
+	m := f.receiver.metrics
+	p, ok := f.peers.connect(c.RemoteAddr(), time.Now())
+	if !ok {
+		m.turnAway(f.transport, "too-many-of-peer")
+		_ = c.Close()
+		return nil
+	}
+	select {
+	case f.slots <- struct{}{}:
+	default:
+		p.disconnect(time.Now())
+		m.turnAway(f.transport, "too-many")
+		_ = c.Close()
+		return nil
+	}
+	open := m.connections.WithLabelValues(string(f.transport))
+	open.Inc()
+	return newConn(c, p, f.receiver.opt.WriteTimeout, ctx.Done(), func() { open.Dec(); p.disconnect(time.Now()); <-f.slots })
 }
 
 func temporary(err error) bool {
@@ -81,7 +97,7 @@ func temporary(err error) bool {
 }
 
 // greet finds out what a connection speaks, within HeaderTimeout, and hands it over.
-func (f *front) greet(ctx context.Context, c net.Conn) {
+func (f *front) greet(ctx context.Context, c *conn) {
 	ctx, cancel := context.WithTimeout(ctx, f.receiver.opt.HeaderTimeout)
 	defer cancel()
 	interrupt := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
@@ -106,7 +122,8 @@ func (f *front) greet(ctx context.Context, c net.Conn) {
 }
 
 // recognise returns the connection without TLS and with its first bytes still to be read, and whether they open HTTP/2.
-func (f *front) recognise(ctx context.Context, c net.Conn) (plain net.Conn, h2 bool, err error) {
+func (f *front) recognise(ctx context.Context, origin *conn) (plain net.Conn, h2 bool, err error) {
+	var c net.Conn = origin
 	if f.tls != nil {
 		t := tls.Server(c, f.tls.config())
 		if err := t.HandshakeContext(ctx); err != nil {
@@ -124,10 +141,10 @@ func (f *front) recognise(ctx context.Context, c net.Conn) (plain net.Conn, h2 b
 		n, err := c.Read(first[len(first):cap(first)])
 		first = first[:len(first)+n]
 		if string(first) != preface[:len(first)] {
-			return &rereadConn{Conn: c, first: first}, false, nil
+			return &rereadConn{Conn: c, first: first, origin: origin}, false, nil
 		}
 		if len(first) == len(preface) {
-			return &rereadConn{Conn: c, first: first}, true, nil
+			return &rereadConn{Conn: c, first: first, origin: origin}, true, nil
 		}
 		if err != nil {
 			return nil, false, err

@@ -33,8 +33,9 @@ func newGRPCServer(r *receiver) *grpc.Server {
 	s := grpc.NewServer(
 		grpc.ForceServerCodecV2(rawCodec{}),
 		grpc.InTapHandle(r.tap),
+		grpc.Creds(connCredentials{}),
 		// SECURITY: also what bounds the handlers of streams that are opened and reset at once.
-		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxConcurrentStreams(maxStreamsGRPC),
 		grpc.MaxHeaderListSize(maxHeaderBytes2),
 		grpc.ConnectionTimeout(r.opt.HeaderTimeout),
 		// Agents ping every 10 s, also while they have nothing to say; grpc-go's own default would send them away.
@@ -78,7 +79,7 @@ func (r *receiver) tap(ctx context.Context, info *tap.Info) (_ context.Context, 
 			err = r.panicked(v).grpcError()
 		}
 	}()
-	p, f := r.authenticate(credentials{
+	p, f := r.signIn(callOrigin(ctx), credentials{
 		authorization: info.Header.Get("authorization"),
 		apiKey:        slices.Concat(info.Header.Get("x-api-key"), info.Header.Get("api-key")),
 	})

@@ -19,12 +19,13 @@ type head struct {
 	origin           string
 	preflight        string // Access-Control-Request-Method
 	credentials      credentials
+	from             *conn
 }
 
 // headers is how both servers' headers are read.
 type headers interface{ Values(name string) []string }
 
-func newHead(method, path string, contentLength int64, h headers) head {
+func newHead(from *conn, method, path string, contentLength int64, h headers) head {
 	first := func(name string) string {
 		if v := h.Values(name); len(v) > 0 {
 			return v[0]
@@ -32,7 +33,7 @@ func newHead(method, path string, contentLength int64, h headers) head {
 		return ""
 	}
 	return head{
-		method: method, path: path, contentLength: contentLength,
+		from: from, method: method, path: path, contentLength: contentLength,
 		contentType: first("Content-Type"), contentEncodings: h.Values("Content-Encoding"),
 		origin: first("Origin"), preflight: first("Access-Control-Request-Method"),
 		credentials: credentials{
@@ -104,15 +105,17 @@ func (r *receiver) examine(h head) (q httpRequest, f *failure) {
 	sig, ok := signalOfPath(h.path)
 	switch {
 	case !ok:
+		r.judge(h.from, false)
 		return q, fail(notFound, "no such path; %s", servedPaths)
 	case sig == otlp.Profiles && !r.opt.Profiles:
 		return q, fail(notFound, "%s; %s", profilesOff, servedPaths)
 	}
 	q.signal, q.signalLabel = sig, sig.String()
 	if h.method != http.MethodPost {
+		r.judge(h.from, false)
 		return q, fail(badMethod, "send telemetry with POST")
 	}
-	if q.principal, f = r.authenticate(h.credentials); f != nil {
+	if q.principal, f = r.signIn(h.from, h.credentials); f != nil {
 		return q, f
 	}
 	if !known {

@@ -78,7 +78,7 @@ func (h headers1) Values(name string) []string {
 }
 
 func head1(ctx *fasthttp.RequestCtx) head {
-	return newHead(string(ctx.Method()), string(ctx.Path()), int64(ctx.Request.Header.ContentLength()), headers1{&ctx.Request.Header})
+	return newHead(originOf(ctx.Conn()), string(ctx.Method()), string(ctx.Path()), int64(ctx.Request.Header.ContentLength()), headers1{&ctx.Request.Header})
 }
 
 // expectContinue answers "Expect: 100-continue" with the final status where the headers alone decide it.

@@ -1,8 +1,10 @@
 package ingest
 
 import (
+	"context"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -17,15 +19,18 @@ func newHTTP2Server(r *receiver) *http.Server {
 	var p http.Protocols
 	p.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           http.HandlerFunc(r.serveHTTP2),
-		Protocols:         &p,
+		Handler:   http.HandlerFunc(r.serveHTTP2),
+		Protocols: &p,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, originKey{}, originOf(c))
+		},
 		ReadHeaderTimeout: r.opt.HeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes2,
 		ErrorLog:          log.New(io.Discard, "", 0),
 		HTTP2: &http.HTTP2Config{
 			// SECURITY: also what bounds the handlers of streams that are opened and reset at once.
-			MaxConcurrentStreams:          maxStreams,
+			MaxConcurrentStreams:          maxStreamsHTTP,
 			MaxReceiveBufferPerConnection: 4 << 20,
 			MaxReceiveBufferPerStream:     1 << 20,
 			SendPingTimeout:               pingAfter,
@@ -35,9 +40,13 @@ func newHTTP2Server(r *receiver) *http.Server {
 	}
 }
 
-// Limits of an HTTP/2 connection, on either port.
+// originKey is where the connection of a request is in its context, the only place that net/http offers.
+type originKey struct{}
+
+// Limits of an HTTP/2 connection.
 const (
-	maxStreams      = 1024
+	maxStreamsGRPC  = 1024
+	maxStreamsHTTP  = 100 // each is a goroutine before its key is known
 	maxHeaderBytes2 = 64 << 10
 	pingAfter       = 2 * time.Minute // of silence
 	pingTimeout     = 20 * time.Second
@@ -49,13 +58,16 @@ func (r *receiver) serveHTTP2(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	body := &pacedReader{r: req.Body, setDeadline: http.NewResponseController(w).SetReadDeadline, start: time.Now(), timeout: r.opt.BodyTimeout}
-	a := r.serve(req.Context(), newHead(req.Method, req.URL.Path, req.ContentLength, req.Header), body)
+	from, _ := req.Context().Value(originKey{}).(*conn)
+	a := r.serve(req.Context(), newHead(from, req.Method, req.URL.Path, req.ContentLength, req.Header), body)
 	for _, f := range a.fields {
 		w.Header().Add(f.name, f.value)
 	}
 	if a.contentType != "" {
 		w.Header().Set("Content-Type", a.contentType)
 	}
+	// What the client opens no window for would stay for ever: the server's own deadlines are for what it writes.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(r.opt.WriteTimeout))
 	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	w.WriteHeader(a.status)
 	_, _ = w.Write(a.body) // the client may be gone

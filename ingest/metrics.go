@@ -32,7 +32,8 @@ type metrics struct {
 	waited   prometheus.Histogram
 	panics   prometheus.Counter
 
-	connections *prometheus.GaugeVec   // by transport; open
+	connections *prometheus.GaugeVec // by transport; open
+	held        prometheus.Counter
 	turned      *prometheus.CounterVec // by transport, reason
 	tlsRefused  prometheus.Counter
 }
@@ -60,15 +61,18 @@ func newMetrics(reg prometheus.Registerer, inUse func() float64) *metrics {
 			Name: "headgate_ingest_turn_wait_seconds", Help: "Time that requests waited for their turn to be decompressed and decoded.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9),
 		}),
-		turned: counter("connections_refused_total", "Connections turned away: too-many, greeting (TLS or first bytes failed), wrong-port.", "transport", "reason"),
+		turned: counter("connections_refused_total", "Connections turned away: too-many, too-many-of-peer, greeting (TLS or first bytes failed), wrong-port.", "transport", "reason"),
 		tlsRefused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_ingest_tls_reload_failures_total", Help: "Changed TLS files that could not be used; the old ones stayed in force.",
+		}),
+		held: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headgate_ingest_auth_throttled_total", Help: "Refused keys whose connection was read more slowly after: their address had shown too many.",
 		}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_ingest_panics_total", Help: "Requests that failed by a defect of headgate.",
 		}),
 	}
-	reg.MustRegister(m.duration, m.waited, m.panics, m.connections, m.tlsRefused,
+	reg.MustRegister(m.duration, m.waited, m.held, m.panics, m.connections, m.tlsRefused,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "headgate_ingest_inflight_bytes", Help: "Memory held by requests being received, decoded or stored, of --max-inflight.",
 		}, inUse))

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"errors"
 	"net"
 	"sync"
 )
@@ -43,37 +42,3 @@ func (q *queue) Close() error {
 }
 
 func (q *queue) Addr() net.Addr { return q.addr }
-
-// countedConn gives its slot back when it is closed.
-type countedConn struct {
-	net.Conn
-	closed func()
-}
-
-func (c *countedConn) Close() error {
-	defer c.closed()
-	return c.Conn.Close()
-}
-
-// CloseWrite lets turnAway end an answer, on TCP.
-func (c *countedConn) CloseWrite() error {
-	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return w.CloseWrite()
-	}
-	return errors.ErrUnsupported
-}
-
-// rereadConn begins with bytes that were already read.
-type rereadConn struct {
-	net.Conn
-	first []byte
-}
-
-func (c *rereadConn) Read(p []byte) (int, error) {
-	if len(c.first) == 0 {
-		return c.Conn.Read(p)
-	}
-	n := copy(p, c.first)
-	c.first = c.first[n:]
-	return n, nil
-}

@@ -21,11 +21,16 @@ import (
 // Options configures a Server. Now is required; other zero fields take the defaults.
 type Options struct {
 	Now              func() time.Time
-	MaxBodyBytes     int64         // of a request, on the wire and uncompressed; default 64 MiB, as OTLP recommends
-	MaxInFlightBytes int64         // of all requests being received or stored; default 512 MiB. One tenant gets what is free beside it, half at most
-	MaxTenantBytes   int64         // of one tenant's requests, if that is less than what is free; default no less
-	MaxTenantCalls   int           // of one tenant at a time; default 2,000
-	MaxConnections   int           // of each port; default 10,000
+	MaxBodyBytes     int64 // of a request, on the wire and uncompressed; default 64 MiB, as OTLP recommends
+	MaxInFlightBytes int64 // of all requests being received or stored; default 512 MiB. One tenant gets what is free beside it, half at most
+	MaxTenantBytes   int64 // of one tenant's requests, if that is less than what is free; default no less
+	MaxTenantCalls   int   // of one tenant at a time; default 2,000
+	MaxConnections   int   // of each port; default 10,000
+	// MaxPeerConnections is how many of MaxConnections may come from one address; default half of them.
+	MaxPeerConnections int
+	// MaxAuthFailures is how many keys of one address may be refused per second, at each port, before its connections
+	// are read more slowly; default 100, negative is any number. Who showed a good key lately is never slowed.
+	MaxAuthFailures  int
 	MaxConnectionAge time.Duration // of gRPC, after which clients are asked to connect anew; default 30 min
 	HeaderTimeout    time.Duration // for the TLS handshake, and for the headers of a request; default 20 s
 	BodyTimeout      time.Duration // for a body to arrive, beyond one second per 32 KiB of it; default 30 s
@@ -44,6 +49,8 @@ func (o *Options) setDefaults() {
 	o.MaxTenantBytes = cmp.Or(o.MaxTenantBytes, o.MaxInFlightBytes)
 	o.MaxTenantCalls = cmp.Or(o.MaxTenantCalls, 2000)
 	o.MaxConnections = cmp.Or(o.MaxConnections, 10_000)
+	o.MaxPeerConnections = cmp.Or(o.MaxPeerConnections, max(1, o.MaxConnections/2))
+	o.MaxAuthFailures = cmp.Or(o.MaxAuthFailures, 100)
 	o.MaxConnectionAge = cmp.Or(o.MaxConnectionAge, 30*time.Minute)
 	o.HeaderTimeout = cmp.Or(o.HeaderTimeout, 20*time.Second)
 	o.BodyTimeout = cmp.Or(o.BodyTimeout, 30*time.Second)

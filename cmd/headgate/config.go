@@ -35,6 +35,10 @@ type Config struct {
 	CORSOrigins []string
 	Profiles    bool
 
+	MaxConnections     int
+	MaxPeerConnections int
+	MaxAuthFailures    int
+
 	MaxBody        byteSize
 	MaxInFlight    byteSize
 	LogMaxBytes    byteSize
@@ -56,6 +60,7 @@ func DefaultConfig() Config {
 	return Config{
 		DataDir: "./data", OTLPGRPC: "127.0.0.1:4317", OTLPHTTP: "127.0.0.1:4318", API: "127.0.0.1:8080",
 		Telemetry: "127.0.0.1:9464", Role: "all", LogLevel: "info",
+		MaxConnections: 10_000, MaxPeerConnections: 5_000, MaxAuthFailures: 100,
 		MaxBody: bytesOf(64 << 20), MaxInFlight: bytesOf(512 << 20),
 		LogMaxBytes: bytesOf(10 << 30), LogReserve: bytesOf(1 << 30), ResendWindow: 10 * time.Minute,
 		FlushDelay: 200 * time.Millisecond, FlushRows: 100_000,
@@ -81,6 +86,9 @@ func (c *Config) register(f *pflag.FlagSet) {
 	f.StringVar(&c.TLSClientCA, "tls-client-ca", c.TLSClientCA, "PEM file of authorities; OTLP clients must show a certificate of one (empty: none is asked for)")
 	f.StringSliceVar(&c.CORSOrigins, "cors-origin", c.CORSOrigins, "origin that browsers may send OTLP from, https://host[:port], or * for any; may be repeated (empty: CORS is off)")
 	f.BoolVar(&c.Profiles, "profiles", c.Profiles, "take OTLP profiles, whose protocol is in development: that of OTLP 1.10 and 1.11, no other")
+	f.IntVar(&c.MaxConnections, "max-connections", c.MaxConnections, "connections at each OTLP address; one more is closed at once")
+	f.IntVar(&c.MaxPeerConnections, "max-peer-connections", c.MaxPeerConnections, "of these, those that come from one IP address (of IPv6: one /64); behind a proxy, as many as --max-connections")
+	f.IntVar(&c.MaxAuthFailures, "max-auth-failures", c.MaxAuthFailures, "refused keys per second and IP address, on average over ten, before its connections are read more slowly; those with a good key never are (0: any number)")
 	f.Var(&c.MaxBody, "max-body", "largest OTLP request, on the wire and uncompressed")
 	f.Var(&c.MaxInFlight, "max-inflight", "bytes of all OTLP requests being received or stored; one tenant gets half of it at most")
 	f.Var(&c.LogMaxBytes, "log-max-bytes", "disk that acked requests may take until ClickHouse has them; beyond it agents are told to try again later")
@@ -156,6 +164,9 @@ func (c *Config) Validate() error {
 		flag string
 		ok   bool
 	}{
+		{"--max-connections", c.MaxConnections > 0},
+		{"--max-peer-connections", c.MaxPeerConnections > 0 && c.MaxPeerConnections <= c.MaxConnections},
+		{"--max-auth-failures", c.MaxAuthFailures >= 0 && c.MaxAuthFailures <= 1_000_000},
 		{"--max-body", c.MaxBody.bytes != nil && *c.MaxBody.bytes >= 1<<10 && *c.MaxBody.bytes <= 1<<30},
 		{"--max-inflight", c.MaxBody.bytes != nil && c.MaxInFlight.bytes != nil && *c.MaxInFlight.bytes >= 4**c.MaxBody.bytes},
 		{"--log-max-bytes", c.LogMaxBytes.bytes != nil && *c.LogMaxBytes.bytes >= 512<<20},
@@ -170,7 +181,7 @@ func (c *Config) Validate() error {
 		{"--query-max-memory", c.QueryMaxMemory.bytes != nil && *c.QueryMaxMemory.bytes >= 16<<20},
 	} {
 		if !p.ok {
-			bad("%s is out of its range: see --help (max-body 1KiB to 1GiB, max-inflight at least four times max-body, log-max-bytes from 512MiB, flush-delay up to 3s, flush-rows up to 1000000, engine-memory from 512MiB, query-max-memory from 16MiB)", p.flag)
+			bad("%s is out of its range: see --help (max-connections from 1, max-peer-connections up to that, max-auth-failures up to 1000000, max-body 1KiB to 1GiB, max-inflight at least four times max-body, log-max-bytes from 512MiB, flush-delay up to 3s, flush-rows up to 1000000, engine-memory from 512MiB, query-max-memory from 16MiB)", p.flag)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

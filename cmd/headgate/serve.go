@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -177,6 +178,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	defer edge.end(func() { ready.set("stopping"); fail(nil) })
 	receiver, err := ingest.New(ingest.Options{
 		MaxBodyBytes: *cfg.MaxBody.bytes, MaxInFlightBytes: *cfg.MaxInFlight.bytes, Grace: cfg.ShutdownGrace, Now: time.Now,
+		MaxConnections: cfg.MaxConnections, MaxPeerConnections: cfg.MaxPeerConnections, MaxAuthFailures: cmp.Or(cfg.MaxAuthFailures, -1),
 		TLS:         ingest.TLSOptions{CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, ClientCAFile: cfg.TLSClientCA},
 		CORSOrigins: cfg.CORSOrigins, Profiles: cfg.Profiles,
 	}, ingest.Backend{Keys: directory, Meter: meter, Ledger: ledger, Log: wal}, log, reg)
