@@ -145,6 +145,7 @@ type planDetail struct {
 	RetentionDays uint16 `json:"retention_days"`
 	AtLimit       Policy `json:"at_limit"`
 	Partition     string `json:"partition"`
+	KeepResends   bool   `json:"keep_resends"`
 }
 
 type keyDetail struct {
@@ -154,7 +155,8 @@ type keyDetail struct {
 }
 
 func planOf(t Tenant) *planDetail {
-	return &planDetail{t.Name, t.Parent.String(), t.Status, t.DailyBytes, t.RetentionDays, t.AtLimit, t.Partition}
+	return &planDetail{t.Name, t.Parent.String(), t.Status, t.DailyBytes, t.RetentionDays, t.AtLimit, t.Partition,
+		t.KeepResends}
 }
 
 func (a auditDetail) json() json.RawMessage {

@@ -46,7 +46,7 @@ func (d *Directory) buildLocked(e *keyEntry) *grant {
 	g := &grant{
 		tenant: t.ID, name: t.Name, scope: scope, keyID: e.key.ID, scopes: e.key.Scopes,
 		partition: t.Partition, retention: t.RetentionDays, atLimit: t.AtLimit,
-		limits: []Limit{{OwnerKey, e.key.ID, limitOf(e.key.DailyBytes), t.AtLimit}},
+		keepResends: t.KeepResends, limits: []Limit{{OwnerKey, e.key.ID, limitOf(e.key.DailyBytes), t.AtLimit}},
 	}
 	owner := OwnerTenant
 	for depth := 0; t != nil; depth++ {

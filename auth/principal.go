@@ -59,6 +59,8 @@ type grant struct {
 	retention uint16
 	atLimit   Policy
 	limits    []Limit
+
+	keepResends bool
 }
 
 var nobody = &grant{}
@@ -107,6 +109,9 @@ func (p Principal) RetentionDays() uint16 { return p.grant().retention }
 
 // AtLimit returns the tenant's policy.
 func (p Principal) AtLimit() Policy { return p.grant().atLimit }
+
+// KeepResends reports whether requests of the tenant are stored each time they are sent.
+func (p Principal) KeepResends() bool { return p.grant().keepResends }
 
 // Limits returns the chain that bytes are counted against: the key, its tenant, the tenant's parent, and so on to the
 // root. The caller owns the slice.

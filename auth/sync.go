@@ -131,7 +131,7 @@ func (d *Directory) change(ctx context.Context, by Principal, action, target str
 	return nil
 }
 
-const tenantColumns = `id, name, parent_id, status, daily_bytes, retention_days, at_limit, placement,
+const tenantColumns = `id, name, parent_id, status, daily_bytes, retention_days, at_limit, placement, keep_resends,
 	created_at, changed_at, deleted_at`
 
 // tenantRow is a row of tenants.
@@ -154,7 +154,7 @@ func queryTenants(ctx context.Context, tx *sql.Tx, where string, args ...any) ([
 		var daily, deleted sql.NullInt64
 		var created, changed int64
 		err := rows.Scan(&id, &r.Name, &parent, &r.Status, &daily, &r.RetentionDays, &r.AtLimit, &r.Partition,
-			&created, &changed, &deleted)
+			&r.KeepResends, &created, &changed, &deleted)
 		if err != nil {
 			return nil, err
 		}

@@ -52,8 +52,11 @@ type Tenant struct {
 	AtLimit       Policy
 	// Partition is the ClickHouse partition of the rows: one of sixteen shared ones, or the tenant's own, its id.
 	Partition string
-	CreatedAt time.Time
-	ChangedAt time.Time
+	// KeepResends stores a request each time it is sent, as if no ack were ever lost. It is the tenant's own: descendants
+	// have theirs.
+	KeepResends bool
+	CreatedAt   time.Time
+	ChangedAt   time.Time
 }
 
 // NewTenant is what Create needs. Only Name is required.
@@ -64,6 +67,7 @@ type NewTenant struct {
 	RetentionDays int    // 0 is 30
 	AtLimit       Policy // "" is Refuse
 	OwnPartition  bool
+	KeepResends   bool
 }
 
 // Patch is a partial update: nil fields stay. The parent cannot change, for a tenant's use counts against its ancestors and
@@ -76,6 +80,7 @@ type Patch struct {
 	RetentionDays *int
 	AtLimit       *Policy
 	OwnPartition  *bool
+	KeepResends   *bool
 }
 
 // normalName returns the form a name is stored and compared in: 1 to 64 of a-z 0-9 . _ -, the first a letter or digit.
@@ -159,6 +164,9 @@ func (p Patch) apply(t *Tenant) error {
 	}
 	if p.OwnPartition != nil {
 		t.Partition = partition(t.ID, *p.OwnPartition)
+	}
+	if p.KeepResends != nil {
+		t.KeepResends = *p.KeepResends
 	}
 	days := int(t.RetentionDays)
 	if p.RetentionDays != nil {

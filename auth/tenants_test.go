@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -160,6 +161,58 @@ func TestSetChangesWhatItNamesAndNothingElse(t *testing.T) {
 	set(Patch{OwnPartition: ptr(true)})
 	want.Partition = partition(want.ID, false)
 	set(Patch{OwnPartition: ptr(false)})
+	want.KeepResends = true
+	set(Patch{KeepResends: ptr(true)})
+	set(Patch{})
+	want.KeepResends = false
+	set(Patch{KeepResends: ptr(false)})
+}
+
+// TestKeepResendsIsEachTenantsOwn: keys learn of it at once, in other processes when they look; children do not have it from
+// their parent; the audit tells.
+func TestKeepResendsIsEachTenantsOwn(t *testing.T) {
+	w := newWorld(t)
+	w.tenant(NewTenant{Name: "parent", KeepResends: true})
+	w.tenant(NewTenant{Name: "child", Parent: "parent"})
+	other := openWorld(t, w.path, w.clock)
+	_, parent := w.key(NewKey{Tenant: "parent"})
+	_, child := w.key(NewKey{Tenant: "child"})
+	want := func(wantParent, wantChild bool) {
+		t.Helper()
+		for _, d := range []*Directory{w.Directory, other.Directory} {
+			if err := d.sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for text, want := range map[string]bool{parent: wantParent, child: wantChild} {
+				p, err := d.Authenticate(text)
+				if err != nil || p.KeepResends() != want {
+					t.Errorf("KeepResends of a key of %s = %v, %v, want %v", p.TenantName(), p.KeepResends(), err, want)
+				}
+			}
+		}
+	}
+	want(true, false)
+	set := func(name string, keep bool) {
+		t.Helper()
+		if _, err := w.Tenants().Set(t.Context(), w.op, name, Patch{KeepResends: ptr(keep)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("child", true)
+	want(true, true)
+	set("parent", false)
+	want(false, true)
+	entries, _, err := w.Audit(t.Context(), w.op, AuditFilter{Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d auditDetail
+	if err := json.Unmarshal(entries[0].Detail, &d); err != nil || !d.Before.KeepResends || d.After.KeepResends {
+		t.Errorf("the audit has %s, %v", entries[0].Detail, err)
+	}
+	if (Principal{}).KeepResends() {
+		t.Error("nobody's requests are kept")
+	}
 }
 
 func TestTreeIsEightDeepAtMost(t *testing.T) {

@@ -148,6 +148,12 @@ func TestTenantLifeCycle(t *testing.T) {
 	if set = ok[Tenant](s, 200, s.operator, "PATCH", "/api/v1/tenants/acme", `{"daily_bytes":null}`); set.DailyBytes != nil {
 		t.Errorf("daily_bytes null is not unlimited: %+v", set)
 	}
+	if set = ok[Tenant](s, 200, s.operator, "PATCH", "/api/v1/tenants/acme", `{"keep_resends":true}`); !set.KeepResends {
+		t.Errorf("keep_resends is not set: %+v", set)
+	}
+	if got := ok[Tenant](s, 200, s.operator, "PATCH", "/api/v1/tenants/acme", `{"retention_days":8}`); !got.KeepResends || child.KeepResends {
+		t.Errorf("keep_resends is lost, or inherited: %+v, %+v", got, child)
+	}
 	if list := ok[Tenants](s, 200, s.operator, "GET", "/api/v1/tenants?limit=1", ""); len(list.Tenants) != 1 || list.Next == "" {
 		t.Errorf("first page %+v", list)
 	} else if rest := ok[Tenants](s, 200, s.operator, "GET", "/api/v1/tenants?limit=1&cursor="+list.Next, ""); len(rest.Tenants) != 1 || rest.Tenants[0].Name == list.Tenants[0].Name {

@@ -51,7 +51,7 @@ func showTenant(ctx context.Context, t auth.Tenant, name func(context.Context, t
 	out := Tenant{
 		ID: t.ID.String(), Name: t.Name, Parent: name(ctx, t.Parent), Status: string(t.Status), DailyBytes: t.DailyBytes,
 		AtLimit: string(t.AtLimit), RetentionDays: int(t.RetentionDays), Placement: "shared", Partition: t.Partition,
-		CreatedAt: t.CreatedAt, ChangedAt: t.ChangedAt,
+		KeepResends: t.KeepResends, CreatedAt: t.CreatedAt, ChangedAt: t.ChangedAt,
 	}
 	if t.Partition == t.ID.String() {
 		out.Placement = "own"
@@ -88,7 +88,7 @@ func (a *API) createTenant(r *http.Request, w http.ResponseWriter, p auth.Princi
 	}
 	t, err := a.Directory.Tenants().Create(r.Context(), p, auth.NewTenant{
 		Name: in.Name, Parent: in.Parent, DailyBytes: in.DailyBytes, RetentionDays: in.RetentionDays,
-		AtLimit: auth.Policy(in.AtLimit), OwnPartition: own,
+		AtLimit: auth.Policy(in.AtLimit), OwnPartition: own, KeepResends: in.KeepResends,
 	})
 	return a.answerTenant(r, p, t, err)
 }
@@ -106,6 +106,7 @@ func (a *API) setTenant(r *http.Request, w http.ResponseWriter, p auth.Principal
 	patch := auth.Patch{
 		Name: in.Name, RetentionDays: in.RetentionDays, AtLimit: in.AtLimit,
 		DailyBytes: in.DailyBytes.bytes, Unlimited: in.DailyBytes.set && in.DailyBytes.bytes == nil,
+		KeepResends: in.KeepResends,
 	}
 	if in.Placement != nil {
 		own, err := ownPartition(*in.Placement)

@@ -19,6 +19,7 @@ type Tenant struct {
 	RetentionDays int       `json:"retention_days"`
 	Placement     string    `json:"placement"` // own or shared
 	Partition     string    `json:"partition"`
+	KeepResends   bool      `json:"keep_resends"`
 	CreatedAt     time.Time `json:"created_at"`
 	ChangedAt     time.Time `json:"changed_at"`
 }
@@ -31,6 +32,7 @@ type NewTenant struct {
 	RetentionDays int    `json:"retention_days,omitempty"`
 	AtLimit       string `json:"at_limit,omitempty"`
 	Placement     string `json:"placement,omitempty"`
+	KeepResends   bool   `json:"keep_resends,omitempty"`
 }
 
 // TenantPatch is the body that changes a tenant; members that are left out stay as they are.
@@ -40,6 +42,7 @@ type TenantPatch struct {
 	RetentionDays *int          `json:"retention_days,omitempty"`
 	AtLimit       *auth.Policy  `json:"at_limit,omitempty"`
 	Placement     *string       `json:"placement,omitempty"`
+	KeepResends   *bool         `json:"keep_resends,omitempty"`
 }
 
 // optionalBytes tells null from absent.

@@ -39,6 +39,7 @@ type tenantFlags struct {
 	retention int
 	atLimit   string
 	placement string
+	resends   bool
 }
 
 func (t *tenantFlags) register(cmd *cobra.Command) {
@@ -46,6 +47,7 @@ func (t *tenantFlags) register(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&t.retention, "retention-days", 30, "days that rows are kept after they were received, 1 to 3650")
 	cmd.Flags().StringVar(&t.atLimit, "at-limit", "refuse", "what a request gets that does not fit the limit: refuse, drop, bill or sample")
 	cmd.Flags().StringVar(&t.placement, "placement", "shared", "partitions of the rows: shared with other tenants, or own")
+	cmd.Flags().BoolVar(&t.resends, "keep-resends", false, "store a request again when it is sent again (for this tenant alone: those below it have their own setting)")
 }
 
 // settings returns the flags that the command line sets; only those are sent.
@@ -53,6 +55,7 @@ func (t *tenantFlags) settings(cmd *cobra.Command) map[string]any {
 	out := map[string]any{}
 	for flag, value := range map[string]any{
 		"daily-bytes": t.daily.bytes, "retention-days": t.retention, "at-limit": t.atLimit, "placement": t.placement,
+		"keep-resends": t.resends,
 	} {
 		if cmd.Flags().Changed(flag) {
 			out[strings.ReplaceAll(flag, "-", "_")] = value
@@ -89,7 +92,7 @@ func tenantSet(f *clientFlags) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := t.settings(cmd)
 			if len(in) == 0 {
-				return &usageError{fmt.Errorf("nothing to set: give at least one of --daily-bytes, --retention-days, --at-limit, --placement")}
+				return &usageError{fmt.Errorf("nothing to set: give at least one of --daily-bytes, --retention-days, --at-limit, --placement, --keep-resends")}
 			}
 			return tenantCall(cmd, f, http.MethodPatch, tenantPath(args[0]), in)
 		},
@@ -120,13 +123,17 @@ func tenantCall(cmd *cobra.Command, f *clientFlags, method, path string, in any)
 }
 
 func tenantTable(tenants ...control.Tenant) *table {
-	out := newTable("NAME", "ID", "PARENT", "STATUS", "DAILY LIMIT", "AT LIMIT", "RETENTION", "PARTITION").alignRight("DAILY LIMIT", "RETENTION")
+	out := newTable("NAME", "ID", "PARENT", "STATUS", "DAILY LIMIT", "AT LIMIT", "RETENTION", "PARTITION", "RESENDS").alignRight("DAILY LIMIT", "RETENTION")
 	for _, t := range tenants {
 		limit := "unlimited"
 		if t.DailyBytes != nil {
 			limit = formatBytes(*t.DailyBytes)
 		}
-		out.add(t.Name, t.ID, t.Parent, t.Status, limit, t.AtLimit, strconv.Itoa(t.RetentionDays)+" d", t.Partition)
+		resends := "known"
+		if t.KeepResends {
+			resends = "kept"
+		}
+		out.add(t.Name, t.ID, t.Parent, t.Status, limit, t.AtLimit, strconv.Itoa(t.RetentionDays)+" d", t.Partition, resends)
 	}
 	return out
 }
