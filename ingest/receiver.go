@@ -139,7 +139,10 @@ func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f
 	if err := w.turn(ctx, int64(size)); err != nil {
 		return partial{}, r.readFailure(err)
 	}
-	print := storage.FingerprintOf(c.principal.Tenant(), c.signal.String(), w.body.b)
+	var print storage.Fingerprint // none: never known
+	if !c.principal.KeepResends() {
+		print = storage.FingerprintOf(c.principal.Tenant(), c.signal.String(), w.body.b)
+	}
 	rejected, known, recalled, err := r.Log.Recall(ctx, print)
 	switch {
 	case err != nil:
@@ -164,7 +167,7 @@ func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f
 
 	var rows []storage.Rows
 	if result, rows, err = r.decode(c, w.body.b, now); err != nil {
-		return partial{}, decodeFailure(c, err)
+		return partial{}, decodeFailure(c.signal, err)
 	}
 	if err := w.rest(rows); err != nil {
 		return partial{}, r.readFailure(err)
@@ -210,7 +213,7 @@ func repeatedMessage(rejected int64) string {
 func (r *receiver) discard(c call, body []byte, limit *metering.LimitError, now time.Time) (partial, *failure) {
 	result, _, err := r.decode(c, body, now)
 	if err != nil {
-		return partial{}, decodeFailure(c, err)
+		return partial{}, decodeFailure(c.signal, err)
 	}
 	n := int64(result.Accepted + result.Rejected)
 	r.Ledger.CountRefused(metering.Refusal{
@@ -222,11 +225,11 @@ func (r *receiver) discard(c call, body []byte, limit *metering.LimitError, now 
 }
 
 // decodeFailure makes the answer of a decoder's error, which is fit for the client's eyes.
-func decodeFailure(c call, err error) *failure {
+func decodeFailure(sig otlp.Signal, err error) *failure {
 	if errors.Is(err, otlp.ErrTooManyRecords) {
 		return fail(tooManyRecords, "%v; send smaller batches", err)
 	}
-	return fail(undecodable, "the body is not an OTLP %s request: %v", c.signal, err)
+	return fail(undecodable, "the body is not an OTLP %s request: %v", sig, err)
 }
 
 func (r *receiver) decode(c call, body []byte, now time.Time) (otlp.Result, []storage.Rows, error) {
