@@ -18,15 +18,35 @@ type form struct {
 
 // receive reads a request's body as it comes, up to the limit and at the client's pace. Its memory is taken from the budget
 // while it arrives, whatever length it announces.
-func (r *receiver) receive(wire io.Reader, w *work) *failure {
+func (r *receiver) receive(wire io.Reader, q form, w *work) *failure {
 	if wire == nil {
 		return nil
 	}
-	if err := w.body.readAll(wire, r.opt.MaxBodyBytes, w.take); err != nil {
-		return r.readFailure(err)
+	take := w.take
+	if q.codec == nil && q.encoding == protobuf {
+		take = w.glance(q.signal, take)
+	}
+	if err := w.body.readAll(wire, r.opt.MaxBodyBytes, take); err != nil {
+		return r.bodyFailure(q, err)
 	}
 	return nil
 }
+
+// glance is take with a look at the body that w has so far, before it grows beyond glanceBytes. An object bomb ends
+// there.
+func (w *work) glance(sig otlp.Signal, take taker) taker {
+	return func(have, want int64) error {
+		if have >= glanceBytes {
+			if err := (otlp.Limits{}).Glance(sig, w.body.b); err != nil {
+				return err
+			}
+		}
+		return take(have, want)
+	}
+}
+
+// glanceBytes is how much of a body has come when it is looked at for the first time.
+const glanceBytes = 1 << 20
 
 // unpack makes protobuf of a body that was received whole: it waits for a turn where that takes work, decompresses and
 // translates. The turn is kept, for what follows.
@@ -35,8 +55,8 @@ func (r *receiver) receive(wire io.Reader, w *work) *failure {
 // likes. The limit holds for what it inflates to, which is counted while it is produced.
 func (r *receiver) unpack(ctx context.Context, q form, w *work) *failure {
 	if q.codec != nil {
-		if err := w.inflate(ctx, q.codec); err != nil {
-			return r.readFailure(err)
+		if err := w.inflate(ctx, q); err != nil {
+			return r.bodyFailure(q, err)
 		}
 	}
 	if q.encoding == jsonEncoding {
@@ -46,20 +66,23 @@ func (r *receiver) unpack(ctx context.Context, q form, w *work) *failure {
 }
 
 // inflate replaces the body by what it decompresses to.
-func (w *work) inflate(ctx context.Context, c *codec) error {
+func (w *work) inflate(ctx context.Context, q form) error {
 	if err := w.turn(ctx, int64(len(w.body.b))); err != nil {
 		return err
 	}
 	packed := w.body
 	w.body = buffer{}
 	defer w.drop(&packed)
-	return c.inflate(&w.body, packed.b, w.receiver.opt.MaxBodyBytes, func(have, want int64) error {
+	take := func(have, want int64) error {
 		if err := w.take(have, want); err != nil {
 			return err
 		}
-		// What turns out to be large waits once more, and no longer with the small.
-		return w.turn(ctx, want)
-	})
+		return w.turn(ctx, want) // what turns out to be large waits once more, and no longer with the small
+	}
+	if q.encoding == protobuf {
+		take = w.glance(q.signal, take)
+	}
+	return q.codec.inflate(&w.body, packed.b, w.receiver.opt.MaxBodyBytes, take)
 }
 
 // translate replaces the body, OTLP/JSON, by its protobuf.
@@ -70,23 +93,33 @@ func (r *receiver) translate(ctx context.Context, sig otlp.Signal, w *work) *fai
 	text := w.body
 	w.body = buffer{}
 	defer w.drop(&text)
-	// Protobuf is shorter, but for what is written though JSON leaves it out: then it is tried again with more room.
-	for room := int64(len(text.b)); ; room *= 2 {
-		if err := w.body.reserve(room, w.take); err != nil {
+	// Protobuf is half as long, but for what is written though JSON leaves it out: then it is tried again with more room.
+	for room := int64(len(text.b) / 2); ; room = int64(cap(w.body.b)) + 1 {
+		if err := w.body.reserve(max(room, 1), w.take); err != nil {
 			return r.readFailure(err)
 		}
-		converted, err := otlp.AppendJSON(w.body.b[:0], sig, text.b)
+		converted, err := (otlp.Limits{}).AppendJSON(w.body.b[:0], sig, text.b)
 		switch {
-		case errors.Is(err, otlp.ErrShortBuffer) && room < r.opt.MaxBodyBytes:
-			continue
-		case errors.Is(err, otlp.ErrShortBuffer) || err == nil && int64(len(converted)) > r.opt.MaxBodyBytes:
+		case errors.Is(err, otlp.ErrShortBuffer) && int64(cap(w.body.b)) < r.opt.MaxBodyBytes:
+		case errors.Is(err, otlp.ErrShortBuffer), int64(len(converted)) > r.opt.MaxBodyBytes:
 			return r.bodyTooLarge()
+		case errors.Is(err, otlp.ErrTooManyRecords):
+			return decodeFailure(sig, err)
 		case err != nil:
 			return fail(undecodable, "the body is not OTLP/JSON for %s: %v", sig, err)
+		default:
+			w.body.b = converted
+			return nil
 		}
-		w.body.b = converted
-		return nil
 	}
+}
+
+// bodyFailure is readFailure for a body whose beginning was looked at.
+func (r *receiver) bodyFailure(q form, err error) *failure {
+	if errors.Is(err, otlp.ErrTooManyRecords) || errors.Is(err, otlp.ErrMalformed) {
+		return decodeFailure(q.signal, err)
+	}
+	return r.readFailure(err)
 }
 
 // readFailure is the answer to a body that could not be read.

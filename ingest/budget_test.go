@@ -132,7 +132,7 @@ func TestX10GRPCMessagesAreHeldAsTheyGrow(t *testing.T) {
 		_, err := tryGRPC(t.Context(), client, "http://"+g.grpc, pr, "key", key)
 		done <- err
 	}()
-	if _, err := pw.Write(prefixed(0, make([]byte, 8<<20))[:4<<20]); err != nil {
+	if _, err := pw.Write(prefixed(0, sized(t, 8<<20))[:4<<20]); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the half is held", func() bool { n := budget.inUse(); return n >= 3<<20 && n <= 5<<20 })

@@ -14,11 +14,15 @@ type buffer struct {
 	probe [64]byte
 }
 
-// Capacities are 16 KiB to 1 GiB, the most that --max-body may be. sync.Pool gives the memory back where nobody needs it
+// A taker is asked before a buffer grows from one capacity to another.
+type taker func(have, want int64) error
+
+// Capacities are 16 KiB to 1 GiB, the most that --max-body may be; above 4 MiB only every other power of two. sync.Pool gives the memory back where nobody needs it
 // for two garbage collections.
 const (
-	minBufferBits = 14
-	maxBufferBits = 30
+	minBufferBits   = 14
+	largeBufferBits = 22
+	maxBufferBits   = 30
 )
 
 var bufferMemory [maxBufferBits + 1]sync.Pool // of *[]byte, by the binary logarithm of their capacity
@@ -41,12 +45,15 @@ func (b *buffer) free() {
 
 // reserve makes room for n bytes in all. What it takes is asked of take, which is told the capacity that b has and the one
 // that it is to have.
-func (b *buffer) reserve(n int64, take func(have, want int64) error) error {
+func (b *buffer) reserve(n int64, take taker) error {
 	have := int64(cap(b.b))
 	if n <= have {
 		return nil
 	}
 	class := max(minBufferBits, bits.Len64(uint64(n-1)))
+	if class > largeBufferBits { // what was outgrown stays around until it is collected: less of it
+		class += (class - largeBufferBits) % 2
+	}
 	if class > maxBufferBits {
 		return errTooLarge
 	}
@@ -60,7 +67,7 @@ func (b *buffer) reserve(n int64, take func(have, want int64) error) error {
 }
 
 // readAll adds what r has, up to limit bytes in all; one byte more is errTooLarge.
-func (b *buffer) readAll(r io.Reader, limit int64, take func(have, want int64) error) error {
+func (b *buffer) readAll(r io.Reader, limit int64, take taker) error {
 	for idle := 0; ; {
 		into := b.b[len(b.b):cap(b.b)]
 		full := len(into) == 0

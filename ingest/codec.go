@@ -20,7 +20,7 @@ type inflater interface {
 type codec struct {
 	inflaters sync.Pool
 	// block decompresses bodies that are one block; it is asked first, and reports false for those that are none.
-	block func(dst *buffer, src []byte, limit int64, take func(have, want int64) error) (bool, error)
+	block func(dst *buffer, src []byte, limit int64, take taker) (bool, error)
 }
 
 func newCodec(make func() inflater) *codec {
@@ -30,7 +30,7 @@ func newCodec(make func() inflater) *codec {
 var errGoesOn = errors.New("bytes after the compressed content")
 
 // inflate adds what src decompresses to to dst, up to limit bytes; memory is asked of take.
-func (c *codec) inflate(dst *buffer, src []byte, limit int64, take func(have, want int64) error) error {
+func (c *codec) inflate(dst *buffer, src []byte, limit int64, take taker) error {
 	if c.block != nil {
 		if is, err := c.block(dst, src, limit, take); is || err != nil {
 			return err

@@ -45,7 +45,7 @@ func (r *receiver) serve(ctx context.Context, h head, wire io.Reader) (a reply) 
 		return r.refuse(h, q, f)
 	}
 	defer work.leave()
-	if f := r.receive(wire, work); f != nil {
+	if f := r.receive(wire, q.form, work); f != nil {
 		return r.refuse(h, q, f)
 	}
 	if f := r.unpack(ctx, q.form, work); f != nil {

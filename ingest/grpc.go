@@ -158,7 +158,7 @@ func (r *receiver) receiveGRPC(ctx context.Context, t tapped, sig otlp.Signal, w
 	if f := r.receive(&pacedReader{r: m, start: time.Now(), timeout: r.opt.BodyTimeout, setDeadline: func(at time.Time) error {
 		timer.Reset(time.Until(at))
 		return nil
-	}}, w); f != nil {
+	}}, q, w); f != nil {
 		return f
 	}
 	// SECURITY: the client ends its call before work is done for it, so that none keeps its turn by not ending it.

@@ -64,7 +64,7 @@ const snappyMagic = "\xff\x06\x00\x00sNaPpY"
 
 // inflateSnappyBlock reads "snappy" as some HTTP clients mean it, one block; others send the framing format, which it leaves
 // alone.
-func inflateSnappyBlock(dst *buffer, src []byte, limit int64, take func(have, want int64) error) (bool, error) {
+func inflateSnappyBlock(dst *buffer, src []byte, limit int64, take taker) (bool, error) {
 	if bytes.HasPrefix(src, []byte(snappyMagic)) {
 		return false, nil
 	}

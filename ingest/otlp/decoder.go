@@ -115,9 +115,7 @@ func NewDecoder(l Limits) *Decoder {
 	if l.MaxDays <= 0 {
 		l.MaxDays = defaultMaxDays
 	}
-	if l.MaxRecords <= 0 {
-		l.MaxRecords = defaultMaxRecords
-	}
+	l.MaxRecords = l.records()
 	if l.MaxExpansion <= 0 {
 		l.MaxExpansion = defaultMaxExpansion
 	}

@@ -24,20 +24,21 @@ const maxJSONDepth = 16 + 4*maxDepth
 // names, snake_case keys, a byte order mark, an intValue that only a double can hold, bytesValue as an object. An id that
 // is not hexadecimal becomes an invalid id, which costs its record at most.
 func JSONToProto(sig Signal, body []byte) ([]byte, error) {
-	return jsonToProto(make([]byte, 0, len(body)/2), sig, body, math.MaxInt)
+	return jsonToProto(jsonParser{out: make([]byte, 0, len(body)/2), limit: math.MaxInt, maxRecords: math.MaxInt}, sig, body)
 }
 
 // ErrShortBuffer says that what was to be appended does not fit.
 var ErrShortBuffer = errors.New("buffer too short")
 
 // AppendJSON is JSONToProto into the room that dst has: it allocates none, and fails with ErrShortBuffer where that is not
-// enough. Some bytes may stay unused then.
-func AppendJSON(dst []byte, sig Signal, body []byte) ([]byte, error) {
-	return jsonToProto(dst, sig, body, cap(dst)-2*binary.MaxVarintLen64) // a number may still follow the tag that did not fit
+// enough; some bytes may stay unused then. It fails with ErrTooManyRecords as soon as it meets one too many.
+func (l Limits) AppendJSON(dst []byte, sig Signal, body []byte) ([]byte, error) {
+	room := cap(dst) - 2*binary.MaxVarintLen64 // a number may still follow the tag that did not fit
+	return jsonToProto(jsonParser{out: dst, limit: room, maxRecords: l.records()}, sig, body)
 }
 
-func jsonToProto(dst []byte, sig Signal, body []byte, limit int) ([]byte, error) {
-	p := jsonParser{b: bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), out: dst, limit: limit}
+func jsonToProto(p jsonParser, sig Signal, body []byte) ([]byte, error) {
+	p.b = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
 	p.message(jsonRequest + jsonMsg(sig))
 	p.space()
 	if p.err == nil && p.i < len(p.b) {
@@ -51,13 +52,14 @@ func jsonToProto(dst []byte, sig Signal, body []byte, limit int) ([]byte, error)
 
 // jsonParser reads b and writes protobuf to out. After an error it stands still: every reader returns at once.
 type jsonParser struct {
-	b     []byte
-	i     int
-	depth int
-	out   []byte
-	limit int    // of out
-	text  []byte // the last string, if it had escapes
-	err   error
+	b                   []byte
+	i                   int
+	depth               int
+	out                 []byte
+	limit               int // of out
+	records, maxRecords int
+	text                []byte // the last string, if it had escapes
+	err                 error
 }
 
 func (p *jsonParser) fail(what string) {
@@ -69,6 +71,13 @@ func (p *jsonParser) fail(what string) {
 
 // message reads an object as the fields of m.
 func (p *jsonParser) message(m jsonMsg) {
+	switch m {
+	case jsonLog, jsonSpan, jsonNumberPoint, jsonHistogramPoint, jsonExpPoint, jsonSummaryPoint:
+		if p.records++; p.records > p.maxRecords {
+			p.err, p.i = fmt.Errorf("%w: more than %d", ErrTooManyRecords, p.maxRecords), len(p.b)
+			return
+		}
+	}
 	var seen uint64 // fields that came, by number
 	p.object(func(key []byte) {
 		f, ok := jsonLookup(m, key)
