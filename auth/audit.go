@@ -149,9 +149,10 @@ type planDetail struct {
 }
 
 type keyDetail struct {
-	Scopes     []KeyScope `json:"scopes"`
-	DailyBytes *int64     `json:"daily_bytes"`
-	ExpiresAt  *time.Time `json:"expires_at,omitempty"`
+	Scopes      []KeyScope `json:"scopes"`
+	DailyBytes  *int64     `json:"daily_bytes"`
+	CORSOrigins []string   `json:"cors_origins,omitempty"`
+	ExpiresAt   *time.Time `json:"expires_at,omitempty"`
 }
 
 func planOf(t Tenant) *planDetail {

@@ -46,6 +46,7 @@ type Directory struct {
 	version uint64       // counts changes of tenants and keys; a grant of another version is stale
 	tenants map[tenant.ID]*Tenant
 	keys    map[string]*keyEntry
+	origins map[string]int // how many of keys name each
 }
 
 // Open loads the directory, making the pepper and the operator token at the first start. It starts nothing; call Run.

@@ -36,6 +36,8 @@ var (
 		"the organization of this API key is disabled: ask your administrator to enable it"}
 	ErrScope = &Error{"key-scope",
 		"the API key lacks the scope for this: use a key that was created with it"}
+	ErrOrigin = &Error{"key-origin",
+		"the API key is not for pages of this origin: use a key that was created with it"}
 )
 
 // What a change or a look at the control plane can be refused for.

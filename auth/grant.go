@@ -44,7 +44,7 @@ func (d *Directory) buildLocked(e *keyEntry) *grant {
 		return &grant{err: ErrTenantInactive}
 	}
 	g := &grant{
-		tenant: t.ID, name: t.Name, scope: scope, keyID: e.key.ID, scopes: e.key.Scopes,
+		tenant: t.ID, name: t.Name, scope: scope, keyID: e.key.ID, scopes: e.key.Scopes, origins: e.key.CORSOrigins,
 		partition: t.Partition, retention: t.RetentionDays, atLimit: t.AtLimit,
 		keepResends: t.KeepResends, limits: []Limit{{OwnerKey, e.key.ID, limitOf(e.key.DailyBytes), t.AtLimit}},
 	}

@@ -21,18 +21,21 @@ type Key struct {
 	Scopes []KeyScope // sorted
 	// DailyBytes is the bytes billed through the key per UTC day at most; nil is unlimited, with 0 nothing passes.
 	DailyBytes *int64
-	CreatedAt  time.Time
-	ExpiresAt  *time.Time // nil is never
-	RevokedAt  *time.Time // nil unless revoked
-	LastUsed   *time.Time // to the minute, known a minute or two later; nil is never
+	// CORSOrigins are those that browsers may use the key from, sorted; none says nothing about browsers.
+	CORSOrigins []string
+	CreatedAt   time.Time
+	ExpiresAt   *time.Time // nil is never
+	RevokedAt   *time.Time // nil unless revoked
+	LastUsed    *time.Time // to the minute, known a minute or two later; nil is never
 }
 
 // NewKey is what Create needs. Scopes is required.
 type NewKey struct {
-	Tenant     string // name or id
-	Scopes     []KeyScope
-	DailyBytes *int64
-	ExpiresAt  *time.Time
+	Tenant      string // name or id
+	Scopes      []KeyScope
+	DailyBytes  *int64
+	CORSOrigins []string // each as ParseOrigin has it; only with the scope ingest
+	ExpiresAt   *time.Time
 }
 
 // Create makes a key and returns its text, which is stored nowhere and cannot be shown again. Errors: ErrNotFound for the
@@ -51,17 +54,21 @@ func (s *Keys) Create(ctx context.Context, by Principal, n NewKey) (Key, string,
 		if err := n.check(by, at); err != nil {
 			return Entry{}, err
 		}
+		origins, err := parseOrigins(n.CORSOrigins)
+		if err != nil {
+			return Entry{}, err
+		}
 		k = Key{ID: newID(at), Tenant: t.ID, Scopes: slices.Compact(slices.Sorted(slices.Values(n.Scopes))),
-			DailyBytes: n.DailyBytes, CreatedAt: at}
+			DailyBytes: n.DailyBytes, CORSOrigins: origins, CreatedAt: at}
 		var expires any
 		if n.ExpiresAt != nil {
 			e := n.ExpiresAt.UTC().Truncate(time.Millisecond)
 			k.ExpiresAt, expires = &e, e.UnixMilli()
 		}
 		mac := s.d.mac(k.ID, secret)
-		_, err = tx.ExecContext(ctx, `INSERT INTO api_keys (id, tenant_id, mac, scopes, daily_bytes, created_at, expires_at, rev)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-			k.ID, t.ID.String(), mac[:], joinScopes(k.Scopes), k.DailyBytes, at.UnixMilli(), expires, rev)
+		_, err = tx.ExecContext(ctx, `INSERT INTO api_keys (id, tenant_id, mac, scopes, daily_bytes, created_at, expires_at, cors_origins, rev)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			k.ID, t.ID.String(), mac[:], joinScopes(k.Scopes), k.DailyBytes, at.UnixMilli(), expires, strings.Join(origins, " "), rev)
 		return keyEntryOf(k), err
 	})
 	if err != nil {
@@ -87,6 +94,9 @@ func (n NewKey) check(by Principal, at time.Time) error {
 		if !by.IsOperator() && by.Require(sc) != nil {
 			return detail(ErrForbidden, "key scope %s: your own key lacks it", sc)
 		}
+	}
+	if len(n.CORSOrigins) > 0 && !slices.Contains(n.Scopes, ScopeIngest) {
+		return detail(ErrInvalid, "key origins: they are for keys with the scope ingest")
 	}
 	if n.ExpiresAt != nil && !n.ExpiresAt.After(at) {
 		return detail(ErrInvalid, "key expiry %s: is not in the future", n.ExpiresAt.UTC().Format(time.RFC3339))
@@ -172,7 +182,7 @@ func findKey(ctx context.Context, tx *sql.Tx, by Principal, id string) (Key, err
 }
 
 func keyEntryOf(k Key) Entry {
-	a := auditDetail{Key: &keyDetail{k.Scopes, k.DailyBytes, k.ExpiresAt}}
+	a := auditDetail{Key: &keyDetail{k.Scopes, k.DailyBytes, k.CORSOrigins, k.ExpiresAt}}
 	return Entry{Tenant: k.Tenant, Target: k.ID, Detail: a.json()}
 }
 

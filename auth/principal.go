@@ -55,6 +55,7 @@ type grant struct {
 	scope     tenant.Scope
 	keyID     string
 	scopes    []KeyScope
+	origins   []string // that browsers may send from; none: not said
 	partition string
 	retention uint16
 	atLimit   Policy

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/headgate-io/headgate/internal/tenant"
@@ -75,6 +76,7 @@ func (d *Directory) apply(x delta) {
 	if x.all {
 		d.tenants = make(map[tenant.ID]*Tenant, len(x.tenants))
 		d.keys = make(map[string]*keyEntry, len(x.keys))
+		d.origins = map[string]int{}
 	}
 	gone := map[tenant.ID]bool{}
 	for _, r := range x.tenants {
@@ -85,15 +87,15 @@ func (d *Directory) apply(x delta) {
 	}
 	for _, r := range x.keys {
 		if r.RevokedAt != nil {
-			delete(d.keys, r.ID)
+			d.dropKeyLocked(r.ID)
 			continue
 		}
-		d.keys[r.ID] = &keyEntry{key: r.Key, mac: r.mac}
+		d.putKeyLocked(&keyEntry{key: r.Key, mac: r.mac})
 	}
 	if len(gone) > 0 { // their keys' rows are no more, so no row says so
 		for id, e := range d.keys {
 			if gone[e.key.Tenant] {
-				delete(d.keys, id)
+				d.dropKeyLocked(id)
 			}
 		}
 	}
@@ -173,7 +175,7 @@ func queryTenants(ctx context.Context, tx *sql.Tx, where string, args ...any) ([
 	return out, rows.Err()
 }
 
-const keyColumns = `id, tenant_id, mac, scopes, daily_bytes, created_at, expires_at, revoked_at, last_used_at`
+const keyColumns = `id, tenant_id, mac, scopes, daily_bytes, created_at, expires_at, revoked_at, last_used_at, cors_origins`
 
 // keyRow is a row of api_keys.
 type keyRow struct {
@@ -190,11 +192,11 @@ func queryKeys(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]ke
 	var out []keyRow
 	for rows.Next() {
 		var r keyRow
-		var owner, scopes string
+		var owner, scopes, origins string
 		var mac []byte
 		var created int64
 		var daily, expires, revoked, used sql.NullInt64
-		if err := rows.Scan(&r.ID, &owner, &mac, &scopes, &daily, &created, &expires, &revoked, &used); err != nil {
+		if err := rows.Scan(&r.ID, &owner, &mac, &scopes, &daily, &created, &expires, &revoked, &used, &origins); err != nil {
 			return nil, err
 		}
 		if r.Tenant, err = tenant.ParseID(owner); err != nil {
@@ -204,6 +206,9 @@ func queryKeys(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]ke
 			return nil, fmt.Errorf("key %s: hash of %d bytes", r.ID, len(mac))
 		}
 		r.Scopes, r.DailyBytes = splitScopes(scopes), nullable(daily)
+		if origins != "" {
+			r.CORSOrigins = strings.Split(origins, " ")
+		}
 		r.CreatedAt, r.ExpiresAt = time.UnixMilli(created).UTC(), optionalTime(expires)
 		r.RevokedAt, r.LastUsed = optionalTime(revoked), optionalTime(used)
 		out = append(out, r)

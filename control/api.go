@@ -125,6 +125,7 @@ var statuses = map[string]int{
 	auth.ErrExpired.Code:             http.StatusUnauthorized,
 	auth.ErrTenantInactive.Code:      http.StatusForbidden,
 	auth.ErrScope.Code:               http.StatusForbidden,
+	auth.ErrOrigin.Code:              http.StatusForbidden,
 	auth.ErrForbidden.Code:           http.StatusForbidden,
 	auth.ErrNotFound.Code:            http.StatusNotFound,
 	auth.ErrInvalid.Code:             http.StatusBadRequest,

@@ -30,7 +30,7 @@ func (a *API) listKeys(r *http.Request, _ http.ResponseWriter, p auth.Principal)
 func (a *API) showKey(k auth.Key, tenantName string) Key {
 	out := Key{
 		ID: k.ID, Tenant: tenantName, TenantID: k.Tenant.String(), DailyBytes: k.DailyBytes, Status: "active",
-		CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, RevokedAt: k.RevokedAt,
+		CORSOrigins: append([]string{}, k.CORSOrigins...), CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, RevokedAt: k.RevokedAt,
 	}
 	for _, s := range k.Scopes {
 		out.Scopes = append(out.Scopes, string(s))
@@ -53,7 +53,7 @@ func (a *API) createKey(r *http.Request, w http.ResponseWriter, p auth.Principal
 		in.Tenant = p.Tenant().String()
 	}
 	k, text, err := a.Directory.Keys().Create(r.Context(), p, auth.NewKey{
-		Tenant: in.Tenant, Scopes: in.Scopes, DailyBytes: in.DailyBytes, ExpiresAt: in.ExpiresAt,
+		Tenant: in.Tenant, Scopes: in.Scopes, DailyBytes: in.DailyBytes, CORSOrigins: in.CORSOrigins, ExpiresAt: in.ExpiresAt,
 	})
 	if err != nil {
 		return nil, err

@@ -70,15 +70,16 @@ type Tenants struct {
 
 // Key is an API key as the API shows it, without its secret.
 type Key struct {
-	ID         string     `json:"id"`
-	Tenant     string     `json:"tenant"` // name
-	TenantID   string     `json:"tenant_id"`
-	Scopes     []string   `json:"scopes"`
-	DailyBytes *int64     `json:"daily_bytes"` // null: only the tenant's limit holds
-	Status     string     `json:"status"`      // active, expired or revoked
-	CreatedAt  time.Time  `json:"created_at"`
-	ExpiresAt  *time.Time `json:"expires_at"`
-	RevokedAt  *time.Time `json:"revoked_at"`
+	ID          string     `json:"id"`
+	Tenant      string     `json:"tenant"` // name
+	TenantID    string     `json:"tenant_id"`
+	Scopes      []string   `json:"scopes"`
+	DailyBytes  *int64     `json:"daily_bytes"`  // null: only the tenant's limit holds
+	CORSOrigins []string   `json:"cors_origins"` // that browsers may send from; empty: not limited by the key
+	Status      string     `json:"status"`       // active, expired or revoked
+	CreatedAt   time.Time  `json:"created_at"`
+	ExpiresAt   *time.Time `json:"expires_at"`
+	RevokedAt   *time.Time `json:"revoked_at"`
 }
 
 // NewKey is a key with its text, which is shown once, when it is made.
@@ -89,10 +90,11 @@ type NewKey struct {
 
 // KeyRequest is the body that creates a key.
 type KeyRequest struct {
-	Tenant     string          `json:"tenant"` // name or id; a key's own tenant when left out
-	Scopes     []auth.KeyScope `json:"scopes"`
-	DailyBytes *int64          `json:"daily_bytes,omitempty"`
-	ExpiresAt  *time.Time      `json:"expires_at,omitempty"`
+	Tenant      string          `json:"tenant"` // name or id; a key's own tenant when left out
+	Scopes      []auth.KeyScope `json:"scopes"`
+	DailyBytes  *int64          `json:"daily_bytes,omitempty"`
+	CORSOrigins []string        `json:"cors_origins,omitempty"` // https://host[:port], or *; with the scope ingest
+	ExpiresAt   *time.Time      `json:"expires_at,omitempty"`
 }
 
 // Keys is a page of keys.

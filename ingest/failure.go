@@ -12,6 +12,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/headgate-io/headgate/auth"
 )
 
 // A kind is one row of the table of refusals. Its id is in the message and in the ErrorInfo detail; ids are never
@@ -26,6 +28,7 @@ type kind struct {
 var (
 	unauthenticated = kind{"key-unknown", http.StatusUnauthorized, codes.Unauthenticated} // the id comes from auth
 	forbidden       = kind{"key-scope", http.StatusForbidden, codes.PermissionDenied}     // likewise
+	badOrigin       = kind{auth.ErrOrigin.Code, http.StatusForbidden, codes.PermissionDenied}
 	notFound        = kind{"not-found", http.StatusNotFound, codes.Unimplemented}
 	badMethod       = kind{"method-not-allowed", http.StatusMethodNotAllowed, codes.Unimplemented}
 	badContentType  = kind{"content-type-unsupported", http.StatusUnsupportedMediaType, codes.InvalidArgument}

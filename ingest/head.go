@@ -118,6 +118,9 @@ func (r *receiver) examine(h head) (q httpRequest, f *failure) {
 	if q.principal, f = r.signIn(h.from, h.credentials); f != nil {
 		return q, f
 	}
+	if h.origin != "" && q.principal.RequireOrigin(h.origin) != nil {
+		return q, fail(badOrigin, "%s", auth.ErrOrigin.Text)
+	}
 	if !known {
 		return q, fail(badContentType, "send content-type application/x-protobuf or application/json")
 	}

@@ -37,7 +37,7 @@ type Options struct {
 	WriteTimeout     time.Duration // for a client to take its answer; default 30 s
 	Grace            time.Duration // for requests in progress at shutdown; default 20 s
 	TLS              TLSOptions    // of both ports
-	CORSOrigins      []string      // that browsers may send from: exact origins, or *; default none
+	CORSOrigins      []string      // that browsers may send from, beside those of keys: exact origins, or *; default none
 	Profiles         bool          // take profiles, whose protocol is in development; default no
 
 	minPing time.Duration // gRPC clients that ping more often are sent away
@@ -80,7 +80,7 @@ func New(opt Options, b Backend, log *slog.Logger, reg prometheus.Registerer) (*
 	s := &Server{receiver: &receiver{
 		Backend: b, opt: opt, log: log, metrics: newMetrics(reg, func() float64 { return float64(budget.inUse()) }),
 		decoders: sync.Pool{New: func() any { return otlp.NewDecoder(otlp.Limits{}) }},
-		codecs:   newCodecs(), budget: budget, small: smallTurns(opt), large: largeTurns(opt), cors: cors{opt.CORSOrigins},
+		codecs:   newCodecs(), budget: budget, small: smallTurns(opt), large: largeTurns(opt), cors: cors{opt.CORSOrigins, b.Keys},
 	}}
 	if opt.TLS.CertFile != "" {
 		var err error

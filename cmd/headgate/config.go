@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/storage"
 )
 
@@ -84,7 +84,7 @@ func (c *Config) register(f *pflag.FlagSet) {
 	f.StringVar(&c.TLSCert, "tls-cert", c.TLSCert, "PEM file of the certificate chain of both OTLP addresses, read again when it changes (empty: plaintext)")
 	f.StringVar(&c.TLSKey, "tls-key", c.TLSKey, "PEM file of its key")
 	f.StringVar(&c.TLSClientCA, "tls-client-ca", c.TLSClientCA, "PEM file of authorities; OTLP clients must show a certificate of one (empty: none is asked for)")
-	f.StringSliceVar(&c.CORSOrigins, "cors-origin", c.CORSOrigins, "origin that browsers may send OTLP from, https://host[:port], or * for any; may be repeated (empty: CORS is off)")
+	f.StringSliceVar(&c.CORSOrigins, "cors-origin", c.CORSOrigins, "origin that browsers may send OTLP from with any key that names none itself, https://host[:port], or *; may be repeated")
 	f.BoolVar(&c.Profiles, "profiles", c.Profiles, "take OTLP profiles, whose protocol is in development: that of OTLP 1.10 and 1.11, no other")
 	f.IntVar(&c.MaxConnections, "max-connections", c.MaxConnections, "connections at each OTLP address; one more is closed at once")
 	f.IntVar(&c.MaxPeerConnections, "max-peer-connections", c.MaxPeerConnections, "of these, those that come from one IP address (of IPv6: one /64); behind a proxy, as many as --max-connections")
@@ -145,8 +145,8 @@ func (c *Config) Validate() error {
 		bad("--tls-client-ca needs --tls-cert and --tls-key: clients show certificates over TLS alone")
 	}
 	for _, origin := range c.CORSOrigins {
-		if u, err := url.Parse(origin); origin != "*" && (err != nil || u.Host == "" || origin != u.Scheme+"://"+u.Host) {
-			bad("--cors-origin %q: want scheme://host[:port] without a path, or *", origin)
+		if _, err := auth.ParseOrigin(origin); err != nil {
+			bad("--cors-origin: %w", err)
 		}
 	}
 	if c.Store != "" {

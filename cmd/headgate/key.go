@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -29,7 +30,7 @@ func newKey() *cobra.Command {
 
 func keyCreate(f *clientFlags) *cobra.Command {
 	var tenant, expires string
-	var scopes []string
+	var scopes, origins []string
 	var daily byteSize
 	cmd := &cobra.Command{
 		Use: "create", Short: "Create a key and print it, once", Args: exactArgs(),
@@ -37,12 +38,16 @@ func keyCreate(f *clientFlags) *cobra.Command {
 
 Scopes: ingest (send OTLP), query (read the tenant's telemetry), usage (read its metered bytes), admin (manage its keys).`,
 		Example: `  headgate key create --tenant acme --scope ingest --daily-bytes 1GiB
+  headgate key create --tenant acme --scope ingest --cors-origin https://app.example
   headgate key create --tenant acme --scope query --scope usage --expires 90d --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if tenant == "" || len(scopes) == 0 {
 				return &usageError{fmt.Errorf("give the tenant with --tenant and at least one --scope (ingest, query, usage, admin)")}
 			}
 			in := map[string]any{"tenant": tenant, "scopes": scopes}
+			if len(origins) > 0 {
+				in["cors_origins"] = origins
+			}
 			if daily.bytes != nil {
 				in["daily_bytes"] = *daily.bytes
 			}
@@ -73,6 +78,7 @@ Scopes: ingest (send OTLP), query (read the tenant's telemetry), usage (read its
 	cmd.Flags().StringVar(&tenant, "tenant", "", "tenant that the key belongs to")
 	cmd.Flags().StringArrayVar(&scopes, "scope", nil, "what the key may do: ingest, query, usage or admin; may be given more than once")
 	cmd.Flags().StringVar(&expires, "expires", "", "how long the key works, e.g. 90d (empty: until it is revoked)")
+	cmd.Flags().StringArrayVar(&origins, "cors-origin", nil, "origin that browsers may send from with the key, https://host[:port], or * for any; may be given more than once")
 	cmd.Flags().Var(&daily, "daily-bytes", "billed bytes per UTC day through this key, besides the tenant's own limit")
 	return cmd
 }
@@ -97,13 +103,13 @@ func keyList(f *clientFlags) *cobra.Command {
 			if f.json {
 				return printJSON(cmd.OutOrStdout(), map[string]any{"keys": keys})
 			}
-			out := newTable("ID", "TENANT", "SCOPES", "DAILY LIMIT", "CREATED", "EXPIRES", "STATUS").alignRight("DAILY LIMIT")
+			out := newTable("ID", "TENANT", "SCOPES", "DAILY LIMIT", "ORIGINS", "CREATED", "EXPIRES", "STATUS").alignRight("DAILY LIMIT")
 			for _, k := range keys {
 				limit := "-"
 				if k.DailyBytes != nil {
 					limit = formatBytes(*k.DailyBytes)
 				}
-				out.add(k.ID, k.Tenant, strings.Join(k.Scopes, ","), limit, day(&k.CreatedAt), day(k.ExpiresAt), k.Status)
+				out.add(k.ID, k.Tenant, strings.Join(k.Scopes, ","), limit, cmp.Or(strings.Join(k.CORSOrigins, ","), "-"), day(&k.CreatedAt), day(k.ExpiresAt), k.Status)
 			}
 			out.print(cmd.OutOrStdout())
 			return nil
