@@ -62,6 +62,7 @@ func (r *receiver) unpack(ctx context.Context, q form, w *work) *failure {
 	if q.encoding == jsonEncoding {
 		return r.translate(ctx, q.signal, w)
 	}
+	w.looksLike = protobufLooksLike(q.signal, w.body.b)
 	return nil
 }
 
@@ -108,6 +109,9 @@ func (r *receiver) translate(ctx context.Context, sig otlp.Signal, w *work) *fai
 		case err != nil:
 			return fail(undecodable, "the body is not OTLP/JSON for %s: %v", sig, err)
 		default:
+			if len(converted) == 0 {
+				w.looksLike = jsonLooksLike(sig, text.b)
+			}
 			w.body.b = converted
 			return nil
 		}

@@ -18,6 +18,8 @@ type conn struct {
 	closed       func()          // called once
 	end          chan struct{}   // closed with the connection
 
+	agent atomic.Pointer[seenAgent] // of the last good request, nil before it
+
 	writing sync.Mutex // held while answers wait to be taken; guards lost
 	lost    error      // why no more answers are taken
 

@@ -52,6 +52,7 @@ func (r *receiver) serve(ctx context.Context, h head, wire io.Reader) (a reply) 
 		return r.refuse(h, q, f)
 	}
 	p, f := r.export(ctx, q.call(), work)
+	warn(work.looksLike, &p, f)
 	if f != nil {
 		return r.cors.allow(h, failureReply(q.encoding, f))
 	}

@@ -57,8 +57,28 @@ func newGRPCServer(r *receiver) *grpc.Server {
 			}},
 		}, r)
 	}
+	s.RegisterService(&grpc.ServiceDesc{
+		ServiceName: healthService,
+		HandlerType: (*any)(nil),
+		Methods: []grpc.MethodDesc{{
+			MethodName: "Check",
+			Handler: func(any, context.Context, func(any) error, grpc.UnaryServerInterceptor) (any, error) {
+				return serving, nil
+			},
+		}},
+	}, r)
 	return s
 }
+
+// The health protocol of gRPC, as far as load balancers and Kubernetes' probes use it: they show no key. Whatever service is
+// asked for is serving, for else nobody would answer.
+const (
+	healthService = "grpc.health.v1.Health"
+	healthCheck   = "/" + healthService + "/Check"
+)
+
+// serving is a HealthCheckResponse with the status SERVING.
+var serving = []byte{0x08, 0x01}
 
 // tapped is what the tap found out, carried to the handler of the same call in its context, the only hop that grpc-go
 // offers.
@@ -71,7 +91,7 @@ type tappedKey struct{}
 
 // tap runs on a call's headers, before its message is read, on the connection's reader goroutine: it must not block.
 //
-// SECURITY: every call passes here, of unknown services too; each is authenticated anew, so that a revoked key stops
+// SECURITY: every call passes here, of unknown services too; each but a health check is authenticated anew, so that a revoked key stops
 // on open connections.
 func (r *receiver) tap(ctx context.Context, info *tap.Info) (_ context.Context, err error) {
 	defer func() {
@@ -79,7 +99,11 @@ func (r *receiver) tap(ctx context.Context, info *tap.Info) (_ context.Context, 
 			err = r.panicked(v).grpcError()
 		}
 	}()
-	p, f := r.signIn(callOrigin(ctx), credentials{
+	if info.FullMethodName == healthCheck {
+		return ctx, nil
+	}
+	from := callOrigin(ctx)
+	p, f := r.signIn(from, credentials{
 		authorization: info.Header.Get("authorization"),
 		apiKey:        slices.Concat(info.Header.Get("x-api-key"), info.Header.Get("api-key")),
 	})
@@ -91,6 +115,7 @@ func (r *receiver) tap(ctx context.Context, info *tap.Info) (_ context.Context, 
 		r.metrics.refuse(transportGRPC, label, f)
 		return nil, f.grpcError()
 	}
+	r.countAgent(from, strings.Join(info.Header.Get("user-agent"), " "))
 	ctx, cancel := context.WithCancelCause(ctx) // ends with its parent, which ends with the call
 	return context.WithValue(ctx, tappedKey{}, tapped{p, cancel}), nil
 }
@@ -126,6 +151,7 @@ func (r *receiver) exportGRPC(ctx context.Context, sig otlp.Signal) (resp any, e
 		return refuse(f)
 	}
 	partial, f := r.export(ctx, c, work)
+	warn(work.looksLike, &partial, f)
 	if f != nil {
 		return nil, f.send(ctx)
 	}

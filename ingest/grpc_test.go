@@ -12,12 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"golang.org/x/net/http2"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -250,7 +252,7 @@ func TestG2UnservedServicesAreUnimplemented(t *testing.T) {
 	_, key := g.tenant("acme", auth.NewTenant{})
 	for _, method := range []string{
 		"/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export",
-		"/opentelemetry.proto.collector.logs.v1.LogsService/Nothing", "/grpc.health.v1.Health/Check",
+		"/opentelemetry.proto.collector.logs.v1.LogsService/Nothing", "/grpc.health.v1.Health/Watch",
 	} {
 		if err := g.dial().Invoke(withKey(t.Context(), key), method, &spb.Status{}, &spb.Status{}); status.Code(err) != codes.Unimplemented {
 			t.Errorf("%s: %v", method, err)
@@ -309,3 +311,24 @@ type brokenInflater struct{}
 
 func (brokenInflater) Reset(*bytes.Reader) error { return nil }
 func (brokenInflater) Read([]byte) (int, error)  { panic("defect") }
+
+// TestG24HealthNeedsNoKey: the check that probes make; nothing else of that service is served.
+func TestG24HealthNeedsNoKey(t *testing.T) {
+	g := start(t, Options{})
+	conn := g.dial()
+	client := healthpb.NewHealthClient(conn)
+	for _, service := range []string{"", "opentelemetry.proto.collector.logs.v1.LogsService"} {
+		got, err := client.Check(t.Context(), &healthpb.HealthCheckRequest{Service: service})
+		if err != nil || got.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+			t.Errorf("Check(%q) = %v, %v", service, got, err)
+		}
+	}
+	for _, method := range []string{"/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/Check/", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"} {
+		if err := conn.Invoke(t.Context(), method, &spb.Status{}, &spb.Status{}); status.Code(err) != codes.Unauthenticated {
+			t.Errorf("%s without a key: %v", method, err)
+		}
+	}
+	eventually(t, "a check is in no metric of requests", func() bool {
+		return testutil.CollectAndCount(g.server.receiver.metrics.requests) == 1 // the refusals above
+	})
+}

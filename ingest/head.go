@@ -17,6 +17,7 @@ type head struct {
 	contentEncodings []string // one per header line
 	contentLength    int64    // negative: not told
 	origin           string
+	userAgent        string
 	preflight        string // Access-Control-Request-Method
 	credentials      credentials
 	from             *conn
@@ -35,7 +36,8 @@ func newHead(from *conn, method, path string, contentLength int64, h headers) he
 	return head{
 		from: from, method: method, path: path, contentLength: contentLength,
 		contentType: first("Content-Type"), contentEncodings: h.Values("Content-Encoding"),
-		origin: first("Origin"), preflight: first("Access-Control-Request-Method"),
+		userAgent: first("User-Agent"),
+		origin:    first("Origin"), preflight: first("Access-Control-Request-Method"),
 		credentials: credentials{
 			authorization: h.Values("Authorization"),
 			apiKey:        slices.Concat(h.Values("X-Api-Key"), h.Values("Api-Key")),
@@ -57,9 +59,13 @@ const profilesOff = "profiles are not taken here: their protocol is in developme
 
 const servedPaths = "OTLP/HTTP is served at /v1/logs, /v1/traces and /v1/metrics"
 
-// signalOfPath finds the signal of a path.
-func signalOfPath(path string) (otlp.Signal, bool) {
-	sig, ok := httpPaths[cleanPath(path)]
+// signalOfPath finds the signal of a path, with the prefix before it or without.
+func signalOfPath(path, prefix string) (otlp.Signal, bool) {
+	path = cleanPath(path)
+	if rest, ok := strings.CutPrefix(path, prefix); ok && strings.HasPrefix(rest, "/") {
+		path = rest
+	}
+	sig, ok := httpPaths[path]
 	return sig, ok
 }
 
@@ -102,7 +108,7 @@ func (r *receiver) examine(h head) (q httpRequest, f *failure) {
 			known = true
 		}
 	}
-	sig, ok := signalOfPath(h.path)
+	sig, ok := signalOfPath(h.path, r.opt.PathPrefix)
 	switch {
 	case !ok:
 		r.judge(h.from, false)
@@ -118,6 +124,7 @@ func (r *receiver) examine(h head) (q httpRequest, f *failure) {
 	if q.principal, f = r.signIn(h.from, h.credentials); f != nil {
 		return q, f
 	}
+	r.countAgent(h.from, h.userAgent)
 	if h.origin != "" && q.principal.RequireOrigin(h.origin) != nil {
 		return q, fail(badOrigin, "%s", auth.ErrOrigin.Text)
 	}

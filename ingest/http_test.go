@@ -181,3 +181,16 @@ func TestX9LabelsAreOurs(t *testing.T) {
 		}
 	}
 }
+
+// TestH1PathsMayHaveAPrefix that a proxy left there, and are served without it too.
+func TestH1PathsMayHaveAPrefix(t *testing.T) {
+	g := start(t, Options{PathPrefix: "/otlp"})
+	_, key := g.tenant("acme", auth.NewTenant{})
+	for path, want := range map[string]int{
+		"/otlp/v1/logs": 200, "//otlp//v1/logs/": 200, "/v1/logs": 200, "/otlp/otlp/v1/logs": 404, "/otlpv1/logs": 404, "/otlp": 404, "/x/v1/logs": 404,
+	} {
+		if a := g.post(path, strings.NewReader("{}"), "key", key, "Content-Type", jsonType); a.status != want {
+			t.Errorf("%s: %d %s, want %d", path, a.status, a.body, want)
+		}
+	}
+}

@@ -34,6 +34,7 @@ type metrics struct {
 
 	connections *prometheus.GaugeVec // by transport; open
 	held        prometheus.Counter
+	agents      *prometheus.CounterVec // by agent
 	turned      *prometheus.CounterVec // by transport, reason
 	tlsRefused  prometheus.Counter
 }
@@ -65,6 +66,7 @@ func newMetrics(reg prometheus.Registerer, inUse func() float64) *metrics {
 		tlsRefused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_ingest_tls_reload_failures_total", Help: "Changed TLS files that could not be used; the old ones stayed in force.",
 		}),
+		agents: counter("agent_requests_total", "Requests with a good key, by the family of their User-Agent: a language's SDK, a collector, none or other.", "agent"),
 		held: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_ingest_auth_throttled_total", Help: "Refused keys whose connection was read more slowly after: their address had shown too many.",
 		}),

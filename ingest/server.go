@@ -38,6 +38,7 @@ type Options struct {
 	Grace            time.Duration // for requests in progress at shutdown; default 20 s
 	TLS              TLSOptions    // of both ports
 	CORSOrigins      []string      // that browsers may send from, beside those of keys: exact origins, or *; default none
+	PathPrefix       string        // that paths of OTLP/HTTP may have before them, /otlp for example; default none
 	Profiles         bool          // take profiles, whose protocol is in development; default no
 
 	minPing time.Duration // gRPC clients that ping more often are sent away

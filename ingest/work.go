@@ -15,6 +15,8 @@ type work struct {
 	hold     *hold
 	body     buffer
 	lane     *turns // of the turn that it has, or nil
+
+	looksLike string // the signal that the body seems to be of, if not that of its path or service
 }
 
 // Bodies up to smallBody do not wait for larger ones: they have turns of their own.

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -34,6 +36,7 @@ type Config struct {
 	TLSClientCA string
 	CORSOrigins []string
 	Profiles    bool
+	PathPrefix  string
 
 	MaxConnections     int
 	MaxPeerConnections int
@@ -85,6 +88,7 @@ func (c *Config) register(f *pflag.FlagSet) {
 	f.StringVar(&c.TLSKey, "tls-key", c.TLSKey, "PEM file of its key")
 	f.StringVar(&c.TLSClientCA, "tls-client-ca", c.TLSClientCA, "PEM file of authorities; OTLP clients must show a certificate of one (empty: none is asked for)")
 	f.StringSliceVar(&c.CORSOrigins, "cors-origin", c.CORSOrigins, "origin that browsers may send OTLP from with any key that names none itself, https://host[:port], or *; may be repeated")
+	f.StringVar(&c.PathPrefix, "otlp-path-prefix", c.PathPrefix, "that OTLP/HTTP paths may have before them, as a proxy leaves it there: /otlp takes /otlp/v1/logs beside /v1/logs")
 	f.BoolVar(&c.Profiles, "profiles", c.Profiles, "take OTLP profiles, whose protocol is in development: that of OTLP 1.10 and 1.11, no other")
 	f.IntVar(&c.MaxConnections, "max-connections", c.MaxConnections, "connections at each OTLP address; one more is closed at once")
 	f.IntVar(&c.MaxPeerConnections, "max-peer-connections", c.MaxPeerConnections, "of these, those that come from one IP address (of IPv6: one /64); behind a proxy, as many as --max-connections")
@@ -148,6 +152,9 @@ func (c *Config) Validate() error {
 		if _, err := auth.ParseOrigin(origin); err != nil {
 			bad("--cors-origin: %w", err)
 		}
+	}
+	if p := c.PathPrefix; p != "" && (p != path.Clean(p) || p[0] != '/' || p == "/" || strings.ContainsAny(p, "?# ")) {
+		bad("--otlp-path-prefix %q: want a path such as /otlp", p)
 	}
 	if c.Store != "" {
 		bad("--store: this version keeps its state in SQLite in the data directory only; leave --store empty")

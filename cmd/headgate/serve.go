@@ -180,7 +180,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 		MaxBodyBytes: *cfg.MaxBody.bytes, MaxInFlightBytes: *cfg.MaxInFlight.bytes, Grace: cfg.ShutdownGrace, Now: time.Now,
 		MaxConnections: cfg.MaxConnections, MaxPeerConnections: cfg.MaxPeerConnections, MaxAuthFailures: cmp.Or(cfg.MaxAuthFailures, -1),
 		TLS:         ingest.TLSOptions{CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, ClientCAFile: cfg.TLSClientCA},
-		CORSOrigins: cfg.CORSOrigins, Profiles: cfg.Profiles,
+		CORSOrigins: cfg.CORSOrigins, Profiles: cfg.Profiles, PathPrefix: cfg.PathPrefix,
 	}, ingest.Backend{Keys: directory, Meter: meter, Ledger: ledger, Log: wal}, log, reg)
 	if err != nil {
 		return err
