@@ -24,6 +24,7 @@ type delivery struct {
 	conn    driver.Conn
 	patient context.Context // until it ends, what fails is tried again
 	ctx     context.Context // of the statements
+	timeout time.Duration   // of the statements of the run in hand
 }
 
 // never is the count of a table's runs before a first refusal.

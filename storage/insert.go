@@ -49,6 +49,9 @@ var passing = []int32{
 	999, // KEEPER_EXCEPTION
 }
 
+// maxTimeout is how far the timeout of a run's statements grows while they fail.
+const maxTimeout = 10 * time.Minute
+
 // insert takes the rows of r for one table to ClickHouse, once, however often it has to try. It returns nil when every row
 // is there, a *refusedError, or errStopped.
 //
@@ -61,6 +64,7 @@ func (d *delivery) insert(r *run, t *tablePlan) error {
 	l := d.lane.log
 	sent, repeated := r.sent, false
 	missing := t.partitions
+	d.timeout = l.opt.Timeout
 	for backoff := l.opt.Backoff; ; backoff = min(2*backoff, maxBackoff) {
 		err := d.attempt(r, t, &missing, &sent, &repeated)
 		if err == nil {
@@ -68,10 +72,12 @@ func (d *delivery) insert(r *run, t *tablePlan) error {
 			return nil
 		}
 		var answer *clickhouse.Exception
-		if errors.As(err, &answer) && !slices.Contains(passing, answer.Code) && len(missing) == len(t.partitions) && d.absent(r, t) {
+		if errors.As(err, &answer) && answer.Code > 0 && !slices.Contains(passing, answer.Code) && len(missing) == len(t.partitions) && d.absent(r, t) {
 			return &refusedError{err}
 		}
 		l.log.Warn("insert failed", "table", t.name, "rows", t.rows, "requests", len(t.entries), "run_id", r.id, "err", err)
+		// A run that takes longer than the timeout would take it for ever.
+		d.timeout = max(d.timeout, min(2*d.timeout, maxTimeout))
 		if !d.pause(backoff) {
 			r.sent = true
 			return errStopped
@@ -144,7 +150,7 @@ func (d *delivery) insertInto(target, token string, r *run, t *tablePlan) error 
 }
 
 func (d *delivery) statement(s clickhouse.Settings, p clickhouse.Parameters) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(d.ctx, d.lane.log.opt.Timeout)
+	ctx, cancel := context.WithTimeout(d.ctx, d.timeout)
 	return clickhouse.Context(ctx, clickhouse.WithSettings(s), clickhouse.WithParameters(p)), cancel
 }
 

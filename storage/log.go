@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,11 +52,11 @@ type LogOptions struct {
 	Logger       *slog.Logger // nil discards
 	Registry     prometheus.Registerer
 	MaxBytes     int64         // on disk, at least four segments; default 10 GiB
-	ReserveBytes int64         // free space that the log leaves on its disk; default 1 GiB, negative is none
+	ReserveBytes int64         // free space that requests leave on the disk, at least two segments; default 1 GiB, negative is none
 	SegmentBytes int64         // and the largest request; default 128 MiB
 	MaxDelay     time.Duration // requests wait at most this long for company; default 200 ms
 	MaxRows      int           // a run is closed once it has so many rows; default 100,000
-	Timeout      time.Duration // an INSERT is given up after this; default 60 s
+	Timeout      time.Duration // an INSERT is given up after this, at first; default 60 s
 	Window       time.Duration // for Recall; 0 is never
 	Backoff      time.Duration // after the first failure of a run, doubling; default 200 ms, at most 10 s
 }
@@ -80,6 +81,9 @@ func (o *LogOptions) setDefaults() {
 	}
 	if o.ReserveBytes == 0 {
 		o.ReserveBytes = 1 << 30
+	}
+	if o.ReserveBytes > 0 {
+		o.ReserveBytes = max(o.ReserveBytes, keptSegments*o.SegmentBytes)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -131,7 +135,7 @@ func OpenLog(ctx context.Context, opt LogOptions) (*Log, error) {
 	}
 	l.metrics = newLogMetrics(opt.Registry, l)
 	w, err := wal.Open(opt.Dir, wal.Options{
-		FS: opt.FS, SegmentBytes: opt.SegmentBytes, MaxBytes: opt.MaxBytes, ReserveBytes: opt.ReserveBytes / 2, Logger: opt.Logger,
+		FS: opt.FS, SegmentBytes: opt.SegmentBytes, MaxBytes: opt.MaxBytes, ReserveBytes: cmp.Or(max(opt.ReserveBytes-keptSegments*opt.SegmentBytes, 0), -1), Logger: opt.Logger,
 		Now: opt.Now, OnSync: l.metrics.synced,
 	})
 	if err != nil {
@@ -222,6 +226,9 @@ func (l *Log) Recall(ctx context.Context, f Fingerprint) (rejected int64, known 
 	return l.recent.recall(ctx, f)
 }
 
+// Window returns LogOptions.Window.
+func (l *Log) Window() time.Duration { return l.opt.Window }
+
 // beginAppend keeps the newest segment, and with it all later ones, until the append is known of.
 func (l *Log) beginAppend(tenant string, received int64) (uint32, error) {
 	err := l.room()
@@ -255,7 +262,10 @@ func (l *Log) turnLocked(err error) {
 	l.refusing = err != nil
 }
 
-// room returns an error if the log may take no more requests. It keeps a segment back, and half of the reserve on the disk,
+// keptSegments is how many segments' room of the reserve is for the records of runs.
+const keptSegments = 2
+
+// room returns an error if the log may take no more requests. It keeps a segment back, and some of the reserve on the disk,
 // for the records of runs: without them nothing would ever leave a full log.
 func (l *Log) room() error {
 	if s := l.wal.Stats(); s.Bytes+l.opt.SegmentBytes > l.opt.MaxBytes {

@@ -47,6 +47,7 @@ type Config struct {
 	LogMaxBytes    byteSize
 	LogReserve     byteSize
 	ResendWindow   time.Duration
+	InsertTimeout  time.Duration
 	FlushDelay     time.Duration
 	FlushRows      int
 	EngineMemory   byteSize
@@ -65,7 +66,7 @@ func DefaultConfig() Config {
 		Telemetry: "127.0.0.1:9464", Role: "all", LogLevel: "info",
 		MaxConnections: 10_000, MaxPeerConnections: 5_000, MaxAuthFailures: 100,
 		MaxBody: bytesOf(64 << 20), MaxInFlight: bytesOf(512 << 20),
-		LogMaxBytes: bytesOf(10 << 30), LogReserve: bytesOf(1 << 30), ResendWindow: 10 * time.Minute,
+		LogMaxBytes: bytesOf(10 << 30), LogReserve: bytesOf(1 << 30), ResendWindow: 10 * time.Minute, InsertTimeout: time.Minute,
 		FlushDelay: 200 * time.Millisecond, FlushRows: 100_000,
 		EngineMemory: bytesOf(4 << 30), EngineThreads: 0, ShutdownGrace: 20 * time.Second,
 		QueryTimeout: 30 * time.Second, QueryMaxMemory: bytesOf(1 << 30),
@@ -87,8 +88,8 @@ func (c *Config) register(f *pflag.FlagSet) {
 	f.StringVar(&c.TLSCert, "tls-cert", c.TLSCert, "PEM file of the certificate chain of both OTLP addresses, read again when it changes (empty: plaintext)")
 	f.StringVar(&c.TLSKey, "tls-key", c.TLSKey, "PEM file of its key")
 	f.StringVar(&c.TLSClientCA, "tls-client-ca", c.TLSClientCA, "PEM file of authorities; OTLP clients must show a certificate of one (empty: none is asked for)")
-	f.StringSliceVar(&c.CORSOrigins, "cors-origin", c.CORSOrigins, "origin that browsers may send OTLP from with any key that names none itself, https://host[:port], or *; may be repeated")
 	f.StringVar(&c.PathPrefix, "otlp-path-prefix", c.PathPrefix, "that OTLP/HTTP paths may have before them, as a proxy leaves it there: /otlp takes /otlp/v1/logs beside /v1/logs")
+	f.StringSliceVar(&c.CORSOrigins, "cors-origin", c.CORSOrigins, "origin that browsers may send OTLP from with any key that names none itself, https://host[:port], or *; may be repeated")
 	f.BoolVar(&c.Profiles, "profiles", c.Profiles, "take OTLP profiles, whose protocol is in development: that of OTLP 1.10 and 1.11, no other")
 	f.IntVar(&c.MaxConnections, "max-connections", c.MaxConnections, "connections at each OTLP address; one more is closed at once")
 	f.IntVar(&c.MaxPeerConnections, "max-peer-connections", c.MaxPeerConnections, "of these, those that come from one IP address (of IPv6: one /64); behind a proxy, as many as --max-connections")
@@ -99,6 +100,7 @@ func (c *Config) register(f *pflag.FlagSet) {
 	f.Var(&c.LogReserve, "log-reserve", "free space on that disk below which nothing is taken either")
 	f.DurationVar(&c.ResendWindow, "resend-window", c.ResendWindow, "a request that is sent again within this time of its ack is not stored or billed again (0: always stored)")
 	f.DurationVar(&c.FlushDelay, "flush-delay", c.FlushDelay, "how long rows wait for others before they are inserted")
+	f.DurationVar(&c.InsertTimeout, "insert-timeout", c.InsertTimeout, "an INSERT without an answer is given up after this; then ClickHouse is asked what it has of it")
 	f.IntVar(&c.FlushRows, "flush-rows", c.FlushRows, "rows that are inserted without waiting longer")
 	f.Var(&c.EngineMemory, "engine-memory", "memory of the embedded engine")
 	f.IntVar(&c.EngineThreads, "engine-threads", c.EngineThreads, "threads of one statement in the embedded engine (0: as many as there are cores)")
@@ -151,10 +153,10 @@ func (c *Config) Validate() error {
 	for _, origin := range c.CORSOrigins {
 		if _, err := auth.ParseOrigin(origin); err != nil {
 			bad("--cors-origin: %w", err)
-		}
-	}
 	if p := c.PathPrefix; p != "" && (p != path.Clean(p) || p[0] != '/' || p == "/" || strings.ContainsAny(p, "?# ")) {
 		bad("--otlp-path-prefix %q: want a path such as /otlp", p)
+	}
+		}
 	}
 	if c.Store != "" {
 		bad("--store: this version keeps its state in SQLite in the data directory only; leave --store empty")
@@ -176,8 +178,9 @@ func (c *Config) Validate() error {
 		{"--max-auth-failures", c.MaxAuthFailures >= 0 && c.MaxAuthFailures <= 1_000_000},
 		{"--max-body", c.MaxBody.bytes != nil && *c.MaxBody.bytes >= 1<<10 && *c.MaxBody.bytes <= 1<<30},
 		{"--max-inflight", c.MaxBody.bytes != nil && c.MaxInFlight.bytes != nil && *c.MaxInFlight.bytes >= 4**c.MaxBody.bytes},
-		{"--log-max-bytes", c.LogMaxBytes.bytes != nil && *c.LogMaxBytes.bytes >= 512<<20},
+		{"--log-max-bytes", c.LogMaxBytes.bytes != nil && c.MaxBody.bytes != nil && *c.LogMaxBytes.bytes >= 4*segmentBytes(*c.MaxBody.bytes)},
 		{"--log-reserve", c.LogReserve.bytes != nil && *c.LogReserve.bytes >= 0},
+		{"--insert-timeout", c.InsertTimeout >= time.Second},
 		{"--resend-window", c.ResendWindow >= 0},
 		{"--flush-delay", c.FlushDelay > 0 && c.FlushDelay <= 3*time.Second},
 		{"--flush-rows", c.FlushRows > 0 && c.FlushRows <= 1_000_000},
@@ -188,7 +191,7 @@ func (c *Config) Validate() error {
 		{"--query-max-memory", c.QueryMaxMemory.bytes != nil && *c.QueryMaxMemory.bytes >= 16<<20},
 	} {
 		if !p.ok {
-			bad("%s is out of its range: see --help (max-connections from 1, max-peer-connections up to that, max-auth-failures up to 1000000, max-body 1KiB to 1GiB, max-inflight at least four times max-body, log-max-bytes from 512MiB, flush-delay up to 3s, flush-rows up to 1000000, engine-memory from 512MiB, query-max-memory from 16MiB)", p.flag)
+			bad("%s is out of its range: see --help (max-connections from 1, max-peer-connections up to that, max-auth-failures up to 1000000, max-body 1KiB to 1GiB, max-inflight at least four times max-body, log-max-bytes at least eight times max-body and 64MiB, insert-timeout from 1s, flush-delay up to 3s, flush-rows up to 1000000, engine-memory from 512MiB, query-max-memory from 16MiB)", p.flag)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -37,27 +38,23 @@ func TestKillsLoseAndDoubleNothing(t *testing.T) {
 	t.Logf("%d kills, seed %d (%s=%d repeats them)", kills, seed, seedVar, seed)
 	random := rand.New(rand.NewPCG(uint64(seed), 1))
 
-	d := newLoad(t, 3, 2)
+	d := newLoad(t, loadOptions{})
 	victims := map[string]int{}
 	for range kills {
-		before := d.acked.Load()
-		select {
-		case <-time.After(time.Duration(random.IntN(1200)) * time.Millisecond):
-		case <-t.Context().Done():
-		}
+		d.acks(int64(random.IntN(200)))
 		switch n := random.IntN(10); {
 		case n < 5:
 			victims["headgate"]++
 			d.restart()
 		case n < 8:
 			victims["engine"]++
-			d.killEngine()
+			d.signalEngine(syscall.SIGKILL)
 		default:
 			victims["both"]++
-			d.killEngine()
+			d.signalEngine(syscall.SIGKILL)
 			d.restart()
 		}
-		waitFor(t, "acks after a kill", func() bool { return d.acked.Load() > before })
+		d.acks(1)
 	}
 	t.Logf("killed %v; %d requests acked, %d sends without an ack", victims, d.acked.Load(), d.unacked.Load())
 	d.finish()
@@ -80,6 +77,7 @@ func number(t *testing.T, name string, otherwise int) int {
 type load struct {
 	t       *testing.T
 	dir     string
+	pad     int
 	args    []string
 	p       *process
 	tenants []*driven
@@ -101,14 +99,25 @@ type driven struct {
 	requests  map[int64]int // records, by request
 }
 
-// newLoad starts headgate on ports that stay the same across restarts, and senders for each tenant.
-func newLoad(t *testing.T, tenants, senders int, args ...string) *load {
+// loadOptions are what loads differ in.
+type loadOptions struct {
+	dir  string   // of headgate's data; "" is a new one
+	pad  int      // random bytes in each request
+	args []string // of serve
+}
+
+// newLoad starts headgate on ports that stay the same across restarts, and senders for each of three tenants.
+func newLoad(t *testing.T, o loadOptions) *load {
 	t.Helper()
-	d := &load{t: t, dir: t.TempDir()}
+	const tenants, senders = 3, 2
+	d := &load{t: t, dir: o.dir, pad: o.pad}
+	if d.dir == "" {
+		d.dir = t.TempDir()
+	}
 	for _, flag := range []string{"--otlp-http", "--otlp-grpc", "--api", "--telemetry"} {
 		d.args = append(d.args, flag, freePort(t))
 	}
-	d.args = append(d.args, args...)
+	d.args = append(d.args, o.args...)
 	d.p = serveOn(t, d.dir, d.args...)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	d.stop = cancel
@@ -145,7 +154,7 @@ func (d *load) send(ctx context.Context, tenant *driven, addr string) {
 	defer pace.Stop()
 	for ctx.Err() == nil {
 		n := tenant.next.Add(1)
-		body, records := numbered(d.t, tenant.name, n)
+		body, records := d.numbered(tenant.name, n)
 		for {
 			try, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 			status, text, err := p.post(try, "/v1/logs", "application/x-protobuf", tenant.key, body)
@@ -176,7 +185,7 @@ func (d *load) send(ctx context.Context, tenant *driven, addr string) {
 var drivenDay = time.Date(2023, 11, 14, 12, 0, 0, 0, time.UTC)
 
 // numbered is request n: some records with the request's number as their body.
-func numbered(t *testing.T, tenant string, n int64) ([]byte, int) {
+func (d *load) numbered(tenant string, n int64) ([]byte, int) {
 	logs := plog.NewLogs()
 	r := logs.ResourceLogs().AppendEmpty()
 	r.Resource().Attributes().PutStr("service.name", tenant)
@@ -188,9 +197,15 @@ func numbered(t *testing.T, tenant string, n int64) ([]byte, int) {
 		rec.Body().SetStr(strconv.FormatInt(n, 10))
 		rec.Attributes().PutInt("index", int64(i))
 	}
+	if d.pad > 0 {
+		pad := scope.LogRecords().At(0).Attributes().PutEmptyBytes("pad")
+		for range d.pad / 8 {
+			pad.Append(binary.LittleEndian.AppendUint64(nil, rand.Uint64())...)
+		}
+	}
 	body, err := plogotlp.NewExportRequestFromLogs(logs).MarshalProto()
 	if err != nil {
-		t.Fatal(err)
+		d.t.Error(err)
 	}
 	return body, records
 }
@@ -202,11 +217,18 @@ func (d *load) restart() {
 	d.p = serveOn(d.t, d.dir, d.args...)
 }
 
-func (d *load) killEngine() {
+func (d *load) signalEngine(sig syscall.Signal) {
 	d.t.Helper()
 	for _, pid := range d.p.children() {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
+		_ = syscall.Kill(pid, sig)
 	}
+}
+
+// acks waits until n more requests were acked.
+func (d *load) acks(n int64) {
+	d.t.Helper()
+	from := d.acked.Load()
+	waitFor(d.t, fmt.Sprintf("%d acks", n), func() bool { return d.acked.Load() >= from+n })
 }
 
 // finish stops the senders, waits until everything is settled, and compares.

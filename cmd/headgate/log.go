@@ -23,7 +23,7 @@ func openLog(ctx context.Context, cfg Config, dir *dataDir, ledger *metering.Led
 	return storage.OpenLog(ctx, storage.LogOptions{
 		Dir: dir.file(walDir), FS: logFS, Ledger: ledger.ForLog(walDir), Now: time.Now, Logger: log, Registry: reg,
 		MaxBytes: *cfg.LogMaxBytes.bytes, ReserveBytes: *cfg.LogReserve.bytes, MaxDelay: cfg.FlushDelay, MaxRows: cfg.FlushRows,
-		Window: cfg.ResendWindow,
+		SegmentBytes: segmentBytes(*cfg.MaxBody.bytes), Window: cfg.ResendWindow, Timeout: cfg.InsertTimeout,
 		Restore: func(b []byte) error {
 			r, _, err := metering.ReadReceipt(b)
 			if err != nil {
@@ -33,3 +33,7 @@ func openLog(ctx context.Context, cfg Config, dir *dataDir, ledger *metering.Led
 		},
 	})
 }
+
+// segmentBytes is the size of the log's files, into each of which the largest request must fit: its rows, compressed, are
+// hardly larger than its body even if nothing in them can be compressed.
+func segmentBytes(maxBody int64) int64 { return max(16<<20, 2*maxBody) }

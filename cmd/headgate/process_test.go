@@ -25,6 +25,7 @@ const asHeadgate = "HEADGATE_TEST_AS_HEADGATE"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asHeadgate) != "" {
+		logFS = badDisk(os.Getenv(badDiskVar))
 		main()
 		os.Exit(0)
 	}
@@ -216,6 +217,11 @@ func (p *process) metric(name string) float64 {
 // flushed waits until ClickHouse and the ledger have what was acked.
 func (p *process) flushed() {
 	p.t.Helper()
+	defer func() {
+		if p.t.Failed() {
+			p.t.Logf("headgate says:\n%s", p.out.String())
+		}
+	}()
 	waitFor(p.t, "the log to be flushed", func() bool { return p.metric("headgate_storage_log_requests") == 0 })
 }
 
