@@ -20,7 +20,11 @@ var quiet = slog.New(slog.DiscardHandler)
 // migrated returns a connection to a fresh database with all tables.
 func migrated(t *testing.T, e *chtest.Engine) driver.Conn {
 	t.Helper()
-	conn := e.Open(t, chtest.Database(t))
+	database := chtest.Database(t)
+	if err := e.Open(t, "").Exec(t.Context(), "CREATE DATABASE IF NOT EXISTS `"+database+"`"); err != nil { // e may be a test's own
+		t.Fatal(err)
+	}
+	conn := e.Open(t, database)
 	if err := Migrate(t.Context(), conn, schema.Migrations, quiet); err != nil {
 		t.Fatalf("Migrate: %v", err)
 	}
