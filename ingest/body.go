@@ -26,7 +26,9 @@ func (r *receiver) receive(wire io.Reader, q form, w *work) *failure {
 	if q.codec == nil && q.encoding == protobuf {
 		take = w.glance(q.signal, take)
 	}
-	if err := w.body.readAll(wire, r.opt.MaxBodyBytes, take); err != nil {
+	err := w.body.readAll(wire, r.opt.MaxBodyBytes, take)
+	w.came = int64(len(w.body.b))
+	if err != nil {
 		return r.bodyFailure(q, err)
 	}
 	return nil
@@ -45,7 +47,7 @@ func (w *work) glance(sig otlp.Signal, take taker) taker {
 	}
 }
 
-// glanceBytes is how much of a body has come when it is looked at for the first time.
+// glanceBytes is how much of a body has come when it is looked at for the first time. One of half the size can be a bomb.
 const glanceBytes = 1 << 20
 
 // unpack makes protobuf of a body that was received whole: it waits for a turn where that takes work, decompresses and
@@ -62,6 +64,11 @@ func (r *receiver) unpack(ctx context.Context, q form, w *work) *failure {
 	if q.encoding == jsonEncoding {
 		return r.translate(ctx, q.signal, w)
 	}
+	if len(w.body.b) >= glanceBytes/2 {
+		if err := (otlp.Limits{}).Glance(q.signal, w.body.b); err != nil {
+			return decodeFailure(q.signal, err)
+		}
+	}
 	w.looksLike = protobufLooksLike(q.signal, w.body.b)
 	return nil
 }
@@ -73,7 +80,10 @@ func (w *work) inflate(ctx context.Context, q form) error {
 	}
 	packed := w.body
 	w.body = buffer{}
-	defer w.drop(&packed)
+	defer func() {
+		w.inflated = int64(len(w.body.b))
+		w.drop(&packed)
+	}()
 	take := func(have, want int64) error {
 		if err := w.take(have, want); err != nil {
 			return err
@@ -131,6 +141,8 @@ func (r *receiver) readFailure(err error) *failure {
 	switch {
 	case errors.Is(err, errTooLarge):
 		return r.bodyTooLarge()
+	case errors.Is(err, errWasted):
+		return wasted()
 	case errors.Is(err, errOverBudget), errors.Is(err, errNoTurn):
 		return retryable(overloaded, "headgate has more requests at hand than it takes at once; send it again")
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -149,4 +161,5 @@ var (
 	errTooLarge   = errors.New("more bytes than allowed")
 	errClientGone = errors.New("cancelled, or its deadline passed")
 	errOverBudget = errors.New("more bytes at once than the budget has")
+	errWasted     = errors.New("too much work was done in vain")
 )

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"sync"
+	"time"
 
 	"github.com/headgate-io/headgate/internal/tenant"
 )
@@ -16,6 +17,7 @@ type budget struct {
 	limit    int64
 	share    int64 // of one tenant, whatever is free
 	requests int   // of one tenant
+	waste    *waste
 
 	mu      sync.Mutex // guards the fields below
 	used    int64
@@ -28,7 +30,7 @@ type holding struct {
 }
 
 func newBudget(limit, share int64, requests int) *budget {
-	return &budget{limit: limit, share: share, requests: requests, tenants: map[tenant.ID]*holding{}}
+	return &budget{limit: limit, share: share, requests: requests, waste: newWaste(time.Now), tenants: map[tenant.ID]*holding{}}
 }
 
 // inUse returns what all requests hold.

@@ -290,7 +290,7 @@ func TestX2ObjectBombEndsAtItsBeginning(t *testing.T) {
 		"zstd":  {form{codec: r.codecs["zstd"]}, zstded(t, plain), 4 << 20},
 		"json":  {form{encoding: jsonEncoding, codec: r.codecs["gzip"]}, zipped(t, text), 64 << 20},
 	} {
-		w, f := r.enter(someTenant(t))
+		w, f := r.enter(t.Context(), someTenant(t), "some key")
 		if f != nil {
 			t.Fatal(f)
 		}
@@ -329,7 +329,7 @@ func FuzzCodecs(f *testing.F) {
 		f.Add(byte(i), []byte("\xff\xff\xff\xff\x0f"))
 	}
 	f.Fuzz(func(t *testing.T, which byte, data []byte) {
-		w, f := r.enter(someTenant(t))
+		w, f := r.enter(t.Context(), someTenant(t), "some key")
 		if f != nil {
 			t.Fatal(f)
 		}

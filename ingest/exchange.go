@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -40,27 +41,42 @@ func (r *receiver) serve(ctx context.Context, h head, wire io.Reader) (a reply) 
 			a.close = true
 		}
 	}()
-	work, f := r.enter(q.principal.Tenant())
+	work, f := r.enter(ctx, q.principal.Tenant(), q.principal.KeyID())
 	if f != nil {
-		return r.refuse(h, q, f)
+		a = r.refuse(h, q, f)
+		a.close = !ends(wire, maxDrain)
+		return a
 	}
 	defer work.leave()
 	if f := r.receive(wire, q.form, work); f != nil {
-		return r.refuse(h, q, f)
+		return r.refuse(h, q, work.blame(f, h.contentLength))
 	}
 	if f := r.unpack(ctx, q.form, work); f != nil {
-		return r.refuse(h, q, f)
+		return r.refuse(h, q, work.blame(f, 0))
 	}
 	p, f := r.export(ctx, q.call(), work)
 	warn(work.looksLike, &p, f)
 	if f != nil {
-		return r.cors.allow(h, failureReply(q.encoding, f))
+		return r.cors.allow(h, failureReply(q.encoding, work.blame(f, 0)))
 	}
 	resp, err := encodeResponse(q.signal, q.encoding, p)
 	if err != nil {
 		return r.cors.allow(h, failureReply(q.encoding, fail(internalFailure, "an internal error happened")))
 	}
 	return r.cors.allow(h, reply{status: http.StatusOK, contentType: q.encoding.contentType(), body: resp})
+}
+
+// maxDrain is how much is read of the body of a request that is to cost nothing: small ones, so that their senders see the
+// answer and keep their connections.
+const maxDrain = 1 << 20
+
+// ends reads what is left of a body and reports whether it ended within limit bytes.
+func ends(body io.Reader, limit int64) bool {
+	if body == nil {
+		return true
+	}
+	_, err := io.CopyN(io.Discard, body, limit+1)
+	return errors.Is(err, io.EOF)
 }
 
 // refuse counts and answers a request whose body was not read, or not to its end.

@@ -142,18 +142,18 @@ func (r *receiver) exportGRPC(ctx context.Context, sig otlp.Signal) (resp any, e
 	if f := r.admit(c); f != nil {
 		return refuse(f)
 	}
-	work, f := r.enter(t.principal.Tenant())
+	work, f := r.enter(ctx, t.principal.Tenant(), t.principal.KeyID())
 	if f != nil {
 		return refuse(f)
 	}
 	defer work.leave()
 	if f := r.receiveGRPC(ctx, t, sig, work); f != nil {
-		return refuse(f)
+		return refuse(work.blame(f, 0))
 	}
 	partial, f := r.export(ctx, c, work)
 	warn(work.looksLike, &partial, f)
 	if f != nil {
-		return nil, f.send(ctx)
+		return nil, work.blame(f, 0).send(ctx)
 	}
 	answer, err := encodeResponse(sig, protobuf, partial)
 	if err != nil {

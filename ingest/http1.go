@@ -125,17 +125,11 @@ func (r *receiver) serveHTTP1(ctx *fasthttp.RequestCtx) {
 	// Not ctx itself: fasthttp ends it when the server begins to shut down, and what was received is to be finished.
 	a := r.serve(context.WithoutCancel(ctx), head1(ctx), body)
 	if a.unread && !a.close && body != nil {
-		a.close = !r.drain(body)
+		// So that the client gets to read the answer instead of a reset, and the connection can be used again: a body
+		// somewhat too large still gets its 413.
+		a.close = !ends(body, 2*r.opt.MaxBodyBytes)
 	}
 	writeHTTP1(ctx, a)
-}
-
-// drain reads what is left of a refused body, so that the client gets to read the answer instead of a reset, and so
-// that the connection can be used again. It reports false where there is no end within twice the body limit: a body
-// somewhat too large still gets its 413.
-func (r *receiver) drain(body io.Reader) bool {
-	_, err := io.CopyN(io.Discard, body, 2*r.opt.MaxBodyBytes)
-	return errors.Is(err, io.EOF)
 }
 
 func writeHTTP1(ctx *fasthttp.RequestCtx, a reply) {

@@ -12,11 +12,14 @@ import (
 // goroutine.
 type work struct {
 	receiver *receiver
+	key      string
 	hold     *hold
 	body     buffer
-	lane     *turns // of the turn that it has, or nil
 
 	looksLike string // the signal that the body seems to be of, if not that of its path or service
+	lane      *turns // of the turn that it has, or nil
+
+	came, inflated int64 // bytes
 }
 
 // Bodies up to smallBody do not wait for larger ones: they have turns of their own.
@@ -26,13 +29,38 @@ const smallBody = 4 << 20
 // come again before that.
 const turnPatience = 3 * time.Second
 
-// enter counts a request in.
-func (r *receiver) enter(t tenant.ID) (*work, *failure) {
+// enter counts a request of a tenant and a key in.
+func (r *receiver) enter(ctx context.Context, t tenant.ID, key string) (*work, *failure) {
 	h := r.budget.hold(t)
 	if h == nil {
 		return nil, retryable(overloaded, "too many requests of this tenant are at hand; send it again")
 	}
-	return &work{receiver: r, hold: h}, nil
+	if r.budget.waste.spent(key) {
+		defer h.release()
+		wait := time.NewTimer(wasteDelay)
+		defer wait.Stop()
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+		}
+		return nil, wasted()
+	}
+	return &work{receiver: r, key: key, hold: h}, nil
+}
+
+func wasted() *failure {
+	return retryable(overloaded, "too many requests of this key had to be refused, come again later")
+}
+
+// blame charges the key for a request that is refused with f, and that has been read up to length bytes by then, or will
+// be. Negative is not known. It returns f.
+func (w *work) blame(f *failure, length int64) *failure {
+	switch f.kind {
+	case undecodable, tooLarge, tooManyRecords, overloaded:
+		cost := costOfRefusal + time.Duration(max(w.came, length))*costOfByte + time.Duration(w.inflated)*costOfInflated
+		w.receiver.budget.waste.add(w.key, cost)
+	}
+	return f
 }
 
 // leave gives back everything that is held. It may be called more than once.
@@ -52,6 +80,9 @@ func (w *work) turn(ctx context.Context, size int64) error {
 		return nil
 	}
 	w.endTurn()
+	if w.receiver.budget.waste.spent(w.key) {
+		return errWasted
+	}
 	start := time.Now()
 	err := lane.take(ctx, w.hold.tenant, turnPatience)
 	w.receiver.metrics.waited.Observe(time.Since(start).Seconds())
