@@ -59,18 +59,17 @@ func (d *Decoder) keyValue(b []byte) (key, val []byte, err error) {
 // attrMap is a column of attributes, and the column of their kinds.
 type attrMap struct {
 	*native.Map[*native.LowCardinality, *native.String]
-	kinds *native.LowCardinality
+	kinds *kindColumn
 
 	// The row in hand.
-	pairs  int
-	seen   seenKeys
-	others kindList
+	pairs int
+	seen  seenKeys
 }
 
 func newAttrMap() *attrMap {
 	return &attrMap{
 		Map:   native.NewMap(native.NewLowCardinality(), native.NewString()),
-		kinds: native.NewLowCardinality(),
+		kinds: newKindColumn(),
 	}
 }
 
@@ -96,22 +95,18 @@ func (m *attrMap) add(d *Decoder, pair []byte) error {
 	}
 	m.seen.note(i)
 	m.Keys.AppendIndex(i)
-	if n := len(val); n >= 2 && val[0] == tagAnyString && int(val[1]) == n-2 && n-2 < 0x80 {
-		m.Vals.Append(d.valid(val[2:]))
+	if n := len(val) - 2; n >= 0 && n < 0x80 && val[0] == tagAnyString && int(val[1]) == n && isASCII(val[1:]) {
+		m.Vals.AppendEncoded(val[1:]) // the encoding is the same on the wire and in the column
 		return nil
 	}
 	v, err := d.anyValue(val)
 	if err != nil {
 		return err
 	}
-	if v.kind == kindString {
-		m.Vals.Append(d.valid(v.b))
-		return nil
-	}
 	if err := d.appendValue(m.Vals, &v); err != nil {
 		return err
 	}
-	m.others.set(m.pairs-1, d.kindOf(&v))
+	m.kinds.noteValue(d, m.pairs-1, &v)
 	return nil
 }
 
@@ -129,14 +124,15 @@ func (m *attrMap) end(d *Decoder, msg []byte, tag uint64) error {
 		return nil
 	}
 	m.EndRow()
-	appendKinds(m.kinds, m.others.text(m.pairs))
+	m.kinds.endRow(m.pairs)
 	m.next()
 	return nil
 }
 
 func (m *attrMap) next() {
 	m.pairs = 0
-	m.others.reset()
+	m.Keys.Restart()
+	m.kinds.forget()
 	m.seen.next()
 }
 
@@ -158,21 +154,20 @@ func (m *attrMap) append(d *Decoder, list []attr, n int) {
 	}
 	m.EndRow()
 	m.Repeat(from, n-1)
-	m.kinds.AppendN(m.others.of(list), n)
+	m.kinds.appendRows(list, n)
 }
 
 // resourceMap is the column of resource attributes, and the column of their kinds.
 type resourceMap struct {
 	*native.Map[*native.LowCardinality, *native.LowCardinality]
-	kinds  *native.LowCardinality
-	seen   seenKeys
-	others kindList
+	kinds *kindColumn
+	seen  seenKeys
 }
 
 func newResourceMap() *resourceMap {
 	return &resourceMap{
 		Map:   native.NewMap(native.NewLowCardinality(), native.NewLowCardinality()),
-		kinds: native.NewLowCardinality(),
+		kinds: newKindColumn(),
 	}
 }
 
@@ -188,7 +183,7 @@ func (m *resourceMap) append(d *Decoder, list []attr, n int) {
 	}
 	m.EndRow()
 	m.Repeat(from, n-1)
-	m.kinds.AppendN(m.others.of(list), n)
+	m.kinds.appendRows(list, n)
 }
 
 // attrSet holds the attributes of a resource, a scope or a metric until the rows that repeat them are known.

@@ -86,30 +86,6 @@ func (l *kindList) text(n int) []byte {
 	return cutKinds(l.buf)
 }
 
-// of returns the kinds of the attributes of list that are not repeated.
-func (l *kindList) of(list []attr) []byte {
-	l.reset()
-	n := 0
-	for i := range list {
-		a := &list[i]
-		if a.repeated {
-			continue
-		}
-		if a.val.kind != kindString {
-			l.set(n, a.kindText())
-		}
-		n++
-	}
-	return l.text(n)
-}
-
-func (a *attr) kindText() []byte {
-	if a.val.kind == kindText {
-		return a.kinds
-	}
-	return kindLetters[a.val.kind : a.val.kind+1]
-}
-
 // cutKinds returns kinds, or as much of it as a column takes. It writes into what it cuts.
 func cutKinds(kinds []byte) []byte {
 	if len(kinds) > maxKindBytes {
@@ -129,11 +105,122 @@ func (d *Decoder) kindOf(v *value) []byte {
 	return kindLetters[v.kind : v.kind+1]
 }
 
-// appendKinds adds the row kinds to c.
-func appendKinds(c *native.LowCardinality, kinds []byte) {
-	i, ok := c.FindNext(kinds)
-	if !ok {
-		i = c.Add(kinds)
+// kindColumn is a Kinds column, and the kinds of the row in hand.
+type kindColumn struct {
+	*native.LowCardinality
+
+	// The values of most rows are few and all of one letter. few has their kinds, four bits each, zero for a string, and
+	// known the index of rows like it: no text is made and looked up. All other rows are in list.
+	few   uint64
+	list  kindList
+	known [32]knownKinds
+}
+
+type knownKinds struct {
+	few    uint64
+	values int
+	index  uint32 // in the dictionary, plus one
+}
+
+const maxFewKinds = 16
+
+func newKindColumn() *kindColumn { return &kindColumn{LowCardinality: native.NewLowCardinality()} }
+
+// Reset implements native.Column.
+func (c *kindColumn) Reset() {
+	c.LowCardinality.Reset()
+	c.known = [len(c.known)]knownKinds{}
+	c.forget()
+}
+
+// forget drops the row in hand.
+func (c *kindColumn) forget() {
+	c.few = 0
+	c.list.reset()
+}
+
+// note says that the value with the index i is of the kind k, which is one letter. Strings need not be noted, all others
+// must be, in order.
+func (c *kindColumn) note(i int, k kind) {
+	if i < maxFewKinds && c.list.n == 0 {
+		c.few |= uint64(k^kindString) << (4 * i)
+	} else {
+		c.noteText(i, kindLetters[k:k+1])
 	}
-	c.AppendIndex(i)
+}
+
+// noteText is note for a kind that is more than one letter.
+func (c *kindColumn) noteText(i int, kinds []byte) {
+	c.spill()
+	c.list.set(i, kinds)
+}
+
+// spill moves the kinds from few to list.
+func (c *kindColumn) spill() {
+	for i := 0; c.few != 0; i++ {
+		if k := kind(c.few & 15); k != 0 {
+			k ^= kindString
+			c.list.set(i, kindLetters[k:k+1])
+		}
+		c.few >>= 4
+	}
+}
+
+// endRow adds the row of n values.
+func (c *kindColumn) endRow(n int) {
+	if c.list.n > 0 || c.few != 0 && n > maxFewKinds {
+		c.spill()
+		c.Append(c.list.text(n))
+		c.forget()
+		return
+	}
+	few := c.few
+	if few == 0 {
+		n = 0 // strings alone: however many, it is the same row
+	}
+	known := &c.known[(few+uint64(n))*0x9e3779b97f4a7c15>>59]
+	if known.index == 0 || known.few != few || known.values != n {
+		c.spill()
+		*known = knownKinds{few: few, values: n, index: c.Index(c.list.text(n)) + 1}
+		c.list.reset()
+	}
+	c.few = 0
+	c.AppendIndex(known.index - 1)
+}
+
+// endRows adds the row of n values rows times.
+func (c *kindColumn) endRows(n, rows int) {
+	c.spill()
+	c.AppendN(c.list.text(n), rows)
+	c.forget()
+}
+
+// appendRows adds the kinds of the attributes of list that are not repeated as rows rows, in place of the row in hand.
+func (c *kindColumn) appendRows(list []attr, rows int) {
+	c.forget()
+	n := 0
+	for i := range list {
+		a := &list[i]
+		if a.repeated {
+			continue
+		}
+		if a.val.kind == kindText {
+			c.noteText(n, a.kinds)
+		} else if a.val.kind != kindString {
+			c.note(n, a.val.kind)
+		}
+		n++
+	}
+	c.endRows(n, rows)
+}
+
+// noteValue notes the kind of the value v with the index i. If it was rendered, that must have been the last one.
+func (c *kindColumn) noteValue(d *Decoder, i int, v *value) {
+	switch v.kind {
+	case kindString:
+	case kindText:
+		c.noteText(i, d.kindOf(v))
+	default:
+		c.note(i, v.kind)
+	}
 }

@@ -43,7 +43,7 @@ type logsTable struct {
 	severity *native.Fixed[uint8]
 	rawSev   *native.Rare[int32] // where severity cannot hold it
 	body     *native.String
-	bodyKind *native.LowCardinality
+	bodyKind *kindColumn
 	event    *native.LowCardinality
 	attrs    *attrMap
 	dropped  *native.Fixed[uint32]
@@ -64,7 +64,8 @@ func newLogsTable() *logsTable {
 	t.severity = addFixed[uint8](b, "SeverityNumber", "UInt8")
 	t.rawSev = addRare[int32](b, "RawSeverityNumber", "Int32")
 	t.body = addString(b, "Body")
-	t.bodyKind = addLowCardinality(b, "BodyKind")
+	t.bodyKind = newKindColumn()
+	b.Add("BodyKind", t.bodyKind)
 	t.event = addLowCardinality(b, "EventName")
 	t.attrs = addAttrMap(b, "LogAttributes")
 	t.dropped = addFixed[uint32](b, "DroppedAttrCount", "UInt32")
@@ -112,7 +113,8 @@ func (d *Decoder) logRecord(b []byte, wire int) error {
 		t.rawSev.Set(row, r.severity)
 	}
 	t.body.Append(d.text(&r.body)) // rendered: it cannot reject the record any more
-	appendKinds(t.bodyKind, d.kindOf(&r.body))
+	t.bodyKind.noteValue(d, 0, &r.body)
+	t.bodyKind.endRow(1)
 	t.event.AppendIndex(d.intern(t.event, r.event))
 	t.dropped.Append(r.dropped)
 	return t.attrs.end(d, b, tagLogAttr)

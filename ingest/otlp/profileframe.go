@@ -84,13 +84,13 @@ func (d *Decoder) appendDictAttrs(m *attrMap, list []int32, column, rows int) {
 		m.Keys.AppendIndex(k)
 		m.Vals.Append(p.text[a.from:a.to])
 		if a.kinds > 0 {
-			m.others.set(m.pairs, p.text[a.to:a.to+a.kinds])
+			m.kinds.noteText(m.pairs, p.text[a.to:a.to+a.kinds])
 		}
 		m.pairs++
 	}
 	m.EndRow()
 	m.Repeat(from, rows-1)
-	m.kinds.AppendN(m.others.text(m.pairs), rows)
+	m.kinds.endRows(m.pairs, rows)
 	m.next()
 }
 

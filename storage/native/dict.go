@@ -14,7 +14,11 @@ type dict struct {
 	slots []slot // open addressing, a power of two, at most half full
 	body  []byte
 	spans []span
-	last  uint32 // what findNext or add returned last
+
+	// followers has, by index plus one, the index that came after it in the last sequence that had it, and in front that
+	// which the last sequence began with. at is where the sequence is.
+	followers []uint32
+	at        uint32
 }
 
 type slot struct {
@@ -22,10 +26,7 @@ type slot struct {
 	next uint32 // index into spans plus one; 0 is free
 }
 
-type span struct {
-	from, to uint32
-	follower uint32 // the index that was asked for after this one, last time
-}
+type span struct{ from, to uint32 }
 
 const minSlots = 64
 
@@ -54,21 +55,26 @@ func (d *dict) is(i uint32, b []byte) bool {
 	return string(d.body[s.from:s.to]) == string(b)
 }
 
-// findNext is find for values that come in much the same order again and again, as the keys of attributes do: the index
-// that followed the last one before is compared first, which spares the hash.
+// findNext is find for values that come in much the same sequence again and again, as the keys of attributes do: the
+// index that came after the last one before is compared first, which spares the hash.
 func (d *dict) findNext(b []byte) (uint32, bool) {
-	if int(d.last) < len(d.spans) {
-		if guess := d.spans[d.last].follower; d.is(guess, b) {
-			d.last = guess
+	if int(d.at) < len(d.followers) {
+		if guess := d.followers[d.at]; d.is(guess, b) {
+			d.at = guess + 1
 			return guess, true
 		}
 	}
 	i, ok := d.find(b)
 	if ok {
-		d.spans[d.last].follower = i
-		d.last = i
+		d.follow(i)
 	}
 	return i, ok
+}
+
+// follow notes that the index i came next in the sequence.
+func (d *dict) follow(i uint32) {
+	d.followers[d.at] = i
+	d.at = i + 1
 }
 
 // add numbers b, which must not be there yet.
@@ -83,10 +89,13 @@ func (d *dict) add(b []byte) uint32 {
 		panic("BUG: dictionary of more than 4 GiB")
 	}
 	i := uint32(len(d.spans))
-	d.spans = append(d.spans, span{from: uint32(from), to: uint32(len(d.body)), follower: i})
+	d.spans = append(d.spans, span{from: uint32(from), to: uint32(len(d.body))})
+	if i == 0 {
+		d.followers = append(d.followers, 0) // of the beginning
+	}
+	d.followers = append(d.followers, 0)
 	d.place(uint32(maphash.Bytes(d.seed, b)), i)
-	d.spans[d.last].follower = i
-	d.last = i
+	d.follow(i)
 	return i
 }
 
@@ -111,5 +120,5 @@ func (d *dict) reset() {
 		d.slots = nil // far larger than what is used: clearing it every time would cost more than growing again
 	}
 	clear(d.slots)
-	d.body, d.spans, d.last = emptied(d.body), emptied(d.spans), 0
+	d.body, d.spans, d.followers, d.at = emptied(d.body), emptied(d.spans), emptied(d.followers), 0
 }

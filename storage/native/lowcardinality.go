@@ -25,20 +25,26 @@ func NewLowCardinality() *LowCardinality {
 // Find returns the dictionary index of b, if it is there.
 func (c *LowCardinality) Find(b []byte) (uint32, bool) { return c.dict.find(b) }
 
-// FindNext is Find, and faster for values that come in much the same order again and again.
+// FindNext is Find, and faster for values that come in much the same sequence again and again.
 func (c *LowCardinality) FindNext(b []byte) (uint32, bool) { return c.dict.findNext(b) }
+
+// Restart says that the next value begins such a sequence.
+func (c *LowCardinality) Restart() { c.dict.at = 0 }
 
 // Add puts b, which Find must not know, into the dictionary and returns its index. It adds no row.
 func (c *LowCardinality) Add(b []byte) uint32 { return c.dict.add(b) }
 
-// Append adds the row b, which it copies.
-func (c *LowCardinality) Append(b []byte) {
-	i, ok := c.dict.find(b)
+// Index returns the dictionary index of b, which it puts there if need be. It adds no row.
+func (c *LowCardinality) Index(b []byte) uint32 {
+	i, ok := c.dict.findNext(b)
 	if !ok {
 		i = c.dict.add(b)
 	}
-	c.AppendIndex(i)
+	return i
 }
+
+// Append adds the row b, which it copies.
+func (c *LowCardinality) Append(b []byte) { c.AppendIndex(c.Index(b)) }
 
 // AppendN adds n rows of b.
 func (c *LowCardinality) AppendN(b []byte, n int) {

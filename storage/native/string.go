@@ -26,6 +26,12 @@ func (c *String) Append(b []byte) {
 	c.rows++
 }
 
+// AppendEncoded adds the row that b is the encoding of: its length as an uvarint, and its bytes.
+func (c *String) AppendEncoded(b []byte) {
+	c.buf = append(c.buf, b...)
+	c.rows++
+}
+
 // Begin returns a buffer to append one row to, for End. Nothing else may be done with the column in between.
 func (c *String) Begin() []byte { return append(c.buf, 0) }
 
