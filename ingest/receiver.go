@@ -27,6 +27,7 @@ type receiver struct {
 	small    *turns // to handle bodies up to smallBody
 	large    *turns
 	cors     cors
+	acks     *acks
 }
 
 // panicked logs and counts a defect that one request ran into, and is its answer.
@@ -78,10 +79,13 @@ func credentialFailure(err error) *failure {
 
 // admit refuses a request whose limit is spent before its body is read, so that refusing is nearly free.
 func (r *receiver) admit(c call) *failure {
-	if c.principal.AtLimit() == auth.Drop {
-		return nil // its answer counts the records: the body has to be read
-	}
 	now := r.opt.Now()
+	switch p := c.principal; {
+	case p.AtLimit() == auth.Drop:
+		return nil // its answer counts the records: the body has to be read
+	case !p.KeepResends() && r.acks.may(p.Tenant(), now):
+		return nil // it may have been acked before the limit was spent, and its body tells
+	}
 	if err := r.Meter.Exhausted(Charge(c.principal), now); err != nil {
 		return r.refused(c, err, 0, now)
 	}
@@ -196,6 +200,7 @@ func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f
 		return partial{}, retryable(unavailable, "the data could not be stored just now; send it again")
 	}
 	acked = true
+	r.acks.note(c.principal.Tenant(), now)
 	hold.Commit()
 	return partial{rejected: int64(result.Rejected), message: result.Message}, nil
 }

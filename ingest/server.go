@@ -82,6 +82,7 @@ func New(opt Options, b Backend, log *slog.Logger, reg prometheus.Registerer) (*
 		Backend: b, opt: opt, log: log, metrics: newMetrics(reg, func() float64 { return float64(budget.inUse()) }),
 		decoders: sync.Pool{New: func() any { return otlp.NewDecoder(otlp.Limits{}) }},
 		codecs:   newCodecs(), budget: budget, small: smallTurns(opt), large: largeTurns(opt), cors: cors{opt.CORSOrigins, b.Keys},
+		acks: newAcks(b.Log.Window(), opt.Now()),
 	}}
 	if opt.TLS.CertFile != "" {
 		var err error
