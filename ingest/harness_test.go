@@ -47,6 +47,7 @@ type gateway struct {
 	registry   *prometheus.Registry
 	server     *Server
 	stop       func() // ends the server as serve does, waits for it
+	restart    func() *gateway
 }
 
 func start(t *testing.T, opt Options) *gateway {
@@ -63,6 +64,12 @@ func startOn(t *testing.T, conn driver.Conn, opt Options, delay time.Duration) *
 // startWith starts a gateway whose log is as walOpt has it.
 func startWith(t *testing.T, conn driver.Conn, opt Options, walOpt storage.LogOptions) *gateway {
 	t.Helper()
+	return startIn(t, t.TempDir(), conn, opt, walOpt)
+}
+
+// startIn starts a gateway on what an earlier one has left in dir.
+func startIn(t *testing.T, dir string, conn driver.Conn, opt Options, walOpt storage.LogOptions) *gateway {
+	t.Helper()
 	check := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -70,7 +77,7 @@ func startWith(t *testing.T, conn driver.Conn, opt Options, walOpt storage.LogOp
 		}
 	}
 	check(storage.Migrate(t.Context(), conn, schema.Migrations, quiet))
-	dir, reg := t.TempDir(), prometheus.NewRegistry()
+	reg := prometheus.NewRegistry()
 	db, err := store.Open(filepath.Join(dir, "headgate.db"))
 	check(err)
 	t.Cleanup(func() { _ = db.Close() })
@@ -84,6 +91,13 @@ func startWith(t *testing.T, conn driver.Conn, opt Options, walOpt storage.LogOp
 	check(err)
 	ledger := metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Registry: reg})
 	walOpt.Dir, walOpt.Ledger, walOpt.Now, walOpt.Registry = filepath.Join(dir, "wal"), ledger.ForLog("wal"), time.Now, reg
+	walOpt.Restore = func(b []byte) error {
+		r, _, err := metering.ReadReceipt(b)
+		if err != nil {
+			return err
+		}
+		return meter.Restore(r)
+	}
 	walOpt.Backoff, walOpt.SegmentBytes, walOpt.ReserveBytes = 10*time.Millisecond, cmp.Or(walOpt.SegmentBytes, 80<<20), -1
 	wal, err := storage.OpenLog(t.Context(), walOpt)
 	check(err)
@@ -118,6 +132,11 @@ func startWith(t *testing.T, conn driver.Conn, opt Options, walOpt storage.LogOp
 		}
 		check(wal.Close())
 	})
+	g.restart = func() *gateway {
+		t.Helper()
+		g.stop()
+		return startIn(t, dir, conn, opt, walOpt)
+	}
 	t.Cleanup(g.stop)
 	return g
 }
@@ -169,13 +188,30 @@ func (g *gateway) billed(id string) metering.Row {
 // metric returns the value of a metric without labels.
 func (g *gateway) metric(name string) float64 {
 	g.t.Helper()
+	return g.metricOf(name, nil)
+}
+
+// metricOf returns the sum of a metric's values that have these labels among theirs.
+func (g *gateway) metricOf(name string, labels map[string]string) (sum float64) {
+	g.t.Helper()
 	families, err := g.registry.Gather()
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	for _, f := range families {
 		if f.GetName() == name {
-			return f.GetMetric()[0].GetGauge().GetValue() + f.GetMetric()[0].GetCounter().GetValue()
+			for _, m := range f.GetMetric() {
+				have := 0
+				for _, l := range m.GetLabel() {
+					if labels[l.GetName()] == l.GetValue() {
+						have++
+					}
+				}
+				if have == len(labels) {
+					sum += m.GetGauge().GetValue() + m.GetCounter().GetValue()
+				}
+			}
+			return sum
 		}
 	}
 	g.t.Fatalf("no metric %s", name)
