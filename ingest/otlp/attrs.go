@@ -28,23 +28,18 @@ func (d *Decoder) keyValue(b []byte) (key, val []byte, err error) {
 	values := 0
 	var ref uint64
 	for i := 0; i < len(b); {
-		var tag uint64
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, num, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return nil, nil, ErrMalformed
 		}
 		switch tag {
 		case tagKeyRef:
-			ref, i = varint(b, i)
+			ref = num
 		case tagKey:
-			key, i = block(b, i)
+			key = msg
 		case tagValue:
-			val, i = block(b, i)
+			val = msg
 			values++
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return nil, nil, ErrMalformed
 		}
 	}
 	if int32(ref) != 0 && d.sig == Profiles {
@@ -95,12 +90,17 @@ func (m *attrMap) add(d *Decoder, pair []byte) error {
 	}
 	m.seen.note(i)
 	m.Keys.AppendIndex(i)
-	if n := len(val) - 2; n >= 0 && n < 0x80 && val[0] == tagAnyString && int(val[1]) == n && isASCII(val[1:]) {
-		m.Vals.AppendEncoded(val[1:]) // the encoding is the same on the wire and in the column
+	if text, ok := shortString(val); ok && isASCII(text) {
+		m.Vals.AppendEncoded(val[1:]) // its encoding in the column is that on the wire
 		return nil
 	}
-	v, err := d.anyValue(val)
-	if err != nil {
+	if k, num := numberValue(val); k != kindEmpty {
+		appendNumber(m.Vals, k, num)
+		m.kinds.note(m.pairs-1, k)
+		return nil
+	}
+	var v value
+	if err := d.anyValue(val, &v); err != nil {
 		return err
 	}
 	if err := d.appendValue(m.Vals, &v); err != nil {
@@ -209,19 +209,14 @@ func (s *attrSet) forget() { clear(s.list[:cap(s.list)]) }
 // read adds the fields tag of msg.
 func (s *attrSet) read(d *Decoder, msg []byte, tag uint64) error {
 	for i := 0; i < len(msg); {
-		var got uint64
-		if got, i = nextTag(msg, i); got != tag {
-			if i = skip(msg, i, got); i < 0 {
-				return ErrMalformed
-			}
-			continue
-		}
-		var pair []byte
-		if pair, i = block(msg, i); i < 0 {
+		got, _, pair, next := nextField(msg, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
-		if err := s.add(d, pair); err != nil {
-			return err
+		if got == tag {
+			if err := s.add(d, pair); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -241,15 +236,14 @@ func (s *attrSet) addPair(d *Decoder, key, val []byte) error {
 		d.bad = TooManyItems
 		return nil
 	}
-	v, err := d.anyValue(val)
-	if err != nil {
+	a := attr{key: key}
+	if err := d.anyValue(val, &a.val); err != nil {
 		return err
 	}
-	if err := d.render(&v, &s.text); err != nil {
+	if err := d.render(&a.val, &s.text); err != nil {
 		return err
 	}
-	a := attr{key: key, val: v}
-	if v.kind == kindText {
+	if a.val.kind == kindText {
 		from := len(s.kinds)
 		s.kinds = append(s.kinds, d.kinds...)
 		a.kinds = s.kinds[from:]

@@ -305,22 +305,14 @@ func (d *Decoder) keep(piece []byte) error {
 func (d *Decoder) merged(b []byte, tag uint64) ([]byte, error) {
 	from := len(d.arena)
 	for i := 0; i < len(b); {
-		got, next := varint(b, i)
-		if next < 0 {
+		got, _, piece, next := nextField(b, i)
+		if i = next; i < 0 {
 			return nil, ErrMalformed
 		}
-		if got != tag {
-			if i = skip(b, next, got); i < 0 {
-				return nil, ErrMalformed
+		if got == tag {
+			if err := d.keep(piece); err != nil {
+				return nil, err
 			}
-			continue
-		}
-		var piece []byte
-		if piece, i = block(b, next); i < 0 {
-			return nil, ErrMalformed
-		}
-		if err := d.keep(piece); err != nil {
-			return nil, err
 		}
 	}
 	return d.arena[from:len(d.arena):len(d.arena)], nil

@@ -27,27 +27,19 @@ func (e *entityRefs) add(d *Decoder, b []byte) error {
 	var url, typ []byte
 	e.ids, e.desc = e.ids[:0], e.desc[:0]
 	for i := 0; i < len(b); {
-		var tag uint64
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, _, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
-		var key []byte
 		switch tag {
 		case tagEntityURL:
-			url, i = block(b, i)
+			url = msg
 		case tagEntityType:
-			typ, i = block(b, i)
+			typ = msg
 		case tagEntityIDKey:
-			key, i = block(b, i)
-			e.ids = appendEntityKey(e.ids, key)
+			e.ids = appendEntityKey(e.ids, msg)
 		case tagEntityDesc:
-			key, i = block(b, i)
-			e.desc = appendEntityKey(e.desc, key)
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
+			e.desc = appendEntityKey(e.desc, msg)
 		}
 	}
 	if len(e.buf)+len(url)+len(typ)+len(e.ids)+len(e.desc) > maxEntityBytes {

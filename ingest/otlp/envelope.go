@@ -68,22 +68,14 @@ func (s *scopeState) forget() {
 // request walks an export request.
 func (d *Decoder) request(b []byte) error {
 	for i := 0; i < len(b); {
-		var tag uint64
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, _, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
-		if tag != tagResourceItems {
-			if i = skip(b, i, tag); i < 0 {
-				return ErrMalformed
+		if tag == tagResourceItems {
+			if err := d.resourceItems(msg); err != nil {
+				return err
 			}
-			continue
-		}
-		var msg []byte
-		if msg, i = block(b, i); i < 0 {
-			return ErrMalformed
-		}
-		if err := d.resourceItems(msg); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -134,28 +126,20 @@ func (d *Decoder) resourceFields(b []byte, items uint64) error {
 	r := &d.resource
 	r.msg, r.url, r.pieces, r.items, r.oldItems = nil, nil, 0, 0, 0
 	for i := 0; i < len(b); {
-		var tag uint64
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, _, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
-		var msg []byte
 		switch tag {
 		case tagResource:
-			r.msg, i = block(b, i)
+			r.msg = msg
 			r.pieces++
 		case tagSchemaURL:
-			r.url, i = block(b, i)
+			r.url = msg
 		case tagScopeItems:
-			msg, i = block(b, i)
 			r.items++
 		case tagScopeItemsPre1:
-			msg, i = block(b, i)
 			r.oldItems++
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
 		}
 		if tag == items {
 			if err := d.scopeItems(msg); err != nil {
@@ -200,17 +184,13 @@ func (d *Decoder) readResource(b []byte) error {
 	r.dropped, d.bad = 0, none
 	b = r.msg
 	for i := 0; i < len(b); {
-		var tag uint64
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, num, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
 		case tagResourceAttr:
-			var pair []byte
-			if pair, i = block(b, i); i < 0 {
-				break
-			}
-			key, val, err := d.keyValue(pair)
+			key, val, err := d.keyValue(msg)
 			if err != nil {
 				return err
 			}
@@ -221,22 +201,11 @@ func (d *Decoder) readResource(b []byte) error {
 				return err
 			}
 		case tagResourceDropped:
-			var n uint64
-			n, i = varint(b, i)
-			r.dropped = uint32(n)
+			r.dropped = uint32(num)
 		case tagResourceEntity:
-			var msg []byte
-			if msg, i = block(b, i); i < 0 {
-				break
-			}
 			if err := r.entities.add(d, msg); err != nil {
 				return err
 			}
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
 		}
 	}
 	r.entities.charge(d)
@@ -281,29 +250,23 @@ func (d *Decoder) scopeFields(b []byte, records bool) error {
 	s.msg, s.url, s.pieces = nil, nil, 0
 	for i := 0; i < len(b); {
 		start := i
-		var tag uint64
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, _, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
-		var msg []byte
 		switch tag {
 		case tagRecords:
-			msg, i = block(b, i)
-		case tagScope:
-			s.msg, i = block(b, i)
-			s.pieces++
-		case tagSchemaURL:
-			s.url, i = block(b, i)
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
-		}
-		if tag == tagRecords && records {
+			if !records {
+				break
+			}
 			if err := d.record(msg, i-start); err != nil {
 				return err
 			}
+		case tagScope:
+			s.msg = msg
+			s.pieces++
+		case tagSchemaURL:
+			s.url = msg
 		}
 	}
 	return nil
@@ -340,32 +303,21 @@ func (d *Decoder) readScope(b []byte) error {
 	s.name, s.version, s.dropped, d.bad = nil, nil, 0, none
 	b = s.msg
 	for i := 0; i < len(b); {
-		var tag uint64
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, num, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
 		case tagScopeName:
-			s.name, i = block(b, i)
+			s.name = msg
 		case tagScopeVersion:
-			s.version, i = block(b, i)
+			s.version = msg
 		case tagScopeAttr:
-			var pair []byte
-			if pair, i = block(b, i); i < 0 {
-				break
-			}
-			if err := s.attrs.add(d, pair); err != nil {
+			if err := s.attrs.add(d, msg); err != nil {
 				return err
 			}
 		case tagScopeDropped:
-			var n uint64
-			n, i = varint(b, i)
-			s.dropped = uint32(n)
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
+			s.dropped = uint32(num)
 		}
 	}
 	s.bad, s.bytes = d.bad, s.attrs.bytes()

@@ -52,36 +52,25 @@ func (c *exemplarColumns) add(d *Decoder, b []byte) error {
 	var value number
 	var spanID, traceID []byte
 	for i := 0; i < len(b); {
-		var tag, n uint64
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, num, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
 		case tagExemplarTime:
-			time, i = fixed64(b, i)
+			time = num
 		case tagExemplarDouble:
-			n, i = fixed64(b, i)
-			value.setDouble(n)
+			value.setDouble(num)
 		case tagExemplarInt:
-			n, i = fixed64(b, i)
-			value.setInt(n)
+			value.setInt(num)
 		case tagExemplarSpanID:
-			spanID, i = block(b, i)
+			spanID = msg
 		case tagExemplarTraceID:
-			traceID, i = block(b, i)
+			traceID = msg
 		case tagExemplarAttr:
-			var pair []byte
-			if pair, i = block(b, i); i < 0 {
-				break
-			}
-			if err := c.attrs.add(d, pair); err != nil {
+			if err := c.attrs.add(d, msg); err != nil {
 				return err
 			}
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
 		}
 	}
 	c.time.append(time)

@@ -1,6 +1,8 @@
 package otlp
 
 import (
+	"math"
+
 	"github.com/headgate-io/headgate/storage/native"
 	"github.com/headgate-io/headgate/storage/schema"
 )
@@ -106,56 +108,40 @@ func (d *Decoder) expHistogramPoint(b []byte, wire int) error {
 
 func (d *Decoder) readExpHistogram(p *expHistogram, b []byte) error {
 	for i := 0; i < len(b); {
-		var tag, n uint64
-		var msg []byte
-		var err error
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, num, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
+		var err error
 		switch tag {
 		case tagPointStart:
-			p.start, i = fixed64(b, i)
+			p.start = num
 		case tagPointTime:
-			p.time, i = fixed64(b, i)
+			p.time = num
 		case tagPointCount:
-			p.count, i = fixed64(b, i)
+			p.count = num
 		case tagPointSum:
-			p.sum, i = someDouble(b, i)
+			p.sum = someDouble(num)
 		case tagExpMin:
-			p.min, i = someDouble(b, i)
+			p.min = someDouble(num)
 		case tagExpMax:
-			p.max, i = someDouble(b, i)
+			p.max = someDouble(num)
 		case tagExpScale:
-			n, i = varint(b, i)
-			p.scale = zigzag(n)
+			p.scale = zigzag(num)
 		case tagExpZeroCount:
-			p.zeroCount, i = fixed64(b, i)
+			p.zeroCount = num
 		case tagExpThreshold:
-			p.threshold, i = double(b, i)
+			p.threshold = math.Float64frombits(num)
 		case tagExpFlags:
-			n, i = varint(b, i)
-			p.flags = uint32(n)
+			p.flags = uint32(num)
 		case tagExpPositive:
-			if msg, i = block(b, i); i >= 0 {
-				err = p.pos.read(msg)
-			}
+			err = p.pos.read(msg)
 		case tagExpNegative:
-			if msg, i = block(b, i); i >= 0 {
-				err = p.neg.read(msg)
-			}
+			err = p.neg.read(msg)
 		case tagExpAttr:
-			if msg, i = block(b, i); i >= 0 {
-				err = d.metrics.expHist.attrs.add(d, msg)
-			}
+			err = d.metrics.expHist.attrs.add(d, msg)
 		case tagExpExemplar:
-			if msg, i = block(b, i); i >= 0 {
-				err = d.metrics.expHist.exemplars.add(d, msg)
-			}
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
+			err = d.metrics.expHist.exemplars.add(d, msg)
 		}
 		if err != nil {
 			return err
@@ -170,31 +156,22 @@ func zigzag(n uint64) int32 { return int32(uint32(n)>>1) ^ -int32(n&1) }
 // read adds a Buckets message to s, merging it with what was read before.
 func (s *buckets) read(b []byte) error {
 	for i := 0; i < len(b); {
-		var tag, n uint64
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, num, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
 		case tagBucketsOffset:
-			n, i = varint(b, i)
-			s.offset = zigzag(n)
+			s.offset = zigzag(num)
 		case tagBucketsCounts:
-			n, i = varint(b, i)
-			s.counts = append(s.counts, n)
+			s.counts = append(s.counts, num)
 		case tagBucketsCountsPacked:
-			var list []byte
-			list, i = block(b, i)
-			for at := 0; at < len(list); {
-				if n, at = varint(list, at); at < 0 {
+			for at := 0; at < len(msg); {
+				if num, at = varint(msg, at); at < 0 {
 					return ErrMalformed
 				}
-				s.counts = append(s.counts, n)
+				s.counts = append(s.counts, num)
 			}
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
 		}
 	}
 	return nil

@@ -1,7 +1,9 @@
 package otlp
 
 import (
+	"encoding/binary"
 	"math"
+	"slices"
 
 	"github.com/headgate-io/headgate/storage/native"
 	"github.com/headgate-io/headgate/storage/schema"
@@ -53,7 +55,7 @@ type histogram struct {
 	count         uint64
 	sum, min, max optional
 	counts        []uint64
-	bounds        []float64
+	bounds        []uint64 // the bits of doubles
 }
 
 // fits reports whether there is one more count than bounds, or nothing of both.
@@ -85,7 +87,10 @@ func (d *Decoder) histogramPoint(b []byte, wire int) error {
 	appendOptional(t.min, p.min, p.noValue())
 	appendOptional(t.max, p.max, p.noValue())
 	appendRow(t.counts, p.counts)
-	appendRow(t.bounds, p.bounds)
+	for _, bits := range p.bounds {
+		t.bounds.Elem.Append(math.Float64frombits(bits))
+	}
+	t.bounds.EndRow()
 	t.exemplars.EndRow()
 	return t.attrs.end(d, b, tagHistAttr)
 }
@@ -98,60 +103,38 @@ func appendRow[T native.Number](c *native.Array[*native.Fixed[T]], vals []T) {
 
 func (d *Decoder) readHistogram(p *histogram, b []byte) error {
 	for i := 0; i < len(b); {
-		var tag, n uint64
-		var f float64
-		var msg []byte
-		var err error
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, num, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
+		var err error
 		switch tag {
 		case tagPointStart:
-			p.start, i = fixed64(b, i)
+			p.start = num
 		case tagPointTime:
-			p.time, i = fixed64(b, i)
+			p.time = num
 		case tagPointCount:
-			p.count, i = fixed64(b, i)
+			p.count = num
 		case tagPointSum:
-			p.sum, i = someDouble(b, i)
+			p.sum = someDouble(num)
 		case tagHistMin:
-			p.min, i = someDouble(b, i)
+			p.min = someDouble(num)
 		case tagHistMax:
-			p.max, i = someDouble(b, i)
+			p.max = someDouble(num)
 		case tagHistCounts:
-			n, i = fixed64(b, i)
-			p.counts = append(p.counts, n)
+			p.counts = append(p.counts, num)
 		case tagHistCountsPacked:
-			msg, i = packed64(b, i)
-			for ; len(msg) >= 8; msg = msg[8:] {
-				n, _ = fixed64(msg, 0)
-				p.counts = append(p.counts, n)
-			}
+			p.counts, err = appendPacked64(p.counts, msg)
 		case tagHistBounds:
-			f, i = double(b, i)
-			p.bounds = append(p.bounds, f)
+			p.bounds = append(p.bounds, num)
 		case tagHistBoundsPacked:
-			msg, i = packed64(b, i)
-			for ; len(msg) >= 8; msg = msg[8:] {
-				n, _ = fixed64(msg, 0)
-				p.bounds = append(p.bounds, math.Float64frombits(n))
-			}
+			p.bounds, err = appendPacked64(p.bounds, msg)
 		case tagHistFlags:
-			n, i = varint(b, i)
-			p.flags = uint32(n)
+			p.flags = uint32(num)
 		case tagHistAttr:
-			if msg, i = block(b, i); i >= 0 {
-				err = d.metrics.hist.attrs.add(d, msg)
-			}
+			err = d.metrics.hist.attrs.add(d, msg)
 		case tagHistExemplar:
-			if msg, i = block(b, i); i >= 0 {
-				err = d.metrics.hist.exemplars.add(d, msg)
-			}
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
+			err = d.metrics.hist.exemplars.add(d, msg)
 		}
 		if err != nil {
 			return err
@@ -160,16 +143,17 @@ func (d *Decoder) readHistogram(p *histogram, b []byte) error {
 	return nil
 }
 
-func someDouble(b []byte, i int) (optional, int) {
-	v, i := double(b, i)
-	return optional{v, true}, i
-}
+func someDouble(bits uint64) optional { return optional{math.Float64frombits(bits), true} }
 
-// packed64 reads a packed list of 64-bit values, whose length must be a multiple of theirs.
-func packed64(b []byte, i int) ([]byte, int) {
-	msg, i := block(b, i)
-	if len(msg)%8 != 0 {
-		return nil, -1
+// appendPacked64 appends a packed list of 64-bit values, whose length must be a multiple of theirs.
+func appendPacked64(list []uint64, b []byte) ([]uint64, error) {
+	if len(b)%8 != 0 {
+		return list, ErrMalformed
 	}
-	return msg, i
+	from := len(list)
+	list = slices.Grow(list, len(b)/8)[:from+len(b)/8]
+	for i := range list[from:] {
+		list[from+i] = binary.LittleEndian.Uint64(b[8*i:])
+	}
+	return list, nil
 }

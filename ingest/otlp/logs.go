@@ -47,6 +47,8 @@ type logsTable struct {
 	event    *native.LowCardinality
 	attrs    *attrMap
 	dropped  *native.Fixed[uint32]
+
+	texts [32]uint32 // by severity: the index of the last text in the dictionary, perhaps of an earlier request's
 }
 
 func newLogsTable() *logsTable {
@@ -106,7 +108,11 @@ func (d *Decoder) logRecord(b []byte, wire int) error {
 	appendID(t.spanID, r.spanID, spanIDBytes)
 	t.trace.Append(uint8(r.flags))
 	t.flags.Append(r.flags)
-	t.text.AppendIndex(d.intern(t.text, r.text))
+	text := &t.texts[uint8(r.severity)%uint8(len(t.texts))]
+	if !t.text.Is(*text, r.text) {
+		*text = d.intern(t.text, r.text)
+	}
+	t.text.AppendIndex(*text)
 	severity := min(max(r.severity, 0), math.MaxUint8)
 	t.severity.Append(uint8(severity))
 	if severity != r.severity {
@@ -137,47 +143,36 @@ func (d *Decoder) readLog(r *logRecord, b []byte) error {
 	var body []byte
 	bodies := 0
 	for i := 0; i < len(b); {
-		var tag, n uint64
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, num, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
 		case tagLogTime:
-			r.time, i = fixed64(b, i)
+			r.time = num
 		case tagLogObserved:
-			r.observed, i = fixed64(b, i)
+			r.observed = num
 		case tagLogSeverity:
-			n, i = varint(b, i)
-			r.severity = int32(n)
+			r.severity = int32(num)
 		case tagLogText:
-			r.text, i = block(b, i)
+			r.text = msg
 		case tagLogBody:
-			body, i = block(b, i)
+			body = msg
 			bodies++
 		case tagLogAttr:
-			var pair []byte
-			if pair, i = block(b, i); i < 0 {
-				break
-			}
-			if err := d.logs.attrs.add(d, pair); err != nil {
+			if err := d.logs.attrs.add(d, msg); err != nil {
 				return err
 			}
 		case tagLogDropped:
-			n, i = varint(b, i)
-			r.dropped = uint32(n)
+			r.dropped = uint32(num)
 		case tagLogFlags:
-			r.flags, i = fixed32(b, i)
+			r.flags = uint32(num)
 		case tagLogTraceID:
-			r.traceID, i = block(b, i)
+			r.traceID = msg
 		case tagLogSpanID:
-			r.spanID, i = block(b, i)
+			r.spanID = msg
 		case tagLogEvent:
-			r.event, i = block(b, i)
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
+			r.event = msg
 		}
 	}
 	return d.readBody(r, b, body, bodies)
@@ -189,7 +184,7 @@ func (d *Decoder) readBody(r *logRecord, b, body []byte, bodies int) (err error)
 			return err
 		}
 	}
-	if r.body, err = d.anyValue(body); err != nil {
+	if err = d.anyValue(body, &r.body); err != nil {
 		return err
 	}
 	d.bodyText = d.bodyText[:0]

@@ -125,36 +125,27 @@ func (d *Decoder) readMetric(b []byte) error {
 	pieces, first := 0, 0 // how often it came in a row, and from where on
 	for i := 0; i < len(b); {
 		at := i
-		var tag uint64
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, _, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
 		case tagMetricName:
-			m.name, i = block(b, i)
+			m.name = msg
 		case tagMetricDesc:
-			m.desc, i = block(b, i)
+			m.desc = msg
 		case tagMetricUnit:
-			m.unit, i = block(b, i)
+			m.unit = msg
 		case tagMetricMetadata:
-			var pair []byte
-			if pair, i = block(b, i); i < 0 {
-				break
-			}
-			if err := m.metadata.add(d, pair); err != nil {
+			if err := m.metadata.add(d, msg); err != nil {
 				return err
 			}
 		case tagMetricGauge, tagMetricSum, tagMetricHist, tagMetricExpHist, tagMetricSummary:
 			if tag != kind {
 				kind, pieces, first = tag, 0, at
 			}
-			data, i = block(b, i)
+			data = msg
 			pieces++
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
 		}
 	}
 	if pieces > 1 {
@@ -171,30 +162,19 @@ func (d *Decoder) readMetric(b []byte) error {
 func (d *Decoder) readData(kind uint64, b []byte) error {
 	for i := 0; i < len(b); {
 		start := i
-		var tag, n uint64
-		var msg []byte
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, num, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
 		case tagDataPoints:
-			msg, i = block(b, i)
-		case tagDataTemporality:
-			n, i = varint(b, i)
-			d.metric.temporality = int32(n)
-		case tagDataMonotonic:
-			n, i = varint(b, i)
-			d.metric.monotonic = n != 0
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
-		}
-		if tag == tagDataPoints {
 			if err := d.readPoint(kind, msg, i-start); err != nil {
 				return err
 			}
+		case tagDataTemporality:
+			d.metric.temporality = int32(num)
+		case tagDataMonotonic:
+			d.metric.monotonic = num != 0
 		}
 	}
 	switch kind {

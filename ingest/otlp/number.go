@@ -99,39 +99,26 @@ func (d *Decoder) numberPoint(t *numberTable, b []byte, wire int) error {
 
 func (d *Decoder) readNumber(t *numberTable, p *point, v *number, b []byte) error {
 	for i := 0; i < len(b); {
-		var tag, n uint64
-		var msg []byte
-		var err error
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, num, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
+		var err error
 		switch tag {
 		case tagPointStart:
-			p.start, i = fixed64(b, i)
+			p.start = num
 		case tagPointTime:
-			p.time, i = fixed64(b, i)
+			p.time = num
 		case tagNumberDouble:
-			n, i = fixed64(b, i)
-			v.setDouble(n)
+			v.setDouble(num)
 		case tagNumberInt:
-			n, i = fixed64(b, i)
-			v.setInt(n)
+			v.setInt(num)
 		case tagNumberFlags:
-			n, i = varint(b, i)
-			p.flags = uint32(n)
+			p.flags = uint32(num)
 		case tagNumberAttr:
-			if msg, i = block(b, i); i >= 0 {
-				err = t.attrs.add(d, msg)
-			}
+			err = t.attrs.add(d, msg)
 		case tagNumberExemplar:
-			if msg, i = block(b, i); i >= 0 {
-				err = t.exemplars.add(d, msg)
-			}
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
+			err = t.exemplars.add(d, msg)
 		}
 		if err != nil {
 			return err

@@ -84,10 +84,11 @@ func (s *sample) read(b []byte) (err error) {
 			n, i = fixed64(b, i)
 			s.times = append(s.times, n)
 		case tagSampleTimesPacked:
-			list, i = packed64(b, i)
-			for ; len(list) >= 8; list = list[8:] {
-				n, _ = fixed64(list, 0)
-				s.times = append(s.times, n)
+			if list, i = block(b, i); i >= 0 {
+				s.times, err = appendPacked64(s.times, list)
+			}
+			if err != nil {
+				return err
 			}
 		default:
 			if i, err = skipDev(b, i, tag, 5); err != nil {

@@ -259,8 +259,8 @@ func (d *Decoder) readDictAttr(b []byte, _ extent) (err error) {
 		}
 	}
 	d.bad = none
-	v, err := d.anyValue(val)
-	if err != nil {
+	var v value
+	if err := d.anyValue(val, &v); err != nil {
 		return err
 	}
 	a.zero = a.key == 0 && a.unit == 0 && v.kind == kindEmpty && d.bad == none

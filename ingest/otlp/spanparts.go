@@ -51,31 +51,21 @@ func (c *eventColumns) add(d *Decoder, b []byte) error {
 	var name []byte
 	var dropped uint32
 	for i := 0; i < len(b); {
-		var tag, n uint64
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, num, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
 		case tagEventTime:
-			time, i = fixed64(b, i)
+			time = num
 		case tagEventName:
-			name, i = block(b, i)
+			name = msg
 		case tagEventAttr:
-			var pair []byte
-			if pair, i = block(b, i); i < 0 {
-				break
-			}
-			if err := c.attrs.add(d, pair); err != nil {
+			if err := c.attrs.add(d, msg); err != nil {
 				return err
 			}
 		case tagEventDropped:
-			n, i = varint(b, i)
-			dropped = uint32(n)
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
+			dropped = uint32(num)
 		}
 	}
 	c.time.append(time)
@@ -122,35 +112,25 @@ func (c *linkColumns) add(d *Decoder, b []byte) error {
 	var traceID, spanID, state []byte
 	var dropped, flags uint32
 	for i := 0; i < len(b); {
-		var tag, n uint64
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, num, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
 		case tagLinkTraceID:
-			traceID, i = block(b, i)
+			traceID = msg
 		case tagLinkSpanID:
-			spanID, i = block(b, i)
+			spanID = msg
 		case tagLinkState:
-			state, i = block(b, i)
+			state = msg
 		case tagLinkAttr:
-			var pair []byte
-			if pair, i = block(b, i); i < 0 {
-				break
-			}
-			if err := c.attrs.add(d, pair); err != nil {
+			if err := c.attrs.add(d, msg); err != nil {
 				return err
 			}
 		case tagLinkDropped:
-			n, i = varint(b, i)
-			dropped = uint32(n)
+			dropped = uint32(num)
 		case tagLinkFlags:
-			flags, i = fixed32(b, i)
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
+			flags = uint32(num)
 		}
 	}
 	appendID(c.traceID, traceID, traceIDBytes)

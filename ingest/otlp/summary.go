@@ -1,6 +1,8 @@
 package otlp
 
 import (
+	"math"
+
 	"github.com/headgate-io/headgate/storage/native"
 	"github.com/headgate-io/headgate/storage/schema"
 )
@@ -65,37 +67,26 @@ func (d *Decoder) summaryPoint(b []byte, wire int) error {
 
 func (d *Decoder) readSummary(p *summary, b []byte) error {
 	for i := 0; i < len(b); {
-		var tag, n uint64
-		var msg []byte
-		var err error
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, num, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
+		var err error
 		switch tag {
 		case tagPointStart:
-			p.start, i = fixed64(b, i)
+			p.start = num
 		case tagPointTime:
-			p.time, i = fixed64(b, i)
+			p.time = num
 		case tagPointCount:
-			p.count, i = fixed64(b, i)
+			p.count = num
 		case tagPointSum:
-			p.sum, i = double(b, i)
+			p.sum = math.Float64frombits(num)
 		case tagSummaryFlags:
-			n, i = varint(b, i)
-			p.flags = uint32(n)
+			p.flags = uint32(num)
 		case tagSummaryQuantile:
-			if msg, i = block(b, i); i >= 0 {
-				err = p.readQuantile(msg)
-			}
+			err = p.readQuantile(msg)
 		case tagSummaryAttr:
-			if msg, i = block(b, i); i >= 0 {
-				err = d.metrics.summary.attrs.add(d, msg)
-			}
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
+			err = d.metrics.summary.attrs.add(d, msg)
 		}
 		if err != nil {
 			return err
@@ -107,20 +98,15 @@ func (d *Decoder) readSummary(p *summary, b []byte) error {
 func (p *summary) readQuantile(b []byte) error {
 	var quantile, value float64
 	for i := 0; i < len(b); {
-		var tag uint64
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, num, _, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
 		case tagQuantile:
-			quantile, i = double(b, i)
+			quantile = math.Float64frombits(num)
 		case tagQuantileValue:
-			value, i = double(b, i)
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
+			value = math.Float64frombits(num)
 		}
 	}
 	p.quantiles = append(p.quantiles, quantile)

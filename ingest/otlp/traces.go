@@ -166,50 +166,44 @@ func (c *enumColumn) append(d *Decoder, v int32) {
 func (d *Decoder) readSpan(s *span, b []byte) error {
 	d.bad, d.items = none, 0
 	for i := 0; i < len(b); {
-		var tag, n uint64
-		var msg []byte
-		var err error
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, num, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
+		var err error
 		switch tag {
 		case tagSpanTraceID:
-			s.traceID, i = block(b, i)
+			s.traceID = msg
 		case tagSpanID:
-			s.id, i = block(b, i)
+			s.id = msg
 		case tagSpanState:
-			s.state, i = block(b, i)
+			s.state = msg
 		case tagSpanParent:
-			s.parent, i = block(b, i)
+			s.parent = msg
 		case tagSpanName:
-			s.name, i = block(b, i)
+			s.name = msg
 		case tagSpanKind:
-			n, i = varint(b, i)
-			s.kind = int32(n)
+			s.kind = int32(num)
 		case tagSpanStart:
-			s.start, i = fixed64(b, i)
+			s.start = num
 		case tagSpanEnd:
-			s.end, i = fixed64(b, i)
+			s.end = num
 		case tagSpanFlags:
-			s.flags, i = fixed32(b, i)
+			s.flags = uint32(num)
 		case tagSpanDropped:
-			n, i = varint(b, i)
-			s.dropped = uint32(n)
+			s.dropped = uint32(num)
 		case tagSpanDroppedEvents:
-			n, i = varint(b, i)
-			s.droppedEvents = uint32(n)
+			s.droppedEvents = uint32(num)
 		case tagSpanDroppedLinks:
-			n, i = varint(b, i)
-			s.droppedLinks = uint32(n)
-		case tagSpanAttr, tagSpanEvent, tagSpanLink, tagSpanStatus:
-			if msg, i = block(b, i); i >= 0 {
-				err = d.readSpanPart(s, tag, msg)
-			}
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
+			s.droppedLinks = uint32(num)
+		case tagSpanAttr:
+			err = d.traces.attrs.add(d, msg)
+		case tagSpanEvent:
+			err = d.traces.events.add(d, msg)
+		case tagSpanLink:
+			err = d.traces.links.add(d, msg)
+		case tagSpanStatus:
+			err = s.readStatus(msg)
 		}
 		if err != nil {
 			return err
@@ -218,36 +212,17 @@ func (d *Decoder) readSpan(s *span, b []byte) error {
 	return nil
 }
 
-func (d *Decoder) readSpanPart(s *span, tag uint64, msg []byte) error {
-	switch tag {
-	case tagSpanAttr:
-		return d.traces.attrs.add(d, msg)
-	case tagSpanEvent:
-		return d.traces.events.add(d, msg)
-	case tagSpanLink:
-		return d.traces.links.add(d, msg)
-	default:
-		return s.readStatus(msg)
-	}
-}
-
 func (s *span) readStatus(b []byte) error {
 	for i := 0; i < len(b); {
-		var tag, n uint64
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, num, msg, next := nextField(b, i)
+		if i = next; i < 0 {
 			return ErrMalformed
 		}
 		switch tag {
 		case tagStatusMessage:
-			s.message, i = block(b, i)
+			s.message = msg
 		case tagStatusCode:
-			n, i = varint(b, i)
-			s.status = int32(n)
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return ErrMalformed
+			s.status = int32(num)
 		}
 	}
 	return nil

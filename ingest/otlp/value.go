@@ -44,78 +44,101 @@ const (
 	tagAnyStrRef = 8<<3 | wireVarint // an index into a dictionary that only profiles have
 )
 
-// anyValue reads an AnyValue. An array or a map that appears twice in a row is merged, which is what protobuf does with a
-// oneof member that is a message.
-func (d *Decoder) anyValue(b []byte) (value, error) {
-	if n := len(b); n >= 2 && b[0] == tagAnyString && b[1] < 0x80 && int(b[1]) == n-2 {
-		return value{kind: kindString, b: b[2:]}, nil
+// anyValue reads an AnyValue into v. An array or a map that appears twice in a row is merged, which is what protobuf does
+// with a oneof member that is a message.
+func (d *Decoder) anyValue(b []byte, v *value) error {
+	// The common forms: one member, and nothing else.
+	if text, ok := shortString(b); ok {
+		*v = value{kind: kindString, b: text}
+		return nil
 	}
-	var v value
+	if k, num := numberValue(b); k != kindEmpty {
+		*v = value{kind: k, num: num}
+		return nil
+	}
+	*v = value{}
 	merging := -1 // where in the arena the pieces of v lie
 	for i := 0; i < len(b); {
-		var tag uint64
-		if tag, i = nextTag(b, i); i < 0 {
-			return v, ErrMalformed
+		tag, num, msg, next := nextField(b, i)
+		if i = next; i < 0 {
+			return ErrMalformed
 		}
 		switch tag {
 		case tagAnyString:
-			v.kind = kindString
-			v.b, i = block(b, i)
+			v.kind, v.b = kindString, msg
 		case tagAnyBytes:
-			v.kind = kindBytes
-			v.b, i = block(b, i)
+			v.kind, v.b = kindBytes, msg
 		case tagAnyBool:
-			v.kind = kindBool
-			v.num, i = varint(b, i)
+			v.kind, v.num = kindBool, num
 		case tagAnyInt:
-			v.kind = kindInt
-			v.num, i = varint(b, i)
+			v.kind, v.num = kindInt, num
 		case tagAnyDouble:
-			v.kind = kindDouble
-			v.num, i = fixed64(b, i)
+			v.kind, v.num = kindDouble, num
 		case tagAnyStrRef:
-			var ref uint64
-			ref, i = varint(b, i)
-			v.kind, v.b = d.referredValue(int32(ref))
+			v.kind, v.b = d.referredValue(int32(num))
 		case tagAnyArray, tagAnyMap:
 			k := kindArray
 			if tag == tagAnyMap {
 				k = kindMap
 			}
-			var piece []byte
-			if piece, i = block(b, i); v.kind != k {
-				v.kind, v.b, merging = k, piece, -1
+			if v.kind != k {
+				v.kind, v.b, merging = k, msg, -1
 				break
 			}
 			if merging < 0 {
 				merging = len(d.arena)
 				if err := d.keep(v.b); err != nil {
-					return v, err
+					return err
 				}
 			}
-			if err := d.keep(piece); err != nil {
-				return v, err
+			if err := d.keep(msg); err != nil {
+				return err
 			}
 			v.b = d.arena[merging:]
-		default:
-			i = skip(b, i, tag)
-		}
-		if i < 0 {
-			return v, ErrMalformed
 		}
 	}
-	return v, nil
+	return nil
+}
+
+// shortString returns the text of the AnyValue b if that is a string of less than 128 bytes and nothing else.
+func shortString(b []byte) (text []byte, ok bool) {
+	if n := len(b) - 2; n >= 0 && n < 0x80 && b[0] == tagAnyString && int(b[1]) == n {
+		return b[2:], true
+	}
+	return nil, false
+}
+
+// numberValue returns the bool, int or double that the AnyValue b is if it is nothing else, or kindEmpty.
+func numberValue(b []byte) (kind, uint64) {
+	if len(b) < 2 {
+		return kindEmpty, 0
+	}
+	switch b[0] {
+	case tagAnyInt:
+		if v, i := varint(b, 1); i == len(b) {
+			return kindInt, v
+		}
+	case tagAnyDouble:
+		if v, i := fixed64(b, 1); i == len(b) {
+			return kindDouble, v
+		}
+	case tagAnyBool:
+		if len(b) == 2 && b[1] < 0x80 {
+			return kindBool, uint64(b[1])
+		}
+	}
+	return kindEmpty, 0
 }
 
 // numberText appends the text of a bool, int or double.
-func (v *value) numberText(dst []byte) []byte {
-	switch v.kind {
+func numberText(dst []byte, k kind, num uint64) []byte {
+	switch k {
 	case kindBool:
-		return strconv.AppendBool(dst, v.num != 0)
+		return strconv.AppendBool(dst, num != 0)
 	case kindInt:
-		return strconv.AppendInt(dst, int64(v.num), 10)
+		return strconv.AppendInt(dst, int64(num), 10)
 	case kindDouble:
-		return appendDouble(dst, math.Float64frombits(v.num))
+		return appendDouble(dst, math.Float64frombits(num))
 	}
 	return dst
 }
@@ -180,7 +203,7 @@ func (d *Decoder) text(v *value) []byte {
 	case kindBytes:
 		d.scratch = base64.StdEncoding.AppendEncode(d.scratch[:0], v.b)
 	default:
-		d.scratch = v.numberText(d.scratch[:0])
+		d.scratch = numberText(d.scratch[:0], v.kind, v.num)
 	}
 	return d.scratch
 }
@@ -208,13 +231,22 @@ func (d *Decoder) render(v *value, buf *[]byte) error {
 	return nil
 }
 
+// appendNumber adds the row of a bool, int or double.
+func appendNumber(c *native.String, k kind, num uint64) {
+	if k == kindInt {
+		c.AppendInt(int64(num))
+	} else {
+		c.End(numberText(c.Begin(), k, num))
+	}
+}
+
 // appendValue adds the row v to c, as text. What rejects the record is noted in d.bad.
 func (d *Decoder) appendValue(c *native.String, v *value) error {
 	switch v.kind {
 	case kindEmpty:
 		c.Append(nil)
 	case kindBool, kindInt, kindDouble:
-		c.End(v.numberText(c.Begin()))
+		appendNumber(c, v.kind, v.num)
 	case kindBytes:
 		c.End(base64.StdEncoding.AppendEncode(c.Begin(), v.b))
 	case kindArray, kindMap:
@@ -244,18 +276,20 @@ func (d *Decoder) valid(b []byte) []byte {
 // isASCII reports whether b is ASCII, as most text is: a few instructions where utf8.Valid goes byte by byte at the end.
 func isASCII(b []byte) bool {
 	const high = 0x8080808080808080
-	if len(b) < 8 {
-		bits := byte(0)
-		for _, c := range b {
-			bits |= c
+	n := len(b)
+	switch {
+	case n >= 8:
+		word := binary.LittleEndian.Uint64(b[n-8:]) // overlaps the words before it
+		for i := 0; i < n-8; i += 8 {
+			word |= binary.LittleEndian.Uint64(b[i:])
 		}
-		return bits < utf8.RuneSelf
+		return word&high == 0
+	case n >= 4:
+		return (binary.LittleEndian.Uint32(b)|binary.LittleEndian.Uint32(b[n-4:]))&(high>>32) == 0
+	case n > 0:
+		return b[0]|b[n/2]|b[n-1] < utf8.RuneSelf
 	}
-	last := binary.LittleEndian.Uint64(b[len(b)-8:]) // overlaps the words before it
-	for ; len(b) > 8; b = b[8:] {
-		last |= binary.LittleEndian.Uint64(b)
-	}
-	return last&high == 0
+	return true
 }
 
 func appendValid(dst, b []byte) []byte {
@@ -278,7 +312,7 @@ func appendValid(dst, b []byte) []byte {
 
 // intern returns the index of b in the dictionary of c.
 func (d *Decoder) intern(c *native.LowCardinality, b []byte) uint32 {
-	if i, ok := c.Find(b); ok {
+	if i, ok := c.FindNext(b); ok {
 		return i
 	}
 	// Only what is new is checked: the dictionary holds valid text alone, so invalid text is never found in it.

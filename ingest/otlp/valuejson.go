@@ -44,19 +44,12 @@ func (d *Decoder) appendJSON(dst []byte, v *value, depth int) ([]byte, error) {
 	dst = append(dst, '[')
 	sep := false
 	for i := 0; i < len(v.b); {
-		var tag uint64
-		if tag, i = nextTag(v.b, i); i < 0 {
+		tag, _, elem, next := nextField(v.b, i)
+		if i = next; i < 0 {
 			return dst, ErrMalformed
 		}
 		if tag != tagValues {
-			if i = skip(v.b, i, tag); i < 0 {
-				return dst, ErrMalformed
-			}
 			continue
-		}
-		var elem []byte
-		if elem, i = block(v.b, i); i < 0 {
-			return dst, ErrMalformed
 		}
 		if sep {
 			dst = append(dst, ',')
@@ -77,19 +70,12 @@ func (d *Decoder) appendJSONMap(dst, b []byte, depth int) ([]byte, error) {
 	base := len(d.entries) // the entries of the maps around this one lie below
 	defer func() { d.entries = d.entries[:base] }()
 	for i := 0; i < len(b); {
-		var tag uint64
-		if tag, i = nextTag(b, i); i < 0 {
+		tag, _, pair, next := nextField(b, i)
+		if i = next; i < 0 {
 			return dst, ErrMalformed
 		}
 		if tag != tagValues {
-			if i = skip(b, i, tag); i < 0 {
-				return dst, ErrMalformed
-			}
 			continue
-		}
-		var pair []byte
-		if pair, i = block(b, i); i < 0 {
-			return dst, ErrMalformed
 		}
 		if len(d.entries) >= maxItems {
 			return dst, errTooManyItems
@@ -127,8 +113,8 @@ func (d *Decoder) appendJSONMap(dst, b []byte, depth int) ([]byte, error) {
 }
 
 func (d *Decoder) appendJSONValue(dst, b []byte, depth int) ([]byte, error) {
-	v, err := d.anyValue(b)
-	if err != nil {
+	var v value
+	if err := d.anyValue(b, &v); err != nil {
 		return dst, err
 	}
 	if v.kind == kindArray || v.kind == kindMap {
@@ -149,7 +135,7 @@ func (d *Decoder) appendJSONValue(dst, b []byte, depth int) ([]byte, error) {
 			return append(appendDouble(append(dst, '"'), f), '"'), nil
 		}
 	}
-	return v.numberText(dst), nil
+	return numberText(dst, v.kind, v.num), nil
 }
 
 // appendJSONString quotes s as encoding/json does without HTML escaping: control characters, quotes, backslashes and the

@@ -3,7 +3,6 @@ package otlp
 import (
 	"encoding/binary"
 	"errors"
-	"math"
 )
 
 // ErrMalformed says that a body is not protobuf: the request must be refused as a whole, for good.
@@ -67,11 +66,6 @@ func fixed32(b []byte, i int) (uint32, int) {
 	return binary.LittleEndian.Uint32(b[i:]), i + 4
 }
 
-func double(b []byte, i int) (float64, int) {
-	v, i := fixed64(b, i)
-	return math.Float64frombits(v), i
-}
-
 // block reads a length and that many bytes. They are part of b.
 func block(b []byte, i int) ([]byte, int) {
 	var n uint64
@@ -89,7 +83,45 @@ func block(b []byte, i int) ([]byte, int) {
 		return nil, -1
 	}
 	end := i + int(n)
-	return b[i:end:end], end
+	return b[i:end], end
+}
+
+// nextField reads the field at i, which must lie within b: its tag, and its value, which is a number or, with wireBytes, a part
+// of b. A group has no value.
+func nextField(b []byte, i int) (tag, num uint64, msg []byte, next int) {
+	if tag, next = uint64(b[i]), i+1; tag >= 0x80 {
+		if tag, next = longVarint(b, i); next < 0 || tag>>3 > maxFieldNumber {
+			return 0, 0, nil, -1
+		}
+	}
+	switch tag & 7 {
+	case wireBytes:
+		if next < len(b) && b[next] < 0x80 {
+			from := next + 1
+			if end := from + int(b[next]); end <= len(b) && tag >= 8 {
+				return tag, 0, b[from:end], end
+			}
+		}
+		msg, next = block(b, next)
+	case wire64:
+		num, next = fixed64(b, next)
+	case wireVarint:
+		if next < len(b) && b[next] < 0x80 {
+			num, next = uint64(b[next]), next+1
+		} else {
+			num, next = longVarint(b, next)
+		}
+	case wire32:
+		var n uint32
+		n, next = fixed32(b, next)
+		num = uint64(n)
+	default:
+		next = skip(b, next, tag)
+	}
+	if tag < 8 { // the number 0
+		next = -1
+	}
+	return
 }
 
 // skip passes over the value of a field that is not known.

@@ -16,9 +16,9 @@ type dict struct {
 	spans []span
 
 	// followers has, by index plus one, the index that came after it in the last sequence that had it, and in front that
-	// which the last sequence began with. at is where the sequence is.
-	followers []uint32
-	at        uint32
+	// which the last sequence began with. next is where the sequence is.
+	followers []follower
+	next      uint32
 }
 
 type slot struct {
@@ -27,6 +27,11 @@ type slot struct {
 }
 
 type span struct{ from, to uint32 }
+
+type follower struct {
+	index uint32
+	span
+}
 
 const minSlots = 64
 
@@ -50,18 +55,18 @@ func (d *dict) find(b []byte) (uint32, bool) {
 	}
 }
 
-func (d *dict) is(i uint32, b []byte) bool {
-	s := d.spans[i]
-	return string(d.body[s.from:s.to]) == string(b)
-}
+func (d *dict) is(i uint32, b []byte) bool { return d.at(d.spans[i], b) }
+
+// at reports whether b stands at s.
+func (d *dict) at(s span, b []byte) bool { return string(d.body[s.from:s.to]) == string(b) }
 
 // findNext is find for values that come in much the same sequence again and again, as the keys of attributes do: the
 // index that came after the last one before is compared first, which spares the hash.
 func (d *dict) findNext(b []byte) (uint32, bool) {
-	if int(d.at) < len(d.followers) {
-		if guess := d.followers[d.at]; d.is(guess, b) {
-			d.at = guess + 1
-			return guess, true
+	if int(d.next) < len(d.followers) {
+		if guess := &d.followers[d.next]; d.at(guess.span, b) {
+			d.next = guess.index + 1
+			return guess.index, true
 		}
 	}
 	i, ok := d.find(b)
@@ -73,8 +78,8 @@ func (d *dict) findNext(b []byte) (uint32, bool) {
 
 // follow notes that the index i came next in the sequence.
 func (d *dict) follow(i uint32) {
-	d.followers[d.at] = i
-	d.at = i + 1
+	d.followers[d.next] = follower{i, d.spans[i]}
+	d.next = i + 1
 }
 
 // add numbers b, which must not be there yet.
@@ -91,9 +96,9 @@ func (d *dict) add(b []byte) uint32 {
 	i := uint32(len(d.spans))
 	d.spans = append(d.spans, span{from: uint32(from), to: uint32(len(d.body))})
 	if i == 0 {
-		d.followers = append(d.followers, 0) // of the beginning
+		d.followers = append(d.followers, follower{0, d.spans[0]}) // of the beginning
 	}
-	d.followers = append(d.followers, 0)
+	d.followers = append(d.followers, follower{0, d.spans[0]})
 	d.place(uint32(maphash.Bytes(d.seed, b)), i)
 	d.follow(i)
 	return i
@@ -120,5 +125,5 @@ func (d *dict) reset() {
 		d.slots = nil // far larger than what is used: clearing it every time would cost more than growing again
 	}
 	clear(d.slots)
-	d.body, d.spans, d.followers, d.at = emptied(d.body), emptied(d.spans), emptied(d.followers), 0
+	d.body, d.spans, d.followers, d.next = emptied(d.body), emptied(d.spans), emptied(d.followers), 0
 }

@@ -28,8 +28,13 @@ func (c *LowCardinality) Find(b []byte) (uint32, bool) { return c.dict.find(b) }
 // FindNext is Find, and faster for values that come in much the same sequence again and again.
 func (c *LowCardinality) FindNext(b []byte) (uint32, bool) { return c.dict.findNext(b) }
 
+// Is reports whether i is the dictionary index of b. It need not be an index at all.
+func (c *LowCardinality) Is(i uint32, b []byte) bool {
+	return int(i) < len(c.dict.spans) && c.dict.is(i, b)
+}
+
 // Restart says that the next value begins such a sequence.
-func (c *LowCardinality) Restart() { c.dict.at = 0 }
+func (c *LowCardinality) Restart() { c.dict.next = 0 }
 
 // Add puts b, which Find must not know, into the dictionary and returns its index. It adds no row.
 func (c *LowCardinality) Add(b []byte) uint32 { return c.dict.add(b) }

@@ -3,6 +3,7 @@ package native
 import (
 	"encoding/binary"
 	"math/bits"
+	"strconv"
 )
 
 // String is a column of byte strings.
@@ -28,7 +29,15 @@ func (c *String) Append(b []byte) {
 
 // AppendEncoded adds the row that b is the encoding of: its length as an uvarint, and its bytes.
 func (c *String) AppendEncoded(b []byte) {
-	c.buf = append(c.buf, b...)
+	const short = 16
+	at := len(c.buf)
+	if len(b) <= short && cap(b) >= short && cap(c.buf)-at >= short {
+		// One load and one store, whatever the length. The next row overwrites what was copied too much.
+		*(*[short]byte)(c.buf[at : at+short]) = [short]byte(b[:short])
+		c.buf = c.buf[:at+len(b)]
+	} else {
+		c.buf = append(c.buf, b...)
+	}
 	c.rows++
 }
 
@@ -49,20 +58,42 @@ func (c *String) End(buf []byte) {
 	c.rows++
 }
 
+// smallInts has the rows 0 to 999, in little-endian order: the length and up to three digits.
+var smallInts = func() (rows [1000]uint32) {
+	for v := range rows {
+		text := strconv.Itoa(v)
+		rows[v] = uint32(len(text))
+		for i := range text {
+			rows[v] |= uint32(text[i]) << (8 * (i + 1))
+		}
+	}
+	return rows
+}()
+
+// AppendInt adds the row v in decimal.
+func (c *String) AppendInt(v int64) {
+	at := len(c.buf)
+	if uint64(v) < uint64(len(smallInts)) {
+		row := smallInts[v]
+		c.buf = binary.LittleEndian.AppendUint32(c.buf, row)[:at+1+int(row&0xff)]
+		c.rows++
+		return
+	}
+	c.buf = strconv.AppendInt(append(c.buf, 0), v, 10)
+	c.buf[at] = byte(len(c.buf) - at - 1)
+	c.rows++
+}
+
 // AppendHex adds the row b as lower-case hexadecimal text.
 func (c *String) AppendHex(b []byte) {
 	c.buf = binary.AppendUvarint(c.buf, uint64(2*len(b)))
-	from := len(c.buf)
-	c.buf = append(c.buf, make([]byte, 2*len(b))...)
-	text := c.buf[from:]
-	for len(b) >= 4 {
-		binary.LittleEndian.PutUint64(text, hex4(binary.LittleEndian.Uint32(b)))
-		b, text = b[4:], text[8:]
-	}
-	for i, v := range b {
-		binary.LittleEndian.PutUint16(text[2*i:], uint16(hex4(uint32(v))))
-	}
 	c.rows++
+	for ; len(b) >= 4; b = b[4:] {
+		c.buf = binary.LittleEndian.AppendUint64(c.buf, hex4(binary.LittleEndian.Uint32(b)))
+	}
+	for _, v := range b {
+		c.buf = binary.LittleEndian.AppendUint16(c.buf, uint16(hex4(uint32(v))))
+	}
 }
 
 // hex4 returns the eight digits of the four bytes of v, all in little-endian order: ids are in most records, and this is
