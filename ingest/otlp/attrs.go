@@ -273,25 +273,32 @@ func (s *attrSet) lastText(d *Decoder, key string) []byte {
 
 // seenKeys finds the repeated keys of a row by their dictionary indexes: one comparison per attribute.
 type seenKeys struct {
-	in      []uint64 // by dictionary index: the row that the key was last in
+	low     uint64   // the indexes up to 63 that are in the row, by bit
+	in      []uint64 // by index, of the others: the row that the key was last in
 	row     uint64   // the row in hand, less one; never used twice
 	repeats bool     // a key of the row in hand came again
 }
 
 // note marks the key with index i and reports whether it came before.
 func (s *seenKeys) note(i uint32) bool {
-	for int(i) >= len(s.in) {
-		s.in = append(s.in, 0)
+	var again bool
+	if bit := uint64(1) << i; i < 64 {
+		again = s.low&bit != 0
+		s.low |= bit
+	} else {
+		for int(i) >= len(s.in) {
+			s.in = append(s.in, 0)
+		}
+		again = s.in[i] == s.row+1
+		s.in[i] = s.row + 1
 	}
-	again := s.in[i] == s.row+1
-	s.in[i] = s.row + 1
 	s.repeats = s.repeats || again
 	return again
 }
 
 func (s *seenKeys) next() {
 	s.row++
-	s.repeats = false
+	s.low, s.repeats = 0, false
 }
 
 // keepLast looks up the keys of list in the dictionary of keys and marks those that come again.

@@ -34,12 +34,10 @@ type expHistogramTable struct {
 	zeroCount     *native.Fixed[uint64]
 	threshold     *native.Fixed[float64]
 	posOffset     *native.Fixed[int32]
-	posCounts     *native.Array[*native.Fixed[uint64]]
+	posCounts     *native.Array[uint64]
 	negOffset     *native.Fixed[int32]
-	negCounts     *native.Array[*native.Fixed[uint64]]
+	negCounts     *native.Array[uint64]
 	exemplars     *exemplarColumns
-
-	point expHistogram // the point in hand
 }
 
 func newExpHistogramTable() *expHistogramTable {
@@ -54,9 +52,9 @@ func newExpHistogramTable() *expHistogramTable {
 	t.zeroCount = addFixed[uint64](b, "ZeroCount", "UInt64")
 	t.threshold = addFixed[float64](b, "ZeroThreshold", "Float64")
 	t.posOffset = addFixed[int32](b, "PositiveOffset", "Int32")
-	t.posCounts = addArray(b, "PositiveBucketCounts", native.NewFixed[uint64]("UInt64"))
+	t.posCounts = addArray[uint64](b, "PositiveBucketCounts", "UInt64")
 	t.negOffset = addFixed[int32](b, "NegativeOffset", "Int32")
-	t.negCounts = addArray(b, "NegativeBucketCounts", native.NewFixed[uint64]("UInt64"))
+	t.negCounts = addArray[uint64](b, "NegativeBucketCounts", "UInt64")
 	t.temporality = addFixed[int32](b, "AggregationTemporality", "Int32")
 	t.exemplars = newExemplarColumns(b)
 	t.end()
@@ -69,25 +67,20 @@ type expHistogram struct {
 	sum, min, max    optional
 	scale            int32
 	threshold        float64
-	pos, neg         buckets
-}
-
-// buckets is one side of an exponential histogram.
-type buckets struct {
-	offset int32
-	counts []uint64
+	pos, neg         int32 // the offsets of the first buckets
 }
 
 // expHistogramPoint reads an ExponentialHistogramDataPoint and appends its row.
 func (d *Decoder) expHistogramPoint(b []byte, wire int) error {
 	t := d.metrics.expHist
-	p := &t.point
-	*p = expHistogram{pos: buckets{counts: p.pos.counts[:0]}, neg: buckets{counts: p.neg.counts[:0]}}
-	if err := d.readExpHistogram(p, b); err != nil {
+	var p expHistogram
+	if err := d.readExpHistogram(&p, b); err != nil {
 		return err
 	}
 	// A count may be one byte on the wire and is eight in the row.
-	if !d.admitPoint(&t.metricTable, &p.point, wire, 8*(len(p.pos.counts)+len(p.neg.counts))) {
+	if !d.admitPoint(&t.metricTable, &p.point, wire, 8*(t.posCounts.Begun()+t.negCounts.Begun())) {
+		t.posCounts.DropRow()
+		t.negCounts.DropRow()
 		t.exemplars.DropRow()
 		return nil
 	}
@@ -98,15 +91,16 @@ func (d *Decoder) expHistogramPoint(b []byte, wire int) error {
 	t.scale.Append(p.scale)
 	t.zeroCount.Append(p.zeroCount)
 	t.threshold.Append(p.threshold)
-	t.posOffset.Append(p.pos.offset)
-	appendRow(t.posCounts, p.pos.counts)
-	t.negOffset.Append(p.neg.offset)
-	appendRow(t.negCounts, p.neg.counts)
+	t.posOffset.Append(p.pos)
+	t.posCounts.EndRow()
+	t.negOffset.Append(p.neg)
+	t.negCounts.EndRow()
 	t.exemplars.EndRow()
 	return t.attrs.end(d, b, tagExpAttr)
 }
 
 func (d *Decoder) readExpHistogram(p *expHistogram, b []byte) error {
+	t := d.metrics.expHist
 	for i := 0; i < len(b); {
 		tag, num, msg, next := nextField(b, i)
 		if i = next; i < 0 {
@@ -135,13 +129,13 @@ func (d *Decoder) readExpHistogram(p *expHistogram, b []byte) error {
 		case tagExpFlags:
 			p.flags = uint32(num)
 		case tagExpPositive:
-			err = p.pos.read(msg)
+			err = readBuckets(&p.pos, t.posCounts, msg)
 		case tagExpNegative:
-			err = p.neg.read(msg)
+			err = readBuckets(&p.neg, t.negCounts, msg)
 		case tagExpAttr:
-			err = d.metrics.expHist.attrs.add(d, msg)
+			err = t.attrs.add(d, msg)
 		case tagExpExemplar:
-			err = d.metrics.expHist.exemplars.add(d, msg)
+			err = t.exemplars.add(d, msg)
 		}
 		if err != nil {
 			return err
@@ -153,8 +147,8 @@ func (d *Decoder) readExpHistogram(p *expHistogram, b []byte) error {
 // zigzag decodes a sint32.
 func zigzag(n uint64) int32 { return int32(uint32(n)>>1) ^ -int32(n&1) }
 
-// read adds a Buckets message to s, merging it with what was read before.
-func (s *buckets) read(b []byte) error {
+// readBuckets reads a Buckets message, one side of a histogram, and merges it with what was read before.
+func readBuckets(offset *int32, counts *native.Array[uint64], b []byte) error {
 	for i := 0; i < len(b); {
 		tag, num, msg, next := nextField(b, i)
 		if i = next; i < 0 {
@@ -162,15 +156,15 @@ func (s *buckets) read(b []byte) error {
 		}
 		switch tag {
 		case tagBucketsOffset:
-			s.offset = zigzag(num)
+			*offset = zigzag(num)
 		case tagBucketsCounts:
-			s.counts = append(s.counts, num)
+			counts.Elem.Append(num)
 		case tagBucketsCountsPacked:
 			for at := 0; at < len(msg); {
 				if num, at = varint(msg, at); at < 0 {
 					return ErrMalformed
 				}
-				s.counts = append(s.counts, num)
+				counts.Elem.Append(num)
 			}
 		}
 	}

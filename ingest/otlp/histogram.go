@@ -1,9 +1,7 @@
 package otlp
 
 import (
-	"encoding/binary"
 	"math"
-	"slices"
 
 	"github.com/headgate-io/headgate/storage/native"
 	"github.com/headgate-io/headgate/storage/schema"
@@ -27,11 +25,9 @@ type histogramTable struct {
 
 	count         *native.Fixed[uint64]
 	sum, min, max *native.Nullable[float64]
-	counts        *native.Array[*native.Fixed[uint64]]
-	bounds        *native.Array[*native.Fixed[float64]]
+	counts        *native.Array[uint64]
+	bounds        *native.Array[float64]
 	exemplars     *exemplarColumns
-
-	point histogram // the point in hand
 }
 
 func newHistogramTable() *histogramTable {
@@ -42,8 +38,8 @@ func newHistogramTable() *histogramTable {
 	t.sum = addNullable[float64](b, "Sum", "Float64")
 	t.min = addNullable[float64](b, "Min", "Float64")
 	t.max = addNullable[float64](b, "Max", "Float64")
-	t.counts = addArray(b, "BucketCounts", native.NewFixed[uint64]("UInt64"))
-	t.bounds = addArray(b, "ExplicitBounds", native.NewFixed[float64]("Float64"))
+	t.counts = addArray[uint64](b, "BucketCounts", "UInt64")
+	t.bounds = addArray[float64](b, "ExplicitBounds", "Float64")
 	t.temporality = addFixed[int32](b, "AggregationTemporality", "Int32")
 	t.exemplars = newExemplarColumns(b)
 	t.end()
@@ -54,31 +50,24 @@ type histogram struct {
 	point
 	count         uint64
 	sum, min, max optional
-	counts        []uint64
-	bounds        []uint64 // the bits of doubles
-}
-
-// fits reports whether there is one more count than bounds, or nothing of both.
-func (p *histogram) fits() bool {
-	return len(p.counts) == len(p.bounds)+1 || len(p.counts)+len(p.bounds) == 0
 }
 
 // histogramPoint reads a HistogramDataPoint and appends its row.
 func (d *Decoder) histogramPoint(b []byte, wire int) error {
 	t := d.metrics.hist
-	p := &t.point
-	*p = histogram{counts: p.counts[:0], bounds: p.bounds[:0]}
-	if err := d.readHistogram(p, b); err != nil {
+	var p histogram
+	if err := d.readHistogram(&p, b); err != nil {
 		return err
 	}
-	if !p.fits() {
+	if !t.bucketsFit() {
 		if p.noValue() {
-			p.counts, p.bounds = p.counts[:0], p.bounds[:0] // without a value its other fields do not count
+			t.dropBuckets() // without a value its other fields do not count
 		} else if d.bad == none {
 			d.bad = InvalidBuckets
 		}
 	}
 	if !d.admitPoint(&t.metricTable, &p.point, wire, 0) {
+		t.dropBuckets()
 		t.exemplars.DropRow()
 		return nil
 	}
@@ -86,22 +75,25 @@ func (d *Decoder) histogramPoint(b []byte, wire int) error {
 	appendOptional(t.sum, p.sum, p.noValue())
 	appendOptional(t.min, p.min, p.noValue())
 	appendOptional(t.max, p.max, p.noValue())
-	appendRow(t.counts, p.counts)
-	for _, bits := range p.bounds {
-		t.bounds.Elem.Append(math.Float64frombits(bits))
-	}
+	t.counts.EndRow()
 	t.bounds.EndRow()
 	t.exemplars.EndRow()
 	return t.attrs.end(d, b, tagHistAttr)
 }
 
-// appendRow adds the row vals.
-func appendRow[T native.Number](c *native.Array[*native.Fixed[T]], vals []T) {
-	c.Elem.AppendAll(vals)
-	c.EndRow()
+// bucketsFit reports whether the row in hand has one more count than bounds, or nothing of both.
+func (t *histogramTable) bucketsFit() bool {
+	counts, bounds := t.counts.Begun(), t.bounds.Begun()
+	return counts == bounds+1 || counts+bounds == 0
+}
+
+func (t *histogramTable) dropBuckets() {
+	t.counts.DropRow()
+	t.bounds.DropRow()
 }
 
 func (d *Decoder) readHistogram(p *histogram, b []byte) error {
+	t := d.metrics.hist
 	for i := 0; i < len(b); {
 		tag, num, msg, next := nextField(b, i)
 		if i = next; i < 0 {
@@ -122,19 +114,19 @@ func (d *Decoder) readHistogram(p *histogram, b []byte) error {
 		case tagHistMax:
 			p.max = someDouble(num)
 		case tagHistCounts:
-			p.counts = append(p.counts, num)
+			t.counts.Elem.Append(num)
 		case tagHistCountsPacked:
-			p.counts, err = appendPacked64(p.counts, msg)
+			err = appendPacked64(t.counts, msg)
 		case tagHistBounds:
-			p.bounds = append(p.bounds, num)
+			t.bounds.Elem.Append(math.Float64frombits(num))
 		case tagHistBoundsPacked:
-			p.bounds, err = appendPacked64(p.bounds, msg)
+			err = appendPacked64(t.bounds, msg)
 		case tagHistFlags:
 			p.flags = uint32(num)
 		case tagHistAttr:
-			err = d.metrics.hist.attrs.add(d, msg)
+			err = t.attrs.add(d, msg)
 		case tagHistExemplar:
-			err = d.metrics.hist.exemplars.add(d, msg)
+			err = t.exemplars.add(d, msg)
 		}
 		if err != nil {
 			return err
@@ -145,15 +137,11 @@ func (d *Decoder) readHistogram(p *histogram, b []byte) error {
 
 func someDouble(bits uint64) optional { return optional{math.Float64frombits(bits), true} }
 
-// appendPacked64 appends a packed list of 64-bit values, whose length must be a multiple of theirs.
-func appendPacked64(list []uint64, b []byte) ([]uint64, error) {
+// appendPacked64 adds a packed list of 64-bit values to the row in hand. Its length must be a multiple of theirs.
+func appendPacked64[T uint64 | int64 | float64](c *native.Array[T], b []byte) error {
 	if len(b)%8 != 0 {
-		return list, ErrMalformed
+		return ErrMalformed
 	}
-	from := len(list)
-	list = slices.Grow(list, len(b)/8)[:from+len(b)/8]
-	for i := range list[from:] {
-		list[from+i] = binary.LittleEndian.Uint64(b[8*i:])
-	}
-	return list, nil
+	c.Elem.AppendLittleEndian(b)
+	return nil
 }

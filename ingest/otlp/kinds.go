@@ -113,13 +113,17 @@ type kindColumn struct {
 	// known the index of rows like it: no text is made and looked up. All other rows are in list.
 	few   uint64
 	list  kindList
-	known [32]knownKinds
+	known [16][2]knownKinds // by a hash, the one that came last first
 }
 
 type knownKinds struct {
 	few    uint64
 	values int
 	index  uint32 // in the dictionary, plus one
+}
+
+func (k *knownKinds) are(few uint64, values int) bool {
+	return k.few == few && k.values == values && k.index > 0
 }
 
 const maxFewKinds = 16
@@ -129,7 +133,7 @@ func newKindColumn() *kindColumn { return &kindColumn{LowCardinality: native.New
 // Reset implements native.Column.
 func (c *kindColumn) Reset() {
 	c.LowCardinality.Reset()
-	c.known = [len(c.known)]knownKinds{}
+	clear(c.known[:])
 	c.forget()
 }
 
@@ -178,14 +182,17 @@ func (c *kindColumn) endRow(n int) {
 	if few == 0 {
 		n = 0 // strings alone: however many, it is the same row
 	}
-	known := &c.known[(few+uint64(n))*0x9e3779b97f4a7c15>>59]
-	if known.index == 0 || known.few != few || known.values != n {
-		c.spill()
-		*known = knownKinds{few: few, values: n, index: c.Index(c.list.text(n)) + 1}
-		c.list.reset()
+	known := &c.known[(few+uint64(n))*0x9e3779b97f4a7c15>>60]
+	if !known[0].are(few, n) {
+		known[0], known[1] = known[1], known[0]
+		if !known[0].are(few, n) {
+			c.spill()
+			known[0] = knownKinds{few: few, values: n, index: c.Index(c.list.text(n)) + 1}
+			c.list.reset()
+		}
 	}
 	c.few = 0
-	c.AppendIndex(known.index - 1)
+	c.AppendIndex(known[0].index - 1)
 }
 
 // endRows adds the row of n values rows times.

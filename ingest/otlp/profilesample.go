@@ -22,8 +22,8 @@ const (
 // sampleColumns are the columns that differ between the rows of a profile.
 type sampleColumns struct {
 	index   *native.Fixed[uint32]
-	values  *native.Array[*native.Fixed[int64]]
-	times   *native.Array[*native.Fixed[int64]]
+	values  *native.Array[int64]
+	times   *native.Array[int64]
 	attrs   *attrMap
 	units   *dictMap
 	traceID *native.String
@@ -33,8 +33,8 @@ type sampleColumns struct {
 
 func (c *sampleColumns) begin(b *native.Builder) {
 	c.index = addFixed[uint32](b, "SampleIndex", "UInt32")
-	c.values = addArray(b, "Values", native.NewFixed[int64]("Int64"))
-	c.times = addArray(b, "Timestamps", native.NewFixed[int64](dateTime64))
+	c.values = addArray[int64](b, "Values", "Int64")
+	c.times = addArray[int64](b, "Timestamps", dateTime64)
 	c.attrs = addAttrMap(b, "Attributes")
 	c.units = newDictMap(inUnits)
 	b.Add("AttributeUnits", c.units)
@@ -85,10 +85,13 @@ func (s *sample) read(b []byte) (err error) {
 			s.times = append(s.times, n)
 		case tagSampleTimesPacked:
 			if list, i = block(b, i); i >= 0 {
-				s.times, err = appendPacked64(s.times, list)
+				if len(list)%8 != 0 {
+					return ErrMalformed
+				}
 			}
-			if err != nil {
-				return err
+			for ; len(list) >= 8; list = list[8:] {
+				n, _ = fixed64(list, 0)
+				s.times = append(s.times, n)
 			}
 		default:
 			if i, err = skipDev(b, i, tag, 5); err != nil {
@@ -173,7 +176,8 @@ func (d *Decoder) appendSample(p *profile, index uint32) {
 		}
 	}
 	c.times.EndRow()
-	appendRow(c.values, s.values)
+	c.values.Elem.AppendAll(s.values)
+	c.values.EndRow()
 	d.appendDictAttrs(c.attrs, s.attrs, inSample, 1)
 	c.units.appendUnits(d, s.attrs, p.attrs)
 	link := &t.dict.links[s.link]

@@ -22,10 +22,8 @@ type summaryTable struct {
 
 	count     *native.Fixed[uint64]
 	sum       *native.Fixed[float64]
-	quantiles *native.Array[*native.Fixed[float64]]
-	values    *native.Array[*native.Fixed[float64]]
-
-	point summary // the point in hand
+	quantiles *native.Array[float64]
+	values    *native.Array[float64]
 }
 
 func newSummaryTable() *summaryTable {
@@ -34,38 +32,39 @@ func newSummaryTable() *summaryTable {
 	b := &t.b
 	t.count = addFixed[uint64](b, "Count", "UInt64")
 	t.sum = addFixed[float64](b, "Sum", "Float64")
-	t.quantiles = addArray(b, "ValueAtQuantiles.Quantile", native.NewFixed[float64]("Float64"))
-	t.values = addArray(b, "ValueAtQuantiles.Value", native.NewFixed[float64]("Float64"))
+	t.quantiles = addArray[float64](b, "ValueAtQuantiles.Quantile", "Float64")
+	t.values = addArray[float64](b, "ValueAtQuantiles.Value", "Float64")
 	t.end()
 	return t
 }
 
 type summary struct {
 	point
-	count             uint64
-	sum               float64
-	quantiles, values []float64
+	count uint64
+	sum   float64
 }
 
 // summaryPoint reads a SummaryDataPoint and appends its row.
 func (d *Decoder) summaryPoint(b []byte, wire int) error {
 	t := d.metrics.summary
-	p := &t.point
-	*p = summary{quantiles: p.quantiles[:0], values: p.values[:0]}
-	if err := d.readSummary(p, b); err != nil {
+	var p summary
+	if err := d.readSummary(&p, b); err != nil {
 		return err
 	}
-	if !d.admitPoint(&t.metricTable, &p.point, wire, 16*len(p.values)) {
+	if !d.admitPoint(&t.metricTable, &p.point, wire, 16*t.values.Begun()) {
+		t.quantiles.DropRow()
+		t.values.DropRow()
 		return nil
 	}
 	t.count.Append(p.count)
 	t.sum.Append(p.sum)
-	appendRow(t.quantiles, p.quantiles)
-	appendRow(t.values, p.values)
+	t.quantiles.EndRow()
+	t.values.EndRow()
 	return t.attrs.end(d, b, tagSummaryAttr)
 }
 
 func (d *Decoder) readSummary(p *summary, b []byte) error {
+	t := d.metrics.summary
 	for i := 0; i < len(b); {
 		tag, num, msg, next := nextField(b, i)
 		if i = next; i < 0 {
@@ -84,9 +83,9 @@ func (d *Decoder) readSummary(p *summary, b []byte) error {
 		case tagSummaryFlags:
 			p.flags = uint32(num)
 		case tagSummaryQuantile:
-			err = p.readQuantile(msg)
+			err = t.readQuantile(msg)
 		case tagSummaryAttr:
-			err = d.metrics.summary.attrs.add(d, msg)
+			err = t.attrs.add(d, msg)
 		}
 		if err != nil {
 			return err
@@ -95,7 +94,7 @@ func (d *Decoder) readSummary(p *summary, b []byte) error {
 	return nil
 }
 
-func (p *summary) readQuantile(b []byte) error {
+func (t *summaryTable) readQuantile(b []byte) error {
 	var quantile, value float64
 	for i := 0; i < len(b); {
 		tag, num, _, next := nextField(b, i)
@@ -109,7 +108,7 @@ func (p *summary) readQuantile(b []byte) error {
 			value = math.Float64frombits(num)
 		}
 	}
-	p.quantiles = append(p.quantiles, quantile)
-	p.values = append(p.values, value)
+	t.quantiles.Elem.Append(quantile)
+	t.values.Elem.Append(value)
 	return nil
 }

@@ -103,8 +103,8 @@ func addAttrMap(b *native.Builder, name string) *attrMap {
 	return m
 }
 
-func addArray[C native.Column](b *native.Builder, name string, elem C) *native.Array[C] {
-	c := native.NewArray(elem)
+func addArray[T native.Number](b *native.Builder, name, typ string) *native.Array[T] {
+	c := native.NewArray(native.NewFixed[T](typ))
 	b.Add(name, c)
 	return c
 }

@@ -181,15 +181,15 @@ func appendThousandths(dst []byte, negative bool, n uint64) []byte {
 	if n %= 1000; n == 0 {
 		return dst
 	}
-	dst = append(dst, '.', byte('0'+n/100))
-	if n %= 100; n == 0 {
-		return dst
+	at := len(dst)
+	dst = append(dst, '.', byte('0'+n/100), byte('0'+n/10%10), byte('0'+n%10))
+	switch {
+	case n%100 == 0:
+		return dst[:at+2]
+	case n%10 == 0:
+		return dst[:at+3]
 	}
-	dst = append(dst, byte('0'+n/10))
-	if n %= 10; n == 0 {
-		return dst
-	}
-	return append(dst, byte('0'+n))
+	return dst
 }
 
 // text returns a value, rendered if it is an array or a map, as text. The text may lie in d.scratch and is valid until

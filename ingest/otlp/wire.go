@@ -86,42 +86,50 @@ func block(b []byte, i int) ([]byte, int) {
 	return b[i:end], end
 }
 
-// nextField reads the field at i, which must lie within b: its tag, and its value, which is a number or, with wireBytes, a part
-// of b. A group has no value.
+// nextField reads the field at i, which must lie within b: its tag, and its value, which is a number or, with wireBytes, a
+// part of b. A group has no value.
 func nextField(b []byte, i int) (tag, num uint64, msg []byte, next int) {
-	if tag, next = uint64(b[i]), i+1; tag >= 0x80 {
-		if tag, next = longVarint(b, i); next < 0 || tag>>3 > maxFieldNumber {
-			return 0, 0, nil, -1
+	// The common forms: a tag of one byte, and a short value.
+	if t := b[i]; t >= 1<<3 && t < 0x80 && i+1 < len(b) {
+		switch n := b[i+1]; t & 7 {
+		case wireBytes:
+			if end := i + 2 + int(n); n < 0x80 && end <= len(b) {
+				return uint64(t), 0, b[i+2 : end], end
+			}
+		case wire64:
+			if num, next = fixed64(b, i+1); next > 0 {
+				return uint64(t), num, nil, next
+			}
+		case wireVarint:
+			if n < 0x80 {
+				return uint64(t), uint64(n), nil, i + 2
+			}
 		}
+	}
+	return anyField(b, i)
+}
+
+// anyField is nextField for all forms.
+func anyField(b []byte, i int) (tag, num uint64, msg []byte, next int) {
+	tag, i = varint(b, i)
+	if n := tag >> 3; i < 0 || n == 0 || n > maxFieldNumber {
+		return 0, 0, nil, -1
 	}
 	switch tag & 7 {
 	case wireBytes:
-		if next < len(b) && b[next] < 0x80 {
-			from := next + 1
-			if end := from + int(b[next]); end <= len(b) && tag >= 8 {
-				return tag, 0, b[from:end], end
-			}
-		}
-		msg, next = block(b, next)
+		msg, i = block(b, i)
 	case wire64:
-		num, next = fixed64(b, next)
+		num, i = fixed64(b, i)
 	case wireVarint:
-		if next < len(b) && b[next] < 0x80 {
-			num, next = uint64(b[next]), next+1
-		} else {
-			num, next = longVarint(b, next)
-		}
+		num, i = varint(b, i)
 	case wire32:
 		var n uint32
-		n, next = fixed32(b, next)
+		n, i = fixed32(b, i)
 		num = uint64(n)
 	default:
-		next = skip(b, next, tag)
+		i = skip(b, i, tag)
 	}
-	if tag < 8 { // the number 0
-		next = -1
-	}
-	return
+	return tag, num, msg, i
 }
 
 // skip passes over the value of a field that is not known.

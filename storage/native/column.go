@@ -1,6 +1,9 @@
 package native
 
-import "unsafe"
+import (
+	"slices"
+	"unsafe"
+)
 
 // Column is a column under construction. The types of this package are all there are.
 type Column interface {
@@ -49,15 +52,22 @@ func emptied[T any](s []T) []T {
 
 // repeated appends the tail s[from:] another times times.
 func repeated[T any](s []T, from, times int) []T {
-	n := (len(s) - from) * times
+	at := len(s)
+	n := (at - from) * times
 	if n <= 0 {
 		return s
 	}
-	for left := n; left > 0; {
-		// What was copied is source for the next copy: the work is a few large copies.
-		k := min(left, len(s)-from)
-		s = append(s, s[from:from+k]...)
-		left -= k
+	s = slices.Grow(s, n)[:at+n]
+	if at-from == 1 && n <= 32 { // too little for a copy to be worth its call
+		v := s[from]
+		for i := range s[at:] {
+			s[at+i] = v
+		}
+		return s
+	}
+	// What was copied is source for the next copy: the work is a few large copies.
+	for done := at; done < len(s); {
+		done += copy(s[done:], s[from:done])
 	}
 	return s
 }

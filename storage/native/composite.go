@@ -47,33 +47,46 @@ func (c *Nullable[T]) writeBody(w *frames) {
 	c.vals.writeBody(w)
 }
 
-// Array is a column of arrays. A row is begun by appending to Elem and ended by EndRow.
-type Array[C Column] struct {
-	Elem C
+// Array is a column of arrays of fixed-width values. A row is begun by appending to Elem and ended by EndRow.
+type Array[T Number] struct {
+	Elem *Fixed[T]
 	ends []uint64
 }
 
 // NewArray returns an empty column of arrays of elem.
-func NewArray[C Column](elem C) *Array[C] { return &Array[C]{Elem: elem} }
+func NewArray[T Number](elem *Fixed[T]) *Array[T] { return &Array[T]{Elem: elem} }
+
+// Begun returns the number of elements appended since the last EndRow.
+func (c *Array[T]) Begun() int { return len(c.Elem.vals) - c.last() }
+
+func (c *Array[T]) last() int {
+	if len(c.ends) == 0 {
+		return 0
+	}
+	return int(c.ends[len(c.ends)-1])
+}
 
 // EndRow adds the row of all elements appended since the last EndRow.
-func (c *Array[C]) EndRow() { c.ends = append(c.ends, uint64(c.Elem.Rows())) }
+func (c *Array[T]) EndRow() { c.ends = append(c.ends, uint64(len(c.Elem.vals))) }
+
+// DropRow forgets the elements appended since the last EndRow.
+func (c *Array[T]) DropRow() { c.Elem.vals = c.Elem.vals[:c.last()] }
 
 // Type implements Column.
-func (c *Array[C]) Type() string { return "Array(" + c.Elem.Type() + ")" }
+func (c *Array[T]) Type() string { return "Array(" + c.Elem.Type() + ")" }
 
 // Rows implements Column.
-func (c *Array[C]) Rows() int { return len(c.ends) }
+func (c *Array[T]) Rows() int { return len(c.ends) }
 
 // Reset implements Column.
-func (c *Array[C]) Reset() {
+func (c *Array[T]) Reset() {
 	c.ends = emptied(c.ends)
 	c.Elem.Reset()
 }
 
-func (c *Array[C]) writeState(w *frames) { c.Elem.writeState(w) }
+func (c *Array[T]) writeState(w *frames) { c.Elem.writeState(w) }
 
-func (c *Array[C]) writeBody(w *frames) {
+func (c *Array[T]) writeBody(w *frames) {
 	numbers(w, c.ends)
 	c.Elem.writeBody(w)
 }

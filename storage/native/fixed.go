@@ -1,5 +1,10 @@
 package native
 
+import (
+	"slices"
+	"unsafe"
+)
+
 // Number is what a fixed-width column can hold. Bool and Enum8 are uint8, DateTime uint32, DateTime64 int64.
 type Number interface {
 	uint8 | uint16 | uint32 | uint64 | int32 | int64 | float64
@@ -20,6 +25,25 @@ func (c *Fixed[T]) Append(v T) { c.vals = append(c.vals, v) }
 
 // AppendAll adds the rows vals.
 func (c *Fixed[T]) AppendAll(vals []T) { c.vals = append(c.vals, vals...) }
+
+// AppendLittleEndian adds the rows that b holds as little-endian values.
+func (c *Fixed[T]) AppendLittleEndian(b []byte) {
+	var zero T
+	width, from := int(unsafe.Sizeof(zero)), len(c.vals)
+	n := len(b) / width
+	c.vals = slices.Grow(c.vals, n)[:from+n]
+	if n == 0 {
+		return
+	}
+	// In memory they are what they are in b.
+	memory := unsafe.Slice((*byte)(unsafe.Pointer(&c.vals[from])), n*width)
+	copy(memory, b)
+	if !littleEndian {
+		for v := range slices.Chunk(memory, width) {
+			slices.Reverse(v)
+		}
+	}
+}
 
 // AppendN adds n rows of v.
 func (c *Fixed[T]) AppendN(v T, n int) {

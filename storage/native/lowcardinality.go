@@ -54,8 +54,15 @@ func (c *LowCardinality) Append(b []byte) { c.AppendIndex(c.Index(b)) }
 // AppendN adds n rows of b.
 func (c *LowCardinality) AppendN(b []byte, n int) {
 	if n > 0 {
+		c.AppendIndexN(c.Index(b), n)
+	}
+}
+
+// AppendIndexN adds n rows whose value has the index i.
+func (c *LowCardinality) AppendIndexN(i uint32, n int) {
+	if n > 0 {
 		from := c.mark()
-		c.Append(b)
+		c.AppendIndex(i)
 		c.repeat(from, n-1)
 	}
 }

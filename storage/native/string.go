@@ -3,6 +3,7 @@ package native
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 	"strconv"
 )
 
@@ -87,12 +88,17 @@ func (c *String) AppendInt(v int64) {
 // AppendHex adds the row b as lower-case hexadecimal text.
 func (c *String) AppendHex(b []byte) {
 	c.buf = binary.AppendUvarint(c.buf, uint64(2*len(b)))
+	from := len(c.buf)
+	c.buf = slices.Grow(c.buf, 2*len(b))[:from+2*len(b)]
 	c.rows++
-	for ; len(b) >= 4; b = b[4:] {
-		c.buf = binary.LittleEndian.AppendUint64(c.buf, hex4(binary.LittleEndian.Uint32(b)))
+	text := c.buf[from:]
+	for ; len(b) >= 8 && len(text) >= 16; b, text = b[8:], text[16:] {
+		v := binary.LittleEndian.Uint64(b)
+		binary.LittleEndian.PutUint64(text, hex4(uint32(v)))
+		binary.LittleEndian.PutUint64(text[8:], hex4(uint32(v>>32)))
 	}
-	for _, v := range b {
-		c.buf = binary.LittleEndian.AppendUint16(c.buf, uint16(hex4(uint32(v))))
+	for i, v := range b {
+		binary.LittleEndian.PutUint16(text[2*i:], uint16(hex4(uint32(v))))
 	}
 }
 
