@@ -90,9 +90,8 @@ func (m *attrMap) add(d *Decoder, pair []byte) error {
 	}
 	m.seen.note(i)
 	m.Keys.AppendIndex(i)
-	if text, ok := shortString(val); ok && isASCII(text) {
-		m.Vals.AppendEncoded(val[1:]) // its encoding in the column is that on the wire
-		return nil
+	if _, ok := shortString(val); ok && m.Vals.AppendASCII(val[1:]) {
+		return nil // its encoding in the column is that on the wire
 	}
 	if k, num := numberValue(val); k != kindEmpty {
 		appendNumber(m.Vals, k, num)
@@ -149,7 +148,7 @@ func (m *attrMap) append(d *Decoder, list []attr, n int) {
 	for i := range list {
 		if a := &list[i]; !a.repeated {
 			m.Keys.AppendIndex(a.idx)
-			m.Vals.Append(d.text(&a.val))
+			m.Vals.Append(a.text)
 		}
 	}
 	m.EndRow()
@@ -162,6 +161,7 @@ type resourceMap struct {
 	*native.Map[*native.LowCardinality, *native.LowCardinality]
 	kinds *kindColumn
 	seen  seenKeys
+	last  []uint32 // by key: the index of its value in the last row that had it
 }
 
 func newResourceMap() *resourceMap {
@@ -176,10 +176,19 @@ func (m *resourceMap) append(d *Decoder, list []attr, n int) {
 	from := m.Mark()
 	m.seen.keepLast(d, m.Keys, list)
 	for i := range list {
-		if a := &list[i]; !a.repeated {
-			m.Keys.AppendIndex(a.idx)
-			m.Vals.AppendIndex(d.intern(m.Vals, d.text(&a.val)))
+		a := &list[i]
+		if a.repeated {
+			continue
 		}
+		m.Keys.AppendIndex(a.idx)
+		for int(a.idx) >= len(m.last) {
+			m.last = append(m.last, 0)
+		}
+		v := &m.last[a.idx] // what many resources have alike is not looked up
+		if !m.Vals.Is(*v, a.text) {
+			*v = m.Vals.Index(a.text)
+		}
+		m.Vals.AppendIndex(*v)
 	}
 	m.EndRow()
 	m.Repeat(from, n-1)
@@ -189,14 +198,15 @@ func (m *resourceMap) append(d *Decoder, list []attr, n int) {
 // attrSet holds the attributes of a resource, a scope or a metric until the rows that repeat them are known.
 type attrSet struct {
 	list  []attr
-	text  []byte // arrays and maps, rendered
+	text  []byte // of what is not text already
 	kinds []byte // of arrays and maps
 }
 
 type attr struct {
 	key      []byte
-	val      value
-	kinds    []byte // of val, if it was rendered
+	text     []byte // the value
+	kinds    []byte // of a value that was rendered
+	kind     kind
 	idx      uint32 // the key's index in a column's dictionary
 	repeated bool   // a later attribute has the same key
 }
@@ -236,17 +246,23 @@ func (s *attrSet) addPair(d *Decoder, key, val []byte) error {
 		d.bad = TooManyItems
 		return nil
 	}
-	a := attr{key: key}
-	if err := d.anyValue(val, &a.val); err != nil {
+	var v value
+	if err := d.anyValue(val, &v); err != nil {
 		return err
 	}
-	if err := d.render(&a.val, &s.text); err != nil {
+	if err := d.render(&v, &s.text); err != nil {
 		return err
 	}
-	if a.val.kind == kindText {
+	a := attr{key: key, text: v.b, kind: v.kind}
+	switch {
+	case v.kind == kindText:
 		from := len(s.kinds)
 		s.kinds = append(s.kinds, d.kinds...)
 		a.kinds = s.kinds[from:]
+	case v.kind != kindString || !native.IsASCII(v.b):
+		from := len(s.text)
+		s.text = append(s.text, d.text(&v)...)
+		a.text = s.text[from:]
 	}
 	s.list = append(s.list, a)
 	return nil
@@ -256,16 +272,16 @@ func (s *attrSet) addPair(d *Decoder, key, val []byte) error {
 func (s *attrSet) bytes() int {
 	n := 0
 	for i := range s.list {
-		n += 8 + len(s.list[i].val.b)
+		n += 8 + len(s.list[i].text)
 	}
 	return n
 }
 
 // lastText returns the text of the last attribute named key, "" if there is none.
-func (s *attrSet) lastText(d *Decoder, key string) []byte {
+func (s *attrSet) lastText(key string) []byte {
 	for i := len(s.list) - 1; i >= 0; i-- {
 		if string(s.list[i].key) == key {
-			return d.text(&s.list[i].val)
+			return s.list[i].text
 		}
 	}
 	return nil
@@ -303,12 +319,17 @@ func (s *seenKeys) next() {
 
 // keepLast looks up the keys of list in the dictionary of keys and marks those that come again.
 func (s *seenKeys) keepLast(d *Decoder, keys *native.LowCardinality, list []attr) {
+	keys.Restart()
+	s.next()
 	for i := range list {
 		list[i].idx = d.intern(keys, list[i].key)
+		s.note(list[i].idx)
 	}
-	s.next()
-	for i := len(list) - 1; i >= 0; i-- {
-		list[i].repeated = s.note(list[i].idx)
+	if s.repeats {
+		s.next()
+		for i := len(list) - 1; i >= 0; i-- {
+			list[i].repeated = s.note(list[i].idx)
+		}
 	}
 	s.next()
 }

@@ -209,7 +209,7 @@ func (d *Decoder) readResource(b []byte) error {
 		}
 	}
 	r.entities.charge(d)
-	r.attrs.list = append(r.attrs.list, attr{key: tenantKeyBytes, val: value{kind: kindString, b: d.tenant}})
+	r.attrs.list = append(r.attrs.list, attr{key: tenantKeyBytes, text: d.tenant, kind: kindString})
 	r.bad, r.bytes = d.bad, 8*len(r.attrs.list)
 	return nil
 }

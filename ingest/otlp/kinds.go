@@ -171,12 +171,18 @@ func (c *kindColumn) spill() {
 }
 
 // endRow adds the row of n values.
-func (c *kindColumn) endRow(n int) {
+func (c *kindColumn) endRow(n int) { c.AppendIndex(c.take(n)) }
+
+// endRows adds the row of n values rows times.
+func (c *kindColumn) endRows(n, rows int) { c.AppendIndexN(c.take(n), rows) }
+
+// take returns the dictionary index of the kinds of the row in hand, which has n values, and begins another.
+func (c *kindColumn) take(n int) (index uint32) {
 	if c.list.n > 0 || c.few != 0 && n > maxFewKinds {
 		c.spill()
-		c.Append(c.list.text(n))
-		c.forget()
-		return
+		index = c.Index(c.list.text(n))
+		c.list.reset()
+		return index
 	}
 	few := c.few
 	if few == 0 {
@@ -192,14 +198,7 @@ func (c *kindColumn) endRow(n int) {
 		}
 	}
 	c.few = 0
-	c.AppendIndex(known[0].index - 1)
-}
-
-// endRows adds the row of n values rows times.
-func (c *kindColumn) endRows(n, rows int) {
-	c.spill()
-	c.AppendN(c.list.text(n), rows)
-	c.forget()
+	return known[0].index - 1
 }
 
 // appendRows adds the kinds of the attributes of list that are not repeated as rows rows, in place of the row in hand.
@@ -211,10 +210,10 @@ func (c *kindColumn) appendRows(list []attr, rows int) {
 		if a.repeated {
 			continue
 		}
-		if a.val.kind == kindText {
+		if a.kind == kindText {
 			c.noteText(n, a.kinds)
-		} else if a.val.kind != kindString {
-			c.note(n, a.val.kind)
+		} else if a.kind != kindString {
+			c.note(n, a.kind)
 		}
 		n++
 	}

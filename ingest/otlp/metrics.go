@@ -79,9 +79,9 @@ func (t *metricTable) closeMetric(d *Decoder) {
 	}
 	t.metricRows = t.rows
 	m := &d.metric
-	t.name.AppendN(d.valid(m.name), n)
-	t.desc.AppendN(d.valid(m.desc), n)
-	t.unit.AppendN(d.valid(m.unit), n)
+	t.name.AppendIndexN(d.intern(t.name, m.name), n)
+	t.desc.AppendIndexN(d.intern(t.desc, m.desc), n)
+	t.unit.AppendIndexN(d.intern(t.unit, m.unit), n)
 	t.metadata.append(d, m.metadata.list, n)
 	if t.temporality != nil {
 		t.temporality.AppendN(m.temporality, n)

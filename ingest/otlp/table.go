@@ -123,9 +123,9 @@ func (t *table) closeScope(d *Decoder) {
 	}
 	t.scopeRows = t.rows
 	s := &d.scope
-	t.scopeURL.AppendN(d.valid(s.url), n)
-	t.scopeName.AppendN(d.valid(s.name), n)
-	t.scopeVersion.AppendN(d.valid(s.version), n)
+	t.scopeURL.AppendIndexN(d.intern(t.scopeURL, s.url), n)
+	t.scopeName.AppendIndexN(d.intern(t.scopeName, s.name), n)
+	t.scopeVersion.AppendIndexN(d.intern(t.scopeVersion, s.version), n)
 	t.scopeAttrs.append(d, s.attrs.list, n)
 	t.scopeDropped.AppendN(s.dropped, n)
 }
@@ -138,8 +138,8 @@ func (t *table) closeResource(d *Decoder) {
 	}
 	t.resourceRows = t.rows
 	r := &d.resource
-	t.service.AppendN(r.attrs.lastText(d, "service.name"), n)
-	t.resourceURL.AppendN(d.valid(r.url), n)
+	t.service.AppendN(r.attrs.lastText("service.name"), n)
+	t.resourceURL.AppendIndexN(d.intern(t.resourceURL, r.url), n)
 	t.resourceAttrs.append(d, r.attrs.list, n)
 	t.resourceDropped.AppendN(r.dropped, n)
 	t.entityRefs.AppendN(r.entities.text(), n)

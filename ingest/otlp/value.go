@@ -2,7 +2,6 @@ package otlp
 
 import (
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"math"
 	"strconv"
@@ -266,30 +265,11 @@ func (d *Decoder) appendString(c *native.String, b []byte) { c.Append(d.valid(b)
 
 // valid returns b with each run of bytes that are not UTF-8 replaced by U+FFFD. It may lie in d.scratch.
 func (d *Decoder) valid(b []byte) []byte {
-	if isASCII(b) || utf8.Valid(b) {
+	if native.IsASCII(b) || utf8.Valid(b) {
 		return b
 	}
 	d.scratch = appendValid(d.scratch[:0], b)
 	return d.scratch
-}
-
-// isASCII reports whether b is ASCII, as most text is: a few instructions where utf8.Valid goes byte by byte at the end.
-func isASCII(b []byte) bool {
-	const high = 0x8080808080808080
-	n := len(b)
-	switch {
-	case n >= 8:
-		word := binary.LittleEndian.Uint64(b[n-8:]) // overlaps the words before it
-		for i := 0; i < n-8; i += 8 {
-			word |= binary.LittleEndian.Uint64(b[i:])
-		}
-		return word&high == 0
-	case n >= 4:
-		return (binary.LittleEndian.Uint32(b)|binary.LittleEndian.Uint32(b[n-4:]))&(high>>32) == 0
-	case n > 0:
-		return b[0]|b[n/2]|b[n-1] < utf8.RuneSelf
-	}
-	return true
 }
 
 func appendValid(dst, b []byte) []byte {

@@ -28,18 +28,60 @@ func (c *String) Append(b []byte) {
 	c.rows++
 }
 
-// AppendEncoded adds the row that b is the encoding of: its length as an uvarint, and its bytes.
-func (c *String) AppendEncoded(b []byte) {
-	const short = 16
+// AppendASCII adds the row that b is the encoding of, its length as an uvarint and its bytes, if b is ASCII. It reports
+// whether that is so.
+func (c *String) AppendASCII(b []byte) bool {
+	const short = len(highBits) - 1
 	at := len(c.buf)
-	if len(b) <= short && cap(b) >= short && cap(c.buf)-at >= short {
-		// One load and one store, whatever the length. The next row overwrites what was copied too much.
-		*(*[short]byte)(c.buf[at : at+short]) = [short]byte(b[:short])
-		c.buf = c.buf[:at+len(b)]
-	} else {
+	if len(b) > short || cap(b) < short || cap(c.buf)-at < short {
+		if !IsASCII(b) {
+			return false
+		}
 		c.buf = append(c.buf, b...)
+		c.rows++
+		return true
 	}
+	// Two loads and two stores, whatever the length. What is behind b is masked, and the next row overwrites it.
+	from, high := b[:short], &highBits[len(b)]
+	first, second := binary.LittleEndian.Uint64(from), binary.LittleEndian.Uint64(from[8:])
+	if first&high[0]|second&high[1] != 0 {
+		return false
+	}
+	to := c.buf[at : at+short]
+	binary.LittleEndian.PutUint64(to, first)
+	binary.LittleEndian.PutUint64(to[8:], second)
+	c.buf = c.buf[:at+len(b)]
 	c.rows++
+	return true
+}
+
+// highBits has, by n, the highest bit of each of the first n of 16 bytes.
+var highBits = func() (masks [17][2]uint64) {
+	for n := range masks {
+		for i := range n {
+			masks[n][i/8] |= 0x80 << (8 * (i % 8))
+		}
+	}
+	return masks
+}()
+
+// IsASCII reports whether b is ASCII, as most text is: a few instructions where utf8.Valid goes byte by byte at the end.
+func IsASCII(b []byte) bool {
+	const high = 0x8080808080808080
+	n := len(b)
+	switch {
+	case n >= 8:
+		word := binary.LittleEndian.Uint64(b[n-8:]) // overlaps the words before it
+		for i := 0; i < n-8; i += 8 {
+			word |= binary.LittleEndian.Uint64(b[i:])
+		}
+		return word&high == 0
+	case n >= 4:
+		return (binary.LittleEndian.Uint32(b)|binary.LittleEndian.Uint32(b[n-4:]))&(high>>32) == 0
+	case n > 0:
+		return b[0]|b[n/2]|b[n-1] < 0x80
+	}
+	return true
 }
 
 // Begin returns a buffer to append one row to, for End. Nothing else may be done with the column in between.
@@ -49,12 +91,14 @@ func (c *String) Begin() []byte { return append(c.buf, 0) }
 func (c *String) End(buf []byte) {
 	at := len(c.buf)
 	n := len(buf) - at - 1
-	if n >= 0x80 { // the length takes more than the one byte that Begin left for it
+	if n < 0x80 {
+		buf[at] = byte(n)
+	} else { // the length takes more than the one byte that Begin left for it
 		more := uvarintBytes(uint64(n)) - 1
 		buf = append(buf, make([]byte, more)...)
 		copy(buf[at+1+more:], buf[at+1:at+1+n])
+		binary.PutUvarint(buf[at:], uint64(n))
 	}
-	binary.PutUvarint(buf[at:], uint64(n))
 	c.buf = buf
 	c.rows++
 }
