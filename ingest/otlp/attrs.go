@@ -84,7 +84,7 @@ func (m *attrMap) add(d *Decoder, pair []byte) error {
 	if err != nil {
 		return err
 	}
-	i, ok := m.Keys.FindNext(key)
+	i, ok := m.Keys.Guess(key)
 	if !ok {
 		i = d.intern(m.Keys, key)
 	}
@@ -143,6 +143,11 @@ func (m *attrMap) drop() {
 
 // append adds n rows list.
 func (m *attrMap) append(d *Decoder, list []attr, n int) {
+	if len(list) == 0 {
+		m.EndRows(n)
+		m.kinds.endRows(0, n)
+		return
+	}
 	from := m.Mark()
 	m.seen.keepLast(d, m.Keys, list)
 	for i := range list {

@@ -2,6 +2,7 @@ package otlp
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -71,6 +72,21 @@ func TestD6EmptyKeyIsKept(t *testing.T) {
 	noKey := message(6, message(2, stringField(1, "v")))
 	if got := logRow(t, fixedField(1, 5), noKey)["LogAttributes"]; got != `{"":"v" }` {
 		t.Errorf("LogAttributes = %s", got)
+	}
+}
+
+func TestD5RepeatedKeysAreFoundAmongMany(t *testing.T) {
+	for _, again := range []int{0, 62, 63, 64, 65, 99} {
+		fields := [][]byte{fixedField(1, 5)}
+		for i := range 100 {
+			fields = append(fields, attrField(6, fmt.Sprint("k", i), "first"))
+		}
+		fields = append(fields, attrField(6, fmt.Sprint("k", again), "last"))
+		res, _ := decoded(t, Logs, logWith(fields...))
+		block := uncompressed(t, res.Rows[0].Encode().Data)
+		if first, last := bytes.Count(block, []byte("first")), bytes.Count(block, []byte("last")); first != 99 || last != 1 {
+			t.Errorf("k%d again: %d first and %d last values, want 99 and 1", again, first, last)
+		}
 	}
 }
 

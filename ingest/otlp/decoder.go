@@ -3,6 +3,7 @@ package otlp
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/headgate-io/headgate/internal/tenant"
@@ -150,6 +151,8 @@ func (d *Decoder) Decode(sig Signal, body []byte, st Stamp) (Result, error) {
 	if len(body) > maxBodyBytes {
 		return Result{}, fmt.Errorf("decode %s: %w", sig, errTooLarge)
 	}
+	// SECURITY: columns may copy a few bytes more than a text has, to overwrite them. None of them is beyond the body.
+	body = slices.Clip(body)
 	err := d.attempt(sig, body, st, false)
 	if errors.Is(err, errCareful) {
 		err = d.attempt(sig, body, st, true)
@@ -258,12 +261,16 @@ func (d *Decoder) reject(r Reason, wire int) {
 // admit decides about the record in hand, after everything about it is known: it is accepted into t with the partition
 // time ns, or rejected. wire is its size on the wire, extra what else its row takes beyond that and its items.
 func (d *Decoder) admit(t *table, ns uint64, wire, extra int) bool {
-	bad := d.bad
 	// Its own fault comes first: that is the same whether its resource is known already or not.
-	for _, outer := range [...]Reason{d.metric.bad, d.scope.bad, d.resource.bad} {
-		if bad == none {
-			bad = outer
-		}
+	bad := d.bad
+	if bad == none {
+		bad = d.metric.bad
+	}
+	if bad == none {
+		bad = d.scope.bad
+	}
+	if bad == none {
+		bad = d.resource.bad
 	}
 	cost := t.rowBytes + d.resource.bytes + d.scope.bytes + d.metric.bytes + wire + extra + itemBytes*d.items
 	switch {

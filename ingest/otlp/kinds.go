@@ -149,9 +149,11 @@ func (c *kindColumn) note(i int, k kind) {
 	if i < maxFewKinds && c.list.n == 0 {
 		c.few |= uint64(k^kindString) << (4 * i)
 	} else {
-		c.noteText(i, kindLetters[k:k+1])
+		c.noteLetter(i, k)
 	}
 }
+
+func (c *kindColumn) noteLetter(i int, k kind) { c.noteText(i, kindLetters[k:k+1]) }
 
 // noteText is note for a kind that is more than one letter.
 func (c *kindColumn) noteText(i int, kinds []byte) {
@@ -178,7 +180,7 @@ func (c *kindColumn) endRows(n, rows int) { c.AppendIndexN(c.take(n), rows) }
 
 // take returns the dictionary index of the kinds of the row in hand, which has n values, and begins another.
 func (c *kindColumn) take(n int) (index uint32) {
-	if c.list.n > 0 || c.few != 0 && n > maxFewKinds {
+	if c.list.n > 0 {
 		c.spill()
 		index = c.Index(c.list.text(n))
 		c.list.reset()

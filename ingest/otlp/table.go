@@ -161,7 +161,14 @@ const nanosPerDay = uint64(24 * time.Hour)
 // there already, or not too many are.
 func (t *table) admitDay(ns uint64, maxDays int) bool {
 	day := uint16(ns / nanosPerDay)
-	if n := len(t.days); n > 0 && t.days[n-1] == day || slices.Contains(t.days, day) {
+	if n := len(t.days); n > 0 && t.days[n-1] == day {
+		return true
+	}
+	return t.addDay(day, maxDays)
+}
+
+func (t *table) addDay(day uint16, maxDays int) bool {
+	if slices.Contains(t.days, day) {
 		return true
 	}
 	if len(t.days) >= maxDays {
@@ -190,10 +197,10 @@ func addSortTime(b *native.Builder, name string) sortTime {
 
 // append adds the time ns as the row with the index row.
 func (c *sortTime) append(row int, ns uint64) {
-	if sortable(ns) != ns {
+	c.at.Append(int64(sortable(ns)))
+	if ns > maxSortTime {
 		c.raw.Set(row, ns)
 	}
-	c.at.Append(int64(sortable(ns)))
 }
 
 // clampTime returns ns, or the latest time that a column can hold if ns is beyond it: 2262-04-11T23:47:16.854775807Z.
@@ -209,10 +216,10 @@ func addOtherTime(b *native.Builder, name string) otherTime { return otherTime(a
 
 // append adds the time ns as the row with the index row.
 func (c *otherTime) append(row int, ns uint64) {
-	if clampTime(ns) != ns {
+	c.at.Append(int64(clampTime(ns)))
+	if ns > math.MaxInt64 {
 		c.raw.Set(row, ns)
 	}
-	c.at.Append(int64(clampTime(ns)))
 }
 
 // nestedTime is a time of an event or an exemplar, as otherTime. Its members of the Nested must be as long as all others,

@@ -292,15 +292,9 @@ func appendValid(dst, b []byte) []byte {
 
 // intern returns the index of b in the dictionary of c.
 func (d *Decoder) intern(c *native.LowCardinality, b []byte) uint32 {
-	if i, ok := c.FindNext(b); ok {
+	if i, ok := c.Find(b); ok {
 		return i
 	}
 	// Only what is new is checked: the dictionary holds valid text alone, so invalid text is never found in it.
-	if !utf8.Valid(b) {
-		b = d.valid(b)
-		if i, ok := c.Find(b); ok {
-			return i
-		}
-	}
-	return c.Add(b)
+	return c.Index(d.valid(b))
 }

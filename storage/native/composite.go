@@ -1,5 +1,7 @@
 package native
 
+import "slices"
+
 // Nullable is a column of fixed-width values that may be NULL.
 type Nullable[T Number] struct {
 	nulls []uint8
@@ -119,6 +121,25 @@ func (c *Map[K, V]) DropRow() {
 	c.Vals.cut(c.row.vals)
 }
 
+// EndRows adds n rows without pairs. None may have been begun.
+func (c *Map[K, V]) EndRows(n int) {
+	if n > 0 {
+		c.EndRow()
+		c.repeatEnd(0, n-1)
+	}
+}
+
+// repeatEnd adds n rows of the given number of pairs.
+func (c *Map[K, V]) repeatEnd(pairs uint64, n int) {
+	at := len(c.ends)
+	c.ends = slices.Grow(c.ends, n)[:at+n]
+	end := c.ends[at-1]
+	for i := range c.ends[at:] {
+		end += pairs
+		c.ends[at+i] = end
+	}
+}
+
 // MapMark is a position between two rows of a Map.
 type MapMark struct{ keys, vals mark }
 
@@ -133,10 +154,7 @@ func (c *Map[K, V]) Repeat(from MapMark, times int) {
 	pairs := uint64(c.Keys.Rows() - from.keys.values)
 	c.Keys.repeat(from.keys, times)
 	c.Vals.repeat(from.vals, times)
-	for end := c.ends[len(c.ends)-1]; times > 0; times-- {
-		end += pairs
-		c.ends = append(c.ends, end)
-	}
+	c.repeatEnd(pairs, times)
 	c.row = c.Mark()
 }
 

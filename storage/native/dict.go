@@ -39,18 +39,65 @@ func newDict() dict { return dict{seed: maphash.MakeSeed()} }
 
 // find returns the index of b.
 func (d *dict) find(b []byte) (uint32, bool) {
-	if len(d.slots) == 0 {
-		return 0, false
+	if i, ok := d.guess(b); ok {
+		return i, true
 	}
-	h := uint32(maphash.Bytes(d.seed, b))
-	mask := uint32(len(d.slots) - 1)
-	for i := h & mask; ; i = (i + 1) & mask {
-		s := d.slots[i]
-		if s.next == 0 {
-			return 0, false
+	_, _, i, ok := d.lookup(b)
+	if ok {
+		d.follow(i)
+	}
+	return i, ok
+}
+
+// index returns the index of b, which it adds if it is not there.
+func (d *dict) index(b []byte) uint32 {
+	if i, ok := d.guess(b); ok {
+		return i
+	}
+	if 2*(len(d.spans)+1) > len(d.slots) {
+		d.grow()
+	}
+	hash, at, i, ok := d.lookup(b)
+	if !ok {
+		i = d.add(b)
+		d.slots[at] = slot{hash: hash, next: i + 1}
+	}
+	d.follow(i)
+	return i
+}
+
+// guess returns the index of b if it comes where it came last: values that come in much the same sequence again and
+// again, as the keys of attributes do, need no hash.
+func (d *dict) guess(b []byte) (uint32, bool) {
+	if int(d.next) < len(d.followers) {
+		if f := &d.followers[d.next]; d.at(f.span, b) {
+			d.next = f.index + 1
+			return f.index, true
 		}
-		if s.hash == h && d.is(s.next-1, b) {
-			return s.next - 1, true
+	}
+	return 0, false
+}
+
+// follow notes that the index i came next in the sequence.
+func (d *dict) follow(i uint32) {
+	d.followers[d.next] = follower{i, d.spans[i]}
+	d.next = i + 1
+}
+
+// lookup returns the hash of b, its index and its slot, or the slot to put it into.
+func (d *dict) lookup(b []byte) (hash, at, i uint32, ok bool) {
+	if len(d.slots) == 0 {
+		return 0, 0, 0, false
+	}
+	hash = uint32(maphash.Bytes(d.seed, b))
+	mask := uint32(len(d.slots) - 1)
+	for at = hash & mask; ; at = (at + 1) & mask {
+		s := d.slots[at]
+		if s.next == 0 {
+			return hash, at, 0, false
+		}
+		if s.hash == hash && d.is(s.next-1, b) {
+			return hash, at, s.next - 1, true
 		}
 	}
 }
@@ -60,33 +107,8 @@ func (d *dict) is(i uint32, b []byte) bool { return d.at(d.spans[i], b) }
 // at reports whether b stands at s.
 func (d *dict) at(s span, b []byte) bool { return string(d.body[s.from:s.to]) == string(b) }
 
-// findNext is find for values that come in much the same sequence again and again, as the keys of attributes do: the
-// index that came after the last one before is compared first, which spares the hash.
-func (d *dict) findNext(b []byte) (uint32, bool) {
-	if int(d.next) < len(d.followers) {
-		if guess := &d.followers[d.next]; d.at(guess.span, b) {
-			d.next = guess.index + 1
-			return guess.index, true
-		}
-	}
-	i, ok := d.find(b)
-	if ok {
-		d.follow(i)
-	}
-	return i, ok
-}
-
-// follow notes that the index i came next in the sequence.
-func (d *dict) follow(i uint32) {
-	d.followers[d.next] = follower{i, d.spans[i]}
-	d.next = i + 1
-}
-
-// add numbers b, which must not be there yet.
+// add numbers b.
 func (d *dict) add(b []byte) uint32 {
-	if 2*(len(d.spans)+1) > len(d.slots) {
-		d.grow()
-	}
 	d.body = binary.AppendUvarint(d.body, uint64(len(b)))
 	from := len(d.body)
 	d.body = append(d.body, b...)
@@ -99,24 +121,22 @@ func (d *dict) add(b []byte) uint32 {
 		d.followers = append(d.followers, follower{0, d.spans[0]}) // of the beginning
 	}
 	d.followers = append(d.followers, follower{0, d.spans[0]})
-	d.place(uint32(maphash.Bytes(d.seed, b)), i)
-	d.follow(i)
 	return i
 }
 
-func (d *dict) place(h, i uint32) {
-	mask := uint32(len(d.slots) - 1)
-	at := h & mask
-	for d.slots[at].next != 0 {
-		at = (at + 1) & mask
-	}
-	d.slots[at] = slot{hash: h, next: i + 1}
-}
-
 func (d *dict) grow() {
-	d.slots = make([]slot, max(minSlots, 2*len(d.slots)))
-	for i, s := range d.spans {
-		d.place(uint32(maphash.Bytes(d.seed, d.body[s.from:s.to])), uint32(i))
+	old := d.slots
+	d.slots = make([]slot, max(minSlots, 2*len(old)))
+	mask := uint32(len(d.slots) - 1)
+	for _, s := range old {
+		if s.next == 0 {
+			continue
+		}
+		at := s.hash & mask
+		for d.slots[at].next != 0 {
+			at = (at + 1) & mask
+		}
+		d.slots[at] = s
 	}
 }
 

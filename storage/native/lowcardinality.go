@@ -1,6 +1,9 @@
 package native
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // LowCardinality is a column of type LowCardinality(String): a dictionary of the block's distinct values, and an index
 // per row. The indexes are as narrow as the dictionary allows (8, 16 or 32 bits), and are widened when it grows.
@@ -22,30 +25,22 @@ func NewLowCardinality() *LowCardinality {
 	return &LowCardinality{dict: newDict()}
 }
 
-// Find returns the dictionary index of b, if it is there.
+// Find returns the dictionary index of b, if it is there. It is faster, as is Index, for values that come in much the same
+// sequence again and again.
 func (c *LowCardinality) Find(b []byte) (uint32, bool) { return c.dict.find(b) }
 
-// FindNext is Find, and faster for values that come in much the same sequence again and again.
-func (c *LowCardinality) FindNext(b []byte) (uint32, bool) { return c.dict.findNext(b) }
+// Guess is Find without a hash: it knows b only if it came after the value before it in the last sequence, too.
+func (c *LowCardinality) Guess(b []byte) (uint32, bool) { return c.dict.guess(b) }
 
-// Is reports whether i is the dictionary index of b. It need not be an index at all.
-func (c *LowCardinality) Is(i uint32, b []byte) bool {
-	return int(i) < len(c.dict.spans) && c.dict.is(i, b)
-}
+// Index returns the dictionary index of b, which it puts there if need be. It adds no row.
+func (c *LowCardinality) Index(b []byte) uint32 { return c.dict.index(b) }
 
 // Restart says that the next value begins such a sequence.
 func (c *LowCardinality) Restart() { c.dict.next = 0 }
 
-// Add puts b, which Find must not know, into the dictionary and returns its index. It adds no row.
-func (c *LowCardinality) Add(b []byte) uint32 { return c.dict.add(b) }
-
-// Index returns the dictionary index of b, which it puts there if need be. It adds no row.
-func (c *LowCardinality) Index(b []byte) uint32 {
-	i, ok := c.dict.findNext(b)
-	if !ok {
-		i = c.dict.add(b)
-	}
-	return i
+// Is reports whether i is the dictionary index of b. It need not be an index at all.
+func (c *LowCardinality) Is(i uint32, b []byte) bool {
+	return int(i) < len(c.dict.spans) && c.dict.is(i, b)
 }
 
 // Append adds the row b, which it copies.
@@ -67,7 +62,7 @@ func (c *LowCardinality) AppendIndexN(i uint32, n int) {
 	}
 }
 
-// AppendIndex adds the row whose value has the index i, from Find or Add.
+// AppendIndex adds the row whose value has the index i, from Find or Index.
 func (c *LowCardinality) AppendIndex(i uint32) {
 	if c.shift == 0 && i < 1<<8 {
 		c.idx = append(c.idx, byte(i))
@@ -90,20 +85,25 @@ func (c *LowCardinality) appendWide(i uint32) {
 	c.idx = binary.LittleEndian.AppendUint32(c.idx, i)
 }
 
-// widen rewrites the indexes at 1<<shift bytes, from the end so that none is overwritten before it was read.
+// widen rewrites the indexes at 1<<shift bytes, twice as many as before, from the end so that none is overwritten before it
+// was read.
 func (c *LowCardinality) widen(shift uint8) {
-	old, n := c.shift, c.Rows()
-	c.idx = append(c.idx, make([]byte, n<<shift-n<<old)...)
-	for i := n - 1; i >= 0; i-- {
-		v := uint32(c.idx[i<<old])
-		if old == 1 {
-			v = uint32(binary.LittleEndian.Uint16(c.idx[i<<old:]))
-		}
+	n := len(c.idx)
+	c.idx = slices.Grow(c.idx, n)[:2*n]
+	// Four bytes become eight at a time.
+	for n >= 4 {
+		n -= 4
+		v := uint64(binary.LittleEndian.Uint32(c.idx[n:]))
+		v = (v | v<<16) & 0x0000ffff0000ffff
 		if shift == 1 {
-			binary.LittleEndian.PutUint16(c.idx[i<<shift:], uint16(v))
-		} else {
-			binary.LittleEndian.PutUint32(c.idx[i<<shift:], v)
+			v = (v | v<<8) & 0x00ff00ff00ff00ff
 		}
+		binary.LittleEndian.PutUint64(c.idx[2*n:], v)
+	}
+	for width := 1 << (shift - 1); n > 0; {
+		n -= width
+		copy(c.idx[2*n:], c.idx[n:n+width])
+		clear(c.idx[2*n+width : 2*n+2*width])
 	}
 	c.shift = shift
 }

@@ -195,6 +195,24 @@ func TestLowCardinalityIndexesWidenWithTheDictionary(t *testing.T) {
 	}
 }
 
+func TestLowCardinalityWidensAnyNumberOfRows(t *testing.T) {
+	for extra := range 9 {
+		c := NewLowCardinality()
+		for range extra {
+			c.Append([]byte("0"))
+		}
+		const distinct = 1<<16 + 10
+		for i := range distinct {
+			c.Append([]byte(fmt.Sprint(i)))
+		}
+		for i := range distinct + extra {
+			if got, want := valueAt(c, i), fmt.Sprint(max(0, i-extra)); got != want {
+				t.Fatalf("%d rows more: row %d = %q, want %q", extra, i, got, want)
+			}
+		}
+	}
+}
+
 func valueAt(c *LowCardinality, i int) string {
 	n := 0
 	for j := range 1 << c.shift {
@@ -213,18 +231,20 @@ func TestDictionaryFindsWhatWasAddedAfterReset(t *testing.T) {
 			if _, ok := c.Find(b); ok {
 				t.Fatalf("%s found before it was added", b)
 			}
-			c.Add(b)
+			if got := c.Index(b); got != uint32(i) {
+				t.Fatalf("round %d: Index(%d) = %d", round, i, got)
+			}
 		}
 		for i := range n {
 			if got, ok := c.Find(fmt.Appendf(nil, "%d-%d", round, i)); !ok || got != uint32(i) {
 				t.Fatalf("round %d: Find(%d) = %d, %v", round, i, got, ok)
 			}
 			j := i * i % n // in no order
-			if got, ok := c.FindNext(fmt.Appendf(nil, "%d-%d", round, j)); !ok || got != uint32(j) {
-				t.Fatalf("round %d: FindNext(%d) = %d, %v", round, j, got, ok)
+			if got, ok := c.Find(fmt.Appendf(nil, "%d-%d", round, j)); !ok || got != uint32(j) {
+				t.Fatalf("round %d: Find(%d) = %d, %v", round, j, got, ok)
 			}
-			if _, ok := c.FindNext(fmt.Appendf(nil, "%d-", round)); ok {
-				t.Fatal("FindNext found what was not added")
+			if _, ok := c.Find(fmt.Appendf(nil, "%d-", round)); ok {
+				t.Fatal("Find found what was not added")
 			}
 		}
 		c.Reset()

@@ -33,17 +33,19 @@ func TestASCIIIsFoundAtEveryLengthAndPlace(t *testing.T) {
 			if IsASCII(encoded) != ascii {
 				t.Fatalf("IsASCII(%q) = %t", encoded, !ascii)
 			}
-			column, want := NewString(), []byte{}
-			for range 5 { // with and without room for more than the row
-				if column.AppendASCII(encoded) != ascii {
-					t.Fatalf("AppendASCII(%q) = %t", encoded, !ascii)
+			for _, room := range []int{0, 1000} {
+				column, want := String{buf: make([]byte, 0, room)}, []byte{}
+				for range 5 {
+					if column.AppendASCII(encoded) != ascii {
+						t.Fatalf("AppendASCII(%q) = %t", encoded, !ascii)
+					}
+					if ascii {
+						want = append(want, encoded...)
+					}
 				}
-				if ascii {
-					want = append(want, encoded...)
+				if !bytes.Equal(column.buf, want) || column.Rows()*len(encoded) != len(want) {
+					t.Fatalf("%q became %q", encoded, column.buf)
 				}
-			}
-			if !bytes.Equal(column.buf, want) || column.Rows()*len(encoded) != len(want) {
-				t.Fatalf("%q became %q", encoded, column.buf)
 			}
 		})
 	}
