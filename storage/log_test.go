@@ -423,6 +423,54 @@ func TestTokenAloneLosesRows(t *testing.T) {
 	r.wantRows("a", 30)
 }
 
+// The second guard is enough alone: without any deduplication in ClickHouse, what it has is not sent again.
+func TestQuestionAloneDoublesNothing(t *testing.T) {
+	r := newRig(t, LogOptions{})
+	if err := r.conn.Exec(t.Context(), "ALTER TABLE otel_logs MODIFY SETTING non_replicated_deduplication_window = 0"); err != nil {
+		t.Fatal(err)
+	}
+	var inserts atomic.Int64
+	r.proxy.Choose(func(q *http.Request) chtest.Fault {
+		if chtest.IsInsert(q) && inserts.Add(1) == 1 {
+			return chtest.LoseAnswer
+		}
+		return chtest.Pass
+	})
+	r.open()
+	r.run()
+	r.mustAppend("a", 30, day, day+1, day+2)
+	r.settled()
+	r.wantRows("a", 30)
+	r.wantReceipts(1)
+}
+
+// The first guard is there: ClickHouse takes nothing for a run's token twice, whatever the rows are.
+func TestRunsCarryTheirToken(t *testing.T) {
+	r := newRig(t, LogOptions{})
+	r.open()
+	d := &delivery{lane: r.log.lanes["logs"], conn: r.conn, ctx: t.Context(), patient: t.Context(), timeout: time.Minute}
+	var id uint64
+	for i := range 2 {
+		r.mustAppend("a", 10+i)
+		run, err := d.lane.form()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			id = run.id
+		}
+		run.id = id
+		p, err := d.plan(run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.insertAll(run, p.tables[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.wantRows("a", 10)
+}
+
 func TestAllPartitionsLostBehindTheTokenAreSentAgain(t *testing.T) {
 	r := newRig(t, LogOptions{})
 	r.proxy.Choose(func(q *http.Request) chtest.Fault {
