@@ -84,7 +84,6 @@ func (s *server) serveStatement(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rc := http.NewResponseController(w)
-	_ = rc.SetWriteDeadline(time.Time{}) // what an earlier request on the connection left
 	body := &patientReader{r.Body, rc, s.opts.StallTimeout}
 	q, err := parseRequest(r, body)
 	if err != nil {
