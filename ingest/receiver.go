@@ -196,6 +196,9 @@ func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f
 		Tenant: c.principal.Tenant(), Signal: c.signal.String(), Received: now, Receipt: raw, Rows: rows,
 		Fingerprint: print, Rejected: int64(result.Rejected),
 	})
+	if errors.Is(err, storage.ErrTooLarge) {
+		return partial{}, fail(tooLarge, "the rows of the request take more than the log has for one; send smaller batches")
+	}
 	if err != nil {
 		return partial{}, retryable(unavailable, "the data could not be stored just now; send it again")
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -325,6 +326,25 @@ func TestA5OutageIsNeverAnAuthenticationFailure(t *testing.T) {
 	}
 	if n := g.metric("headgate_storage_log_requests"); n != acked-1 {
 		t.Errorf("%v requests wait for ClickHouse, %v were acked", n, acked-1)
+	}
+}
+
+// TestRowsThatNoLogTakesAreRefusedForGood: a request whose rows do not compress into a segment is not to be sent again.
+func TestRowsThatNoLogTakesAreRefusedForGood(t *testing.T) {
+	conn := chtest.Start(t).Open(t, chtest.Database(t))
+	g := startWith(t, conn, Options{}, storage.LogOptions{MaxBytes: 8 << 20, SegmentBytes: 1 << 20})
+	id, key := g.tenant("acme", auth.NewTenant{})
+	noise := make([]byte, 1<<20)
+	for i := range noise {
+		noise[i] = byte(rand.Uint32())
+	}
+	req := plogotlp.NewExportRequest()
+	req.Logs().ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty().Body().SetEmptyBytes().FromRaw(noise)
+	a := g.post("/v1/logs", bytes.NewReader(encode(t, req, protobuf)), "key", key, "Content-Type", protoType)
+	wantStatus(t, a, 413, protoType, "too-large")
+	want200(t, g.post("/v1/logs", bytes.NewReader(encode(t, logs(1), protobuf)), "key", key, "Content-Type", protoType), protoType, "")
+	if bill := g.billed(id); bill.Requests != 1 {
+		t.Errorf("billed %+v, want the good request alone", bill)
 	}
 }
 

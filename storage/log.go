@@ -23,6 +23,9 @@ import (
 // try again later.
 var ErrUnavailable = errors.New("the log takes nothing at the moment")
 
+// ErrTooLarge reports that a request's rows are larger than a segment of the log. It will never be taken.
+var ErrTooLarge = errors.New("the request's rows are too large for the log")
+
 // MaxPartitions bounds how many partitions one INSERT touches, because each becomes a part on disk.
 const MaxPartitions = 64
 
@@ -152,7 +155,7 @@ func OpenLog(ctx context.Context, opt LogOptions) (*Log, error) {
 func (l *Log) Close() error { return l.wal.Close() }
 
 // Append returns nil once r is durable: from then on its rows and its receipt reach ClickHouse and the ledger exactly once.
-// ErrUnavailable says that it is not, and will not be.
+// ErrUnavailable and ErrTooLarge say that it is not, and will not be.
 func (l *Log) Append(r Request) error {
 	blocks := make([][]byte, 1, 1+len(r.Rows)) // room for the head
 	for _, t := range r.Rows {
@@ -195,6 +198,9 @@ func (l *Log) append(h head, parts [][]byte) (entry, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.segments[from].appending--
+	if errors.Is(err, wal.ErrTooLarge) {
+		return entry{}, fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
 	if err != nil {
 		l.turnLocked(err)
 		return entry{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
