@@ -17,7 +17,9 @@ func TestUntimedCountsAcceptedRecordsWithoutATimeOfTheirOwn(t *testing.T) {
 	gauge := func(points ...[]byte) []byte {
 		return record(stringField(1, "up"), message(5, slices.Concat(points...)))
 	}
-	point := func(fields ...[]byte) []byte { return message(1, append(slices.Concat(fields...), fixedField(6, 1)...)) }
+	point := func(fields ...[]byte) []byte {
+		return message(1, append(slices.Concat(fields...), fixedField(6, 1)...))
+	}
 	for _, c := range []struct {
 		name     string
 		sig      Signal
