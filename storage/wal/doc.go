@@ -52,7 +52,7 @@
 //	16 16  log id, random: the same in all files of a log
 //	32  8  time it was made, ns since 1970
 //	40 20  zero
-//	60  4  checksum of bytes 0-59
+//	60  4  checksum of bytes 0-59; all versions have magic, version and checksum in these places
 //
 //	frame, aligned to 8 bytes, 48 bytes and the payload, zeros up to the next multiple of 8
 //	 0  4  kind: 0x5ea1f7a3 entry, 0x5ea1f7a4 seal; 0 where there is none

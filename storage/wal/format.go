@@ -42,12 +42,15 @@ type logID [16]byte
 // payloadSeed is what the checksum of each payload starts from.
 func (id *logID) payloadSeed() uint32 { return crc32.Checksum(id[:8], castagnoli) }
 
-// seed is what the checksum of a frame's header at p starts from.
+// seed is what the checksum of a frame's header at p starts from: that of the other part of the id, continued over p.
+// It is computed here, since package crc32 would move the eight bytes to the heap.
 func (id *logID) seed(p Position) uint32 {
-	var b [16]byte
-	copy(b[:8], id[8:])
-	le.PutUint64(b[8:], uint64(p))
-	return crc32.Checksum(b[:], castagnoli)
+	sum := ^crc32.Checksum(id[8:], castagnoli)
+	for range 8 {
+		sum = castagnoli[byte(sum)^byte(p)] ^ sum>>8
+		p >>= 8
+	}
+	return ^sum
 }
 
 // A frame is a frame's header.
@@ -153,11 +156,11 @@ func parseFileHeader(b, magic []byte) (number uint32, id logID, err error) {
 	if !bytes.Equal(b[:8], magic) {
 		return 0, id, errNoHeader
 	}
-	if v := le.Uint32(b[8:]); v > version {
-		return 0, id, fmt.Errorf("header: version %d: %w", v, ErrVersion)
-	}
 	if crc32.Checksum(b[:60], castagnoli) != le.Uint32(b[60:]) {
 		return 0, id, errHeaderSum
+	}
+	if v := le.Uint32(b[8:]); v != version {
+		return 0, id, fmt.Errorf("header: version %d: %w", v, ErrVersion)
 	}
 	copy(id[:], b[16:])
 	return le.Uint32(b[12:]), id, nil

@@ -46,25 +46,29 @@ type (
 
 func (l *Log) scan(read readFunc, fn headFunc) error {
 	l.mu.Lock()
-	live := make([]*segment, 0, len(l.segments))
-	ends := make([]int64, 0, len(l.segments))
+	type view struct {
+		s       *segment
+		end     int64
+		entries uint64
+	}
+	live := make([]view, 0, len(l.segments))
 	for _, s := range l.segments {
 		if s.number >= l.checkpoint && s.entries > 0 {
-			live, ends = append(live, s), append(ends, s.end)
+			live = append(live, view{s, s.end, s.entries})
 		}
 	}
 	l.mu.Unlock()
 	var buf []byte
-	for i, s := range live {
-		f, err := l.openSegment(s)
+	for _, v := range live {
+		f, err := l.openSegment(v.s)
 		if errors.Is(err, ErrNotFound) {
 			continue // finished meanwhile
 		} else if err != nil {
 			return err
 		}
-		w := walk(f, &l.id, s.number, ends[i], false)
+		w := walk(f, &l.id, v.s.number, v.end, false)
 		w.r.lenient, w.r.buf = true, buf[:0]
-		err = l.scanSegment(s, w, read, fn)
+		err = l.scanSegment(v.s, v.entries, w, read, fn)
 		buf = w.r.buf
 		if closed := f.Close(); err == nil {
 			err = closed
@@ -76,26 +80,26 @@ func (l *Log) scan(read readFunc, fn headFunc) error {
 	return nil
 }
 
-func (l *Log) scanSegment(s *segment, w *walker, read readFunc, fn headFunc) error {
+// scanSegment delivers what can be read of a segment that should have the given number of entries.
+func (l *Log) scanSegment(s *segment, entries uint64, w *walker, read readFunc, fn headFunc) error {
 	var damage error
-	var lost uint64
 	for {
 		off, h, ok, err := w.step()
 		if err != nil {
-			return fmt.Errorf("segment %s: %w", s.file, err)
+			return fmt.Errorf("segment %d: %w", w.number, err)
 		}
 		if !ok {
 			break
 		}
 		b, good, err := read(w, off, &h)
 		if err != nil && err != io.ErrUnexpectedEOF {
-			return fmt.Errorf("segment %s: %w", s.file, err)
+			return fmt.Errorf("segment %d: %w", w.number, err)
 		}
 		if err != nil || !good {
-			lost++
 			damage = fmt.Errorf("entry at %d: %w", off, ErrCorrupt)
 			continue
 		}
+		entries -= min(entries, 1)
 		if err := fn(at(s.number, off), b, int(h.size)); err != nil {
 			return err
 		}
@@ -104,7 +108,7 @@ func (l *Log) scanSegment(s *segment, w *walker, read readFunc, fn headFunc) err
 		damage = w.damage(w.limit)
 	}
 	if damage != nil {
-		return l.foundDamage(s, errors.Join(damage, w.r.bad), lost+w.lost)
+		return l.foundDamage(s, errors.Join(damage, w.r.bad), entries)
 	}
 	return nil
 }

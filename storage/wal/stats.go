@@ -80,10 +80,12 @@ func (l *Log) Stats() Stats {
 	st := l.stats.read()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	st.Bytes, st.MaxBytes, st.Segments = l.bytesLocked(), l.opt.MaxBytes, len(l.segments)
-	st.End = l.endLocked()
+	st.Bytes, st.MaxBytes, st.End = l.bytesLocked(), l.opt.MaxBytes, l.endLocked()
 	for _, s := range l.segments {
-		if s.entries == 0 {
+		if s.number < l.checkpoint {
+			continue
+		}
+		if st.Segments++; s.entries == 0 {
 			continue
 		}
 		if st.Oldest == 0 {

@@ -36,9 +36,10 @@ type found struct {
 	torn   int64 // bytes behind its end that were being written when the log stopped
 	lost   uint64
 
-	made   logID
-	before Position // of the first frame found: where the log ended before its group
-	frames bool     // there is such a frame
+	version uint32
+	made    logID
+	before  Position // of the first frame found: where the log ended before its group
+	frames  bool     // there is such a frame
 }
 
 // take surveys dir. With sync it sees to it that what it finds in segments that were being written is on disk.
@@ -134,7 +135,7 @@ func (f *found) load(fsys faultfs.FS, dir string) error {
 		return err
 	}
 	n, id, err := parseFileHeader(b[:], segmentMagic)
-	f.made = id
+	f.made, f.version = id, le.Uint32(b[8:])
 	switch {
 	case errors.Is(err, ErrVersion):
 		f.err = err
@@ -352,7 +353,9 @@ func (f *found) measureTear(file faultfs.File) error {
 	for off := f.end; off < f.size; {
 		n := min(f.size-off, maxAhead)
 		b, err := r.bytes(off, int(n))
-		if err != nil {
+		if err == io.ErrUnexpectedEOF {
+			break // its writer has just sealed it
+		} else if err != nil {
 			return err
 		}
 		for i := len(b) - 1; i >= 0; i-- {

@@ -91,8 +91,9 @@ type walker struct {
 	last  int64  // where the last good frame ended
 	holes []hole // so far
 	seal  *seal  // once found; nothing is behind it
+	first uint64 // sequence number of the first entry found, 0 before it
 	next  uint64 // sequence number that the next entry should have, 0 before the first
-	lost  uint64 // sequence numbers missing between the entries so far
+	lost  uint64 // sequence numbers that are missing so far
 }
 
 func walk(f io.ReaderAt, id *logID, number uint32, limit int64, full bool) *walker {
@@ -131,7 +132,14 @@ func (w *walker) step() (int64, frame, bool, error) {
 			}
 			s := parseSeal(b)
 			w.seal, w.last, w.limit = &s, s.end, w.off
+			if w.first == 0 {
+				w.first = f.seq
+			}
+			w.lost += w.first - min(w.first, s.first)
 			return 0, f, false, nil
+		}
+		if w.first == 0 {
+			w.first = f.seq
 		}
 		w.next++
 		return off, f, true, nil
@@ -153,7 +161,10 @@ func (w *walker) find() (int64, frame, bool, error) {
 		if err != nil || !ok {
 			return 0, f, false, err
 		}
-		w.holes = append(w.holes, hole{w.off, behind})
+		// A group that says it came right after the last good frame: only the padding between them is damaged.
+		if f.durable != at(w.number, w.last) || behind != alignUp(w.last, pageBytes) {
+			w.holes = append(w.holes, hole{w.off, behind})
+		}
 		w.off = behind
 		return behind, f, true, nil
 	}
@@ -237,6 +248,9 @@ func (w *walker) damage(end int64) error {
 	}
 	if w.last < end {
 		return fmt.Errorf("bytes %d to %d: %w", w.last, end, ErrCorrupt)
+	}
+	if w.lost > 0 {
+		return fmt.Errorf("%d entries are missing: %w", w.lost, ErrCorrupt)
 	}
 	return nil
 }
