@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/headgate-io/headgate/internal/chtest"
+	"github.com/headgate-io/headgate/internal/faultfs"
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
@@ -385,63 +386,83 @@ func TestPartitionLostBehindItsTokenIsSentAgain(t *testing.T) {
 	}
 }
 
-// A kill of ClickHouse between a part's deduplication record and its commit leaves the record alone; here the part is taken
+// A kill of ClickHouse between a part's deduplication record and its commit leaves the record alone; here parts are taken
 // away while ClickHouse is dead. The same INSERT again, under its token, brings nothing back: the question does.
 func TestTokenAloneLosesRows(t *testing.T) {
-	e := chtest.StartOwn(t, chtest.Options(t.TempDir()))
-	r := newRigOn(t, e, LogOptions{})
-	r.open()
-	r.mustAppend("a", 30, day, day+1, day+2)
-	d := &delivery{lane: r.log.lanes["logs"], conn: r.conn, ctx: t.Context(), patient: t.Context(), timeout: time.Minute}
-	run, err := d.lane.form()
-	if err != nil {
-		t.Fatal(err)
+	for lost, left := range map[string]int{"2024-10-05": 20, "2024-10": 0} {
+		e := chtest.StartOwn(t, chtest.Options(t.TempDir()))
+		r := newRigOn(t, e, LogOptions{})
+		r.open()
+		r.mustAppend("a", 30, day, day+1, day+2)
+		d := &delivery{lane: r.log.lanes["logs"], conn: r.conn, ctx: t.Context(), patient: t.Context(), timeout: time.Minute}
+		run, err := d.lane.form()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := d.plan(run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.insertAll(run, p.tables[0]); err != nil {
+			t.Fatal(err)
+		}
+		parts := scan[[]string](t, r.conn, "SELECT groupArray(path) FROM system.parts WHERE database = currentDatabase() AND table = 'otel_logs' AND active AND partition LIKE '%"+lost+"%'")
+		if err := syscall.Kill(e.PID(), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range parts {
+			if err := os.RemoveAll(part); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "the engine's next life", func() bool { return r.conn.Exec(t.Context(), "SELECT 1") == nil })
+		if err := d.insertAll(run, p.tables[0]); err != nil {
+			t.Fatal(err)
+		}
+		r.wantRows("a", left) // what would be lost, were it not for the question
+		run.sent = true
+		if err := d.insert(run, p.tables[0]); err != nil {
+			t.Fatal(err)
+		}
+		r.wantRows("a", 30)
+		r.close()
+		e.Stop()
 	}
-	p, err := d.plan(run)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.insertAll(run, p.tables[0]); err != nil {
-		t.Fatal(err)
-	}
-	part := scan[string](t, r.conn, "SELECT path FROM system.parts WHERE database = currentDatabase() AND table = 'otel_logs' AND active AND partition = '(\\'shared-00\\',\\'2024-10-05\\')'")
-	if err := syscall.Kill(e.PID(), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.RemoveAll(part); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the engine's next life", func() bool { return r.conn.Exec(t.Context(), "SELECT 1") == nil })
-	if err := d.insertAll(run, p.tables[0]); err != nil {
-		t.Fatal(err)
-	}
-	r.wantRows("a", 20) // what would be lost, were it not for the question
-	run.sent = true
-	if err := d.insert(run, p.tables[0]); err != nil {
-		t.Fatal(err)
-	}
-	r.wantRows("a", 30)
 }
 
-// The second guard is enough alone: without any deduplication in ClickHouse, what it has is not sent again.
+// The second guard is enough alone: without any deduplication in ClickHouse, what it has, or is about to have, is not sent
+// again.
 func TestQuestionAloneDoublesNothing(t *testing.T) {
-	r := newRig(t, LogOptions{})
-	if err := r.conn.Exec(t.Context(), "ALTER TABLE otel_logs MODIFY SETTING non_replicated_deduplication_window = 0"); err != nil {
-		t.Fatal(err)
-	}
-	var inserts atomic.Int64
-	r.proxy.Choose(func(q *http.Request) chtest.Fault {
-		if chtest.IsInsert(q) && inserts.Add(1) == 1 {
-			return chtest.LoseAnswer
+	for _, fault := range []chtest.Fault{chtest.LoseAnswer, chtest.Abandon} {
+		for _, restart := range []bool{false, true} {
+			r := newRig(t, LogOptions{})
+			for _, change := range []string{"MODIFY SETTING non_replicated_deduplication_window = 0",
+				"ADD COLUMN slow UInt8 MATERIALIZED sleepEachRow(0.02)"} {
+				if err := r.conn.Exec(t.Context(), "ALTER TABLE otel_logs "+change); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var inserts atomic.Int64
+			r.proxy.Choose(func(q *http.Request) chtest.Fault {
+				if chtest.IsInsert(q) && inserts.Add(1) == 1 {
+					return fault
+				}
+				return chtest.Pass
+			})
+			r.open()
+			r.run()
+			r.mustAppend("a", 30, day, day+1, day+2)
+			if restart {
+				eventually(t, "the insert", func() bool { return inserts.Load() > 0 })
+				r.restart()
+			}
+			r.settled()
+			r.proxy.WaitLate()
+			r.wantRows("a", 30)
+			r.wantReceipts(1)
+			r.close()
 		}
-		return chtest.Pass
-	})
-	r.open()
-	r.run()
-	r.mustAppend("a", 30, day, day+1, day+2)
-	r.settled()
-	r.wantRows("a", 30)
-	r.wantReceipts(1)
+	}
 }
 
 // The first guard is there: ClickHouse takes nothing for a run's token twice, whatever the rows are.
@@ -637,6 +658,54 @@ func (r *rig) count(name string) float64 {
 		}
 	}
 	return 0
+}
+
+// What is being appended may become durable in any segment from the newest on: none of them goes before it is known of.
+func TestSegmentsStayForAppendsUnderWay(t *testing.T) {
+	r := newRig(t, LogOptions{})
+	r.open()
+	from, err := r.log.beginAppend("a", time.Now().UnixNano())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	r.log.tail = from + 5
+	if got := r.log.oldestLocked(); got != from {
+		t.Errorf("segments below %d may go, while an append began in %d", got, from)
+	}
+	r.log.segments[from].appending--
+	if got := r.log.oldestLocked(); got != from+5 {
+		t.Errorf("segments below %d may go, want all below the newest, %d", got, from+5)
+	}
+}
+
+// A request that could not be made durable is answered so, and does not turn up.
+func TestFailedAppendLeavesNothing(t *testing.T) {
+	var failing atomic.Bool
+	r := newRig(t, LogOptions{FS: faultfs.Hooked{FS: faultfs.OS{}, BeforeSync: func() error {
+		if failing.Load() {
+			return syscall.EIO
+		}
+		return nil
+	}}})
+	r.open()
+	r.run()
+	r.mustAppend("a", 1)
+	failing.Store(true)
+	for range 3 {
+		if err := r.append("bad", 5); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("append on a failing disk = %v, want ErrUnavailable", err)
+		}
+	}
+	failing.Store(false)
+	eventually(t, "the disk to be used again", func() bool { return r.append("a", 1) == nil })
+	r.settled()
+	r.restart()
+	r.settled()
+	r.wantRows("a", 2)
+	r.wantRows("bad", 0)
+	r.wantReceipts(2)
 }
 
 func TestOutageFillsTheLogThenRefuses(t *testing.T) {

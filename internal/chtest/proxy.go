@@ -26,6 +26,7 @@ const (
 	LoseAnswer       // everything is forwarded and carried out, then the connection breaks
 	Hang             // nothing is forwarded; the connection stays until the client gives up
 	Late             // the client's connection breaks at once, and what it sent is carried out a moment later
+	Abandon          // the client's connection breaks at once, while what it sent is being carried out
 	Overloaded       // TOO_MANY_PARTS
 	Broken           // an HTML page, as a load balancer without servers sends it
 )
@@ -61,7 +62,7 @@ func StartProxy(t testing.TB, target string) *Proxy {
 // Addr returns the address to connect to.
 func (p *Proxy) Addr() string { return p.addr }
 
-// WaitLate waits until every Late request was carried out.
+// WaitLate waits until every Late and every Abandoned request was carried out.
 func (p *Proxy) WaitLate() { p.late.Wait() }
 
 // Choose sets what decides about each request from now on. It is called concurrently.
@@ -116,7 +117,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, fault Fault) {
 	out := r.Clone(r.Context())
 	switch fault {
-	case CutBody, LoseAnswer, Late:
+	case CutBody, LoseAnswer, Late, Abandon:
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			panic(http.ErrAbortHandler)
@@ -128,9 +129,13 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, fault Fault) {
 		}
 	}
 	out.URL.Scheme, out.URL.Host, out.Host, out.RequestURI = "http", p.target, p.target, ""
-	if fault == Late {
+	if fault == Late || fault == Abandon {
 		p.late.Add(1)
-		time.AfterFunc(lateBy, func() {
+		wait := lateBy
+		if fault == Abandon {
+			wait = 0
+		}
+		time.AfterFunc(wait, func() {
 			defer p.late.Done()
 			if resp, err := p.client.RoundTrip(out); err == nil {
 				_ = resp.Body.Close()
