@@ -4,6 +4,8 @@
 //
 // The load comes from this process on the same machine, so records/s is what is left of the cores; the CPU columns are
 // the figures to compare.
+//
+// With -hostile it measures instead what tenants that misbehave cost a neighbour, and headgate's memory: see hostile.go.
 package main
 
 import (
@@ -35,6 +37,11 @@ type options struct {
 	duration time.Duration
 	records  int // per request
 	senders  int
+	hostile  bool
+	only     string
+	attack   string // this process attacks, under this name
+	target   string
+	key      string
 }
 
 func main() {
@@ -43,8 +50,20 @@ func main() {
 	flag.DurationVar(&o.duration, "duration", 15*time.Second, "how long each signal is sent")
 	flag.IntVar(&o.records, "records", 1000, "records per request")
 	flag.IntVar(&o.senders, "senders", 32, "requests in flight")
+	flag.BoolVar(&o.hostile, "hostile", false, "measure a neighbour beside tenants that misbehave")
+	flag.StringVar(&o.only, "only", "", "with -hostile: attacks whose name has this in it")
+	flag.StringVar(&o.attack, "attack", "", "used by -hostile itself")
+	flag.StringVar(&o.target, "target", "", "used by -hostile itself")
+	flag.StringVar(&o.key, "key", "", "used by -hostile itself")
 	flag.Parse()
-	if err := run(context.Background(), o, os.Stdout); err != nil {
+	do := run
+	switch {
+	case o.attack != "":
+		do = runAttack
+	case o.hostile:
+		do = hostile
+	}
+	if err := do(context.Background(), o, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -170,7 +189,10 @@ func settle(pid int) time.Duration {
 type server struct {
 	cmd         *exec.Cmd
 	pid, engine int
-	otlp, key   string
+	binary      string
+	data        string
+	otlp, http  string
+	key         string // of the tenant bench
 }
 
 // start runs headgate on free ports with one tenant and a key for it.
@@ -187,8 +209,8 @@ func start(ctx context.Context, binary, dir string) (*server, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	s := &server{cmd: cmd, pid: cmd.Process.Pid}
-	if err := s.prepare(ctx, binary, data); err != nil {
+	s := &server{cmd: cmd, pid: cmd.Process.Pid, binary: binary, data: data}
+	if err := s.prepare(ctx); err != nil {
 		s.stop()
 		text, _ := os.ReadFile(logs.Name())
 		return nil, fmt.Errorf("start %s: %w\n%s", binary, err, text)
@@ -196,12 +218,13 @@ func start(ctx context.Context, binary, dir string) (*server, error) {
 	return s, nil
 }
 
-func (s *server) prepare(ctx context.Context, binary, data string) error {
+func (s *server) prepare(ctx context.Context) (err error) {
 	var addr struct {
-		OTLP string `json:"otlp_grpc"`
+		GRPC string `json:"otlp_grpc"`
+		HTTP string `json:"otlp_http"`
 	}
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		raw, err := os.ReadFile(filepath.Join(data, "addresses.json"))
+		raw, err := os.ReadFile(filepath.Join(s.data, "addresses.json"))
 		if err == nil && json.Unmarshal(raw, &addr) == nil {
 			break
 		}
@@ -209,17 +232,21 @@ func (s *server) prepare(ctx context.Context, binary, data string) error {
 			return errors.New("not ready within a minute")
 		}
 	}
-	s.otlp = addr.OTLP
-	if out, err := exec.CommandContext(ctx, binary, "tenant", "create", "bench", "--data-dir", data).CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, out)
-	}
-	key, err := exec.CommandContext(ctx, binary, "key", "create", "--tenant", "bench", "--scope", "ingest", "--data-dir", data).Output()
-	if err != nil {
+	s.otlp, s.http = addr.GRPC, "http://"+addr.HTTP
+	if s.key, err = s.tenant(ctx, "bench"); err != nil {
 		return err
 	}
-	s.key = strings.TrimSpace(string(key))
 	s.engine, err = childOf(s.pid)
 	return err
+}
+
+// tenant makes a tenant and returns a key for it.
+func (s *server) tenant(ctx context.Context, name string) (key string, err error) {
+	if out, err := exec.CommandContext(ctx, s.binary, "tenant", "create", name, "--data-dir", s.data).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	out, err := exec.CommandContext(ctx, s.binary, "key", "create", "--tenant", name, "--scope", "ingest", "--data-dir", s.data).Output()
+	return strings.TrimSpace(string(out)), err
 }
 
 func (s *server) stop() {

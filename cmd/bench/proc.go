@@ -38,6 +38,14 @@ func cpu(pid int) time.Duration {
 // rss returns the resident memory of a process in bytes.
 func rss(pid int) int64 { return field(stat(pid), 21) * int64(os.Getpagesize()) }
 
+// peakRSS returns the largest resident memory that a process has had, in bytes (VmHWM of proc(5)).
+func peakRSS(pid int) int64 {
+	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(raw), "VmHWM:")
+	kib, _ := strconv.ParseInt(strings.TrimSpace(strings.SplitN(rest, "kB", 2)[0]), 10, 64)
+	return kib << 10
+}
+
 // childOf returns the one child process of a process.
 func childOf(parent int) (int, error) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")

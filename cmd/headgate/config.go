@@ -44,6 +44,8 @@ type Config struct {
 
 	MaxBody        byteSize
 	MaxInFlight    byteSize
+	TenantInFlight byteSize // none: what is free
+	TenantRequests int
 	LogMaxBytes    byteSize
 	LogReserve     byteSize
 	ResendWindow   time.Duration
@@ -65,7 +67,7 @@ func DefaultConfig() Config {
 		DataDir: "./data", OTLPGRPC: "127.0.0.1:4317", OTLPHTTP: "127.0.0.1:4318", API: "127.0.0.1:8080",
 		Telemetry: "127.0.0.1:9464", Role: "all", LogLevel: "info",
 		MaxConnections: 10_000, MaxPeerConnections: 5_000, MaxAuthFailures: 100,
-		MaxBody: bytesOf(64 << 20), MaxInFlight: bytesOf(512 << 20),
+		MaxBody: bytesOf(64 << 20), MaxInFlight: bytesOf(512 << 20), TenantRequests: 2000,
 		LogMaxBytes: bytesOf(10 << 30), LogReserve: bytesOf(1 << 30), ResendWindow: 10 * time.Minute, InsertTimeout: time.Minute,
 		FlushDelay: 200 * time.Millisecond, FlushRows: 100_000,
 		EngineMemory: bytesOf(4 << 30), EngineThreads: 0, ShutdownGrace: 20 * time.Second,
@@ -95,7 +97,9 @@ func (c *Config) register(f *pflag.FlagSet) {
 	f.IntVar(&c.MaxPeerConnections, "max-peer-connections", c.MaxPeerConnections, "of these, those that come from one IP address (of IPv6: one /64); behind a proxy, as many as --max-connections")
 	f.IntVar(&c.MaxAuthFailures, "max-auth-failures", c.MaxAuthFailures, "refused keys per second and IP address, on average over ten, before its connections are read more slowly; those with a good key never are (0: any number)")
 	f.Var(&c.MaxBody, "max-body", "largest OTLP request, on the wire and uncompressed")
-	f.Var(&c.MaxInFlight, "max-inflight", "bytes of all OTLP requests being received or stored; one tenant gets half of it at most")
+	f.Var(&c.MaxInFlight, "max-inflight", "memory of all OTLP requests being received or stored; one tenant gets what is free beside it, half at most")
+	f.Var(&c.TenantInFlight, "max-tenant-inflight", "memory of one tenant's OTLP requests, where less than --max-inflight leaves it (none: no less)")
+	f.IntVar(&c.TenantRequests, "max-tenant-requests", c.TenantRequests, "OTLP requests of one tenant at a time")
 	f.Var(&c.LogMaxBytes, "log-max-bytes", "disk that acked requests may take until ClickHouse has them; beyond it agents are told to try again later")
 	f.Var(&c.LogReserve, "log-reserve", "free space on that disk below which nothing is taken either")
 	f.DurationVar(&c.ResendWindow, "resend-window", c.ResendWindow, "a request that is sent again within this time of its ack is not stored or billed again (0: always stored)")
@@ -153,9 +157,9 @@ func (c *Config) Validate() error {
 	for _, origin := range c.CORSOrigins {
 		if _, err := auth.ParseOrigin(origin); err != nil {
 			bad("--cors-origin: %w", err)
-	if p := c.PathPrefix; p != "" && (p != path.Clean(p) || p[0] != '/' || p == "/" || strings.ContainsAny(p, "?# ")) {
-		bad("--otlp-path-prefix %q: want a path such as /otlp", p)
-	}
+			if p := c.PathPrefix; p != "" && (p != path.Clean(p) || p[0] != '/' || p == "/" || strings.ContainsAny(p, "?# ")) {
+				bad("--otlp-path-prefix %q: want a path such as /otlp", p)
+			}
 		}
 	}
 	if c.Store != "" {
@@ -178,6 +182,8 @@ func (c *Config) Validate() error {
 		{"--max-auth-failures", c.MaxAuthFailures >= 0 && c.MaxAuthFailures <= 1_000_000},
 		{"--max-body", c.MaxBody.bytes != nil && *c.MaxBody.bytes >= 1<<10 && *c.MaxBody.bytes <= 1<<30},
 		{"--max-inflight", c.MaxBody.bytes != nil && c.MaxInFlight.bytes != nil && *c.MaxInFlight.bytes >= 4**c.MaxBody.bytes},
+		{"--max-tenant-inflight", c.TenantInFlight.bytes == nil || c.MaxBody.bytes != nil && *c.TenantInFlight.bytes >= 2**c.MaxBody.bytes},
+		{"--max-tenant-requests", c.TenantRequests > 0},
 		{"--log-max-bytes", c.LogMaxBytes.bytes != nil && c.MaxBody.bytes != nil && *c.LogMaxBytes.bytes >= 4*segmentBytes(*c.MaxBody.bytes)},
 		{"--log-reserve", c.LogReserve.bytes != nil && *c.LogReserve.bytes >= 0},
 		{"--insert-timeout", c.InsertTimeout >= time.Second},
@@ -191,7 +197,7 @@ func (c *Config) Validate() error {
 		{"--query-max-memory", c.QueryMaxMemory.bytes != nil && *c.QueryMaxMemory.bytes >= 16<<20},
 	} {
 		if !p.ok {
-			bad("%s is out of its range: see --help (max-connections from 1, max-peer-connections up to that, max-auth-failures up to 1000000, max-body 1KiB to 1GiB, max-inflight at least four times max-body, log-max-bytes at least eight times max-body and 64MiB, insert-timeout from 1s, flush-delay up to 3s, flush-rows up to 1000000, engine-memory from 512MiB, query-max-memory from 16MiB)", p.flag)
+			bad("%s is out of its range: see --help (max-connections from 1, max-peer-connections up to that, max-auth-failures up to 1000000, max-body 1KiB to 1GiB, max-inflight at least four times max-body, max-tenant-inflight twice, max-tenant-requests from 1, log-max-bytes at least eight times max-body and 64MiB, insert-timeout from 1s, flush-delay up to 3s, flush-rows up to 1000000, engine-memory from 512MiB, query-max-memory from 16MiB)", p.flag)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -176,8 +176,13 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 
 	edge := &group{fail: fail}
 	defer edge.end(func() { ready.set("stopping"); fail(nil) })
+	var tenantBytes int64 // no bound of its own
+	if b := cfg.TenantInFlight.bytes; b != nil {
+		tenantBytes = *b
+	}
 	receiver, err := ingest.New(ingest.Options{
-		MaxBodyBytes: *cfg.MaxBody.bytes, MaxInFlightBytes: *cfg.MaxInFlight.bytes, Grace: cfg.ShutdownGrace, Now: time.Now,
+		MaxBodyBytes: *cfg.MaxBody.bytes, MaxInFlightBytes: *cfg.MaxInFlight.bytes,
+		MaxTenantBytes: tenantBytes, MaxTenantCalls: cfg.TenantRequests, Grace: cfg.ShutdownGrace, Now: time.Now,
 		MaxConnections: cfg.MaxConnections, MaxPeerConnections: cfg.MaxPeerConnections, MaxAuthFailures: cmp.Or(cfg.MaxAuthFailures, -1),
 		TLS:         ingest.TLSOptions{CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, ClientCAFile: cfg.TLSClientCA},
 		CORSOrigins: cfg.CORSOrigins, Profiles: cfg.Profiles, PathPrefix: cfg.PathPrefix,

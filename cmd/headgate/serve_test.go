@@ -259,6 +259,8 @@ func TestBadStarts(t *testing.T) {
 		{"not a certificate", "", []string{"--tls-cert", file, "--tls-key", file}, []string{"otlp tls", file}},
 		{"origin with a path", "", []string{"--cors-origin", "https://shop.example/x"}, []string{"--cors-origin", "without a path"}},
 		{"budget below a body", "", []string{"--max-inflight", "64MiB"}, []string{"--max-inflight", "four times max-body"}},
+		{"tenant's budget below two bodies", "", []string{"--max-tenant-inflight", "64MiB"}, []string{"--max-tenant-inflight", "twice"}},
+		{"tenants without requests", "", []string{"--max-tenant-requests", "0"}, []string{"--max-tenant-requests"}},
 		{"body limit", "", []string{"--max-body", "12"}, []string{"--max-body"}},
 		{"not a size", "", []string{"--max-body", "lots"}, []string{"lots", "10GiB"}},
 	} {

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/headgate-io/headgate/internal/otlpgen"
+)
+
+// hostile measures what a tenant that misbehaves costs its neighbour: each attack has its own server, whose peak memory is
+// reported, and runs for the duration. The neighbour sends small requests all the time, first alone.
+//
+// The attackers are a process of their own with the lowest priority: they would be on other machines.
+func hostile(ctx context.Context, o options, out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "attack\tsenders\tanswers\tfastest\tmedian\tslowest\tpeak RSS MiB\tbefore\tneighbour p50 ms\tbeside\tp99 ms\tbeside\trefused\n")
+	for _, a := range attacks {
+		if o.only != "" && !strings.Contains(a.name, o.only) {
+			continue
+		}
+		if err := beside(ctx, o, a, w); err != nil {
+			return fmt.Errorf("%s: %w", a.name, err)
+		}
+	}
+	return w.Flush()
+}
+
+// beside prints the line of one attack.
+func beside(ctx context.Context, o options, a attack, w io.Writer) error {
+	dir, err := os.MkdirTemp("", "headgate-hostile-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	srv, err := start(ctx, o.binary, dir)
+	if err != nil {
+		return err
+	}
+	defer srv.stop()
+	key, err := srv.tenant(ctx, "neighbour")
+	if err != nil {
+		return err
+	}
+	neighbour(ctx, srv.http, key, 2*time.Second) // warm
+	quiet, alone := peakRSS(srv.pid), neighbour(ctx, srv.http, key, o.duration)
+	attacker := exec.CommandContext(ctx, os.Args[0], "-attack", a.name, "-target", srv.http, "-key", srv.key, "-duration", o.duration.String())
+	attacker.Stderr = os.Stderr
+	pipe, err := attacker.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := attacker.Start(); err != nil {
+		return err
+	}
+	told := bufio.NewReader(pipe)
+	_, err = told.ReadString('\n') // it has its requests ready, and begins
+	together := neighbour(ctx, srv.http, key, o.duration)
+	var got outcome
+	err = errors.Join(err, json.NewDecoder(told).Decode(&got), attacker.Wait())
+	if err != nil {
+		return err
+	}
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	fmt.Fprintf(w, "%s\t%d\t%s\t%.0f ms\t%.0f ms\t%.0f ms\t%d\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%d of %d\n", a.name, a.senders, got.answers(), ms(got.Fastest), ms(got.Median), ms(got.Slowest),
+		peakRSS(srv.pid)>>20, quiet>>20, ms(alone.at(.5)), ms(together.at(.5)), ms(alone.at(.99)), ms(together.at(.99)),
+		together.refused, len(together.took))
+	return nil
+}
+
+// outcome is what the attackers saw.
+type outcome struct {
+	Answers                  map[string]int
+	Fastest, Median, Slowest time.Duration
+}
+
+// answers lists them, the most frequent first.
+func (o outcome) answers() string {
+	names := slices.SortedFunc(maps.Keys(o.Answers), func(a, b string) int {
+		return cmp.Or(cmp.Compare(o.Answers[b], o.Answers[a]), cmp.Compare(a, b))
+	})
+	var text []string
+	for _, n := range names {
+		text = append(text, fmt.Sprintf("%s ×%d", n, o.Answers[n]))
+	}
+	return strings.Join(text, ", ")
+}
+
+// latencies are those of the neighbour's requests.
+type latencies struct {
+	took    []time.Duration // sorted
+	refused int
+}
+
+func (l latencies) at(q float64) time.Duration {
+	if len(l.took) == 0 {
+		return 0
+	}
+	return l.took[int(q*float64(len(l.took)-1))]
+}
+
+// neighbour sends a request of 20 records every 50 ms over each of four connections, as an agent that minds its own business.
+func neighbour(ctx context.Context, addr, key string, d time.Duration) (all latencies) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 4}}
+	defer client.CloseIdleConnections()
+	start := time.Now()
+	for i := range 4 {
+		wg.Go(func() {
+			tick := time.NewTicker(50 * time.Millisecond)
+			defer tick.Stop()
+			for begin := range tick.C {
+				if begin.Sub(start) > d {
+					return
+				}
+				body := otlpgen.Logs(uint64(begin.UnixNano())+uint64(i), 20) // none twice: a repeated one is cheap
+				begin = time.Now()
+				err := post(ctx, client, addr, key, body)
+				mu.Lock()
+				all.took = append(all.took, time.Since(begin))
+				if err != nil {
+					all.refused++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(all.took)
+	return all
+}
+
+func post(ctx context.Context, client *http.Client, addr, key string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, addr+"/v1/logs", strings.NewReader(string(body)))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/x-protobuf")
+	req.Header.Set("Authorization", "Bearer "+key)
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
+}
