@@ -157,10 +157,10 @@ func (c *Config) Validate() error {
 	for _, origin := range c.CORSOrigins {
 		if _, err := auth.ParseOrigin(origin); err != nil {
 			bad("--cors-origin: %w", err)
-			if p := c.PathPrefix; p != "" && (p != path.Clean(p) || p[0] != '/' || p == "/" || strings.ContainsAny(p, "?# ")) {
-				bad("--otlp-path-prefix %q: want a path such as /otlp", p)
-			}
 		}
+	}
+	if p := c.PathPrefix; p != "" && (p != path.Clean(p) || p[0] != '/' || p == "/" || strings.ContainsAny(p, "?# ")) {
+		bad("--otlp-path-prefix %q: want a path such as /otlp", p)
 	}
 	if c.Store != "" {
 		bad("--store: this version keeps its state in SQLite in the data directory only; leave --store empty")

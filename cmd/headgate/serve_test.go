@@ -258,6 +258,7 @@ func TestBadStarts(t *testing.T) {
 		{"client authority without TLS", "", []string{"--tls-client-ca", file}, []string{"--tls-client-ca needs --tls-cert"}},
 		{"not a certificate", "", []string{"--tls-cert", file, "--tls-key", file}, []string{"otlp tls", file}},
 		{"origin with a path", "", []string{"--cors-origin", "https://shop.example/x"}, []string{"--cors-origin", "without a path"}},
+		{"prefix that is no path", "", []string{"--otlp-path-prefix", "otlp/"}, []string{"--otlp-path-prefix", "such as /otlp"}},
 		{"budget below a body", "", []string{"--max-inflight", "64MiB"}, []string{"--max-inflight", "four times max-body"}},
 		{"tenant's budget below two bodies", "", []string{"--max-tenant-inflight", "64MiB"}, []string{"--max-tenant-inflight", "twice"}},
 		{"tenants without requests", "", []string{"--max-tenant-requests", "0"}, []string{"--max-tenant-requests"}},
