@@ -19,15 +19,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"text/tabwriter"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/headgate-io/headgate/internal/otlpgen"
 )
@@ -37,26 +31,32 @@ type options struct {
 	duration time.Duration
 	records  int // per request
 	senders  int
-	hostile  bool
-	only     string
-	attack   string // this process attacks, under this name
-	target   string
-	key      string
+
+	loads       shapes
+	ackDuration time.Duration
+
+	hostile bool
+	only    string
+	attack  string // this process attacks, under this name
+	target  string
+	key     string
 }
 
 func main() {
-	var o options
+	o := options{loads: shapes{{1, 100}, {16, 100}, {256, 100}, {4, 1000}, {16, 1000}, {1, 8000}, {16, 8000}, {256, 8000}}}
 	flag.StringVar(&o.binary, "binary", "bin/headgate", "headgate to measure")
-	flag.DurationVar(&o.duration, "duration", 15*time.Second, "how long each signal is sent")
+	flag.DurationVar(&o.duration, "duration", 15*time.Second, "how long each signal is sent; 0 is not at all")
 	flag.IntVar(&o.records, "records", 1000, "records per request")
 	flag.IntVar(&o.senders, "senders", 32, "requests in flight")
+	flag.Var(&o.loads, "loads", "loads whose acks are measured, senders x records")
+	flag.DurationVar(&o.ackDuration, "ack-duration", 5*time.Second, "how long each of them is sent, saturated and at half of that rate; 0 is not at all")
 	flag.BoolVar(&o.hostile, "hostile", false, "measure a neighbour beside tenants that misbehave")
 	flag.StringVar(&o.only, "only", "", "with -hostile: attacks whose name has this in it")
 	flag.StringVar(&o.attack, "attack", "", "used by -hostile itself")
 	flag.StringVar(&o.target, "target", "", "used by -hostile itself")
 	flag.StringVar(&o.key, "key", "", "used by -hostile itself")
 	flag.Parse()
-	do := run
+	do := both
 	switch {
 	case o.attack != "":
 		do = runAttack
@@ -69,21 +69,37 @@ func main() {
 	}
 }
 
-// signals are measured in this order, each against its own server.
-var signals = []struct {
+type signal struct {
 	name, method string
 	generate     func(seed uint64, records int) []byte
-}{
+}
+
+// signals are measured in this order, each against its own server.
+var signals = []signal{
 	{"logs", "/opentelemetry.proto.collector.logs.v1.LogsService/Export", otlpgen.Logs},
 	{"traces", "/opentelemetry.proto.collector.trace.v1.TraceService/Export", otlpgen.Traces},
 	{"metrics", "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", otlpgen.Metrics},
 }
 
+// both is what make bench prints.
+func both(ctx context.Context, o options, out io.Writer) error {
+	if o.duration > 0 {
+		if err := run(ctx, o, out); err != nil {
+			return err
+		}
+	}
+	if o.ackDuration > 0 {
+		return acks(ctx, o, out)
+	}
+	return nil
+}
+
+// run measures each signal.
 func run(ctx context.Context, o options, out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "signal\trecords\trecords/s acked\tMB/s\tgateway CPU s/M\t+ engine CPU s/M\t+ its merges CPU s/M\tgateway RSS MiB\tengine RSS MiB\t\n")
 	for _, s := range signals {
-		r, err := measure(ctx, o, s.method, s.generate)
+		r, err := measure(ctx, o, s)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
@@ -96,14 +112,13 @@ func run(ctx context.Context, o options, out io.Writer) error {
 }
 
 type result struct {
-	records, bytes        int64
-	took                  time.Duration
+	sent
 	gateway, engine       time.Duration // CPU until the last ack
 	settled               time.Duration // engine CPU until its merges have come to rest
 	gatewayRSS, engineRSS int64         // bytes, at the last ack
 }
 
-func measure(ctx context.Context, o options, method string, generate func(uint64, int) []byte) (result, error) {
+func measure(ctx context.Context, o options, sig signal) (result, error) {
 	dir, err := os.MkdirTemp("", "headgate-bench-")
 	if err != nil {
 		return result{}, err
@@ -114,58 +129,19 @@ func measure(ctx context.Context, o options, method string, generate func(uint64
 		return result{}, err
 	}
 	defer srv.stop()
-	conn, err := grpc.NewClient(srv.otlp, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(bytesCodec{})))
+	c, err := newClient(ctx, srv, srv.key, sig, o.records)
 	if err != nil {
 		return result{}, err
 	}
-	defer conn.Close()
-	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+srv.key)
-
-	// Few distinct requests, so that generating them costs nothing while the clock runs.
-	requests := make([][]byte, 40)
-	for i := range requests {
-		requests[i] = generate(uint64(i), o.records)
-	}
-	send := func(deadline time.Time, r *result) error {
-		var wg sync.WaitGroup
-		var next, records, bytes atomic.Int64
-		var failed atomic.Pointer[error]
-		for range o.senders {
-			wg.Go(func() {
-				for time.Now().Before(deadline) && failed.Load() == nil {
-					body := requests[next.Add(1)%int64(len(requests))]
-					var reply []byte
-					if err := conn.Invoke(ctx, method, body, &reply); err != nil {
-						failed.Store(&err)
-						return
-					}
-					if len(reply) > 0 {
-						err := errors.New("a request was accepted only in part")
-						failed.Store(&err)
-						return
-					}
-					records.Add(int64(o.records))
-					bytes.Add(int64(len(body)))
-				}
-			})
-		}
-		wg.Wait()
-		r.records, r.bytes = records.Load(), bytes.Load()
-		if err := failed.Load(); err != nil {
-			return *err
-		}
-		return nil
-	}
-	var warm, r result
-	if err := send(time.Now().Add(2*time.Second), &warm); err != nil {
+	defer c.close()
+	if _, err := c.run(o.senders, 0, lasting(2*time.Second)); err != nil {
 		return result{}, err
 	}
-	gateway0, engine0, begin := cpu(srv.pid), cpu(srv.engine), time.Now()
-	if err := send(begin.Add(o.duration), &r); err != nil {
+	gateway0, engine0 := cpu(srv.pid), cpu(srv.engine)
+	var r result
+	if r.sent, err = c.run(o.senders, 0, lasting(o.duration)); err != nil {
 		return result{}, err
 	}
-	r.took = time.Since(begin)
 	r.gateway, r.engine = cpu(srv.pid)-gateway0, cpu(srv.engine)-engine0
 	r.gatewayRSS, r.engineRSS = rss(srv.pid), rss(srv.engine)
 	r.settled = settle(srv.engine) - engine0

@@ -61,13 +61,14 @@ func childOf(parent int) (int, error) {
 	return 0, fmt.Errorf("process %d has no child: is the embedded engine running?", parent)
 }
 
-// bytesCodec sends and receives messages that are already encoded.
+// bytesCodec sends messages, without copying them, and receives bytes.
 type bytesCodec struct{}
 
 func (bytesCodec) Name() string { return "proto" }
 
 func (bytesCodec) Marshal(v any) (mem.BufferSlice, error) {
-	return mem.BufferSlice{mem.SliceBuffer(v.([]byte))}, nil
+	m := v.(message)
+	return mem.BufferSlice{mem.SliceBuffer(m.body), mem.SliceBuffer(m.suffix)}, nil
 }
 
 func (bytesCodec) Unmarshal(data mem.BufferSlice, v any) error {
