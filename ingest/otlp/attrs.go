@@ -53,7 +53,7 @@ func (d *Decoder) keyValue(b []byte) (key, val []byte, err error) {
 
 // attrMap is a column of attributes, and the column of their kinds.
 type attrMap struct {
-	*native.Map[*native.LowCardinality, *native.String]
+	*native.Map[*native.String]
 	kinds *kindColumn
 
 	// The row in hand.
@@ -163,7 +163,7 @@ func (m *attrMap) append(d *Decoder, list []attr, n int) {
 
 // resourceMap is the column of resource attributes, and the column of their kinds.
 type resourceMap struct {
-	*native.Map[*native.LowCardinality, *native.LowCardinality]
+	*native.Map[*native.LowCardinality]
 	kinds *kindColumn
 	seen  seenKeys
 	last  []uint32 // by key: the index of its value in the last row that had it

@@ -2,6 +2,7 @@ package otlp
 
 import (
 	"fmt"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -19,11 +20,13 @@ func realistic(sig Signal, seed uint64, records int) []byte {
 	return [...]func(uint64, int) []byte{otlpgen.Logs, otlpgen.Traces, otlpgen.Metrics}[sig](seed, records)
 }
 
-// bench runs one per signal and size; records/s is what counts.
-func bench(b *testing.B, one func(sig Signal, body []byte) error) {
+// bench runs one per signal and size, with bodies as the collector writes them; records/s is what counts.
+func bench(b *testing.B, one func(sig Signal, body []byte) error) { benchOn(b, realistic, one) }
+
+func benchOn(b *testing.B, bodyOf func(sig Signal, seed uint64, records int) []byte, one func(sig Signal, body []byte) error) {
 	for _, sig := range signals {
 		for _, records := range []int{1000, 8192} {
-			body := realistic(sig, 1, records)
+			body := bodyOf(sig, 1, records)
 			b.Run(fmt.Sprintf("%s/%d", sig, records), func(b *testing.B) {
 				b.SetBytes(int64(len(body)))
 				b.ReportAllocs()
@@ -56,6 +59,33 @@ func BenchmarkDecode(b *testing.B) {
 		_, err := d.Decode(sig, body, st)
 		return err
 	})
+}
+
+// BenchmarkDecodeAscending is BenchmarkDecode of bodies as SDKs write them: the fields of each message in ascending order.
+// The collector writes them in descending order.
+func BenchmarkDecodeAscending(b *testing.B) {
+	d, st := NewDecoder(Limits{}), testStamp(b)
+	bodyOf := func(sig Signal, seed uint64, records int) []byte {
+		return ascending(realistic(sig, seed, records), mRequestLogs+msg(sig))
+	}
+	benchOn(b, bodyOf, func(sig Signal, body []byte) error {
+		_, err := d.Decode(sig, body, st)
+		return err
+	})
+}
+
+func ascending(b []byte, m msg) []byte {
+	parts, ok := split(b)
+	if !ok {
+		panic("BUG: malformed message")
+	}
+	for i, p := range parts {
+		if sub := otlpSchema[m][p.num].sub; sub != leaf {
+			parts[i] = p.withBody(ascending(p.body, sub))
+		}
+	}
+	slices.SortStableFunc(parts, func(a, b part) int { return int(a.num - b.num) })
+	return join(parts)
 }
 
 // BenchmarkDecodeEncode ends with the rows in blocks of their own.

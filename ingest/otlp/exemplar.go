@@ -48,6 +48,7 @@ func (c *exemplarColumns) add(d *Decoder, b []byte) error {
 	if !d.item() {
 		return nil
 	}
+	c.Begin()
 	var time uint64
 	var value number
 	var spanID, traceID []byte

@@ -4,7 +4,7 @@ import "github.com/headgate-io/headgate/storage/native"
 
 // dictMap is a column of attributes of few distinct values.
 type dictMap struct {
-	*native.Map[*native.LowCardinality, *native.LowCardinality]
+	*native.Map[*native.LowCardinality]
 	column int // one of inUnits, inFrame, inMapping
 	seen   seenKeys
 }
@@ -146,6 +146,7 @@ func (c *frameColumns) appendStack(d *Decoder, s *profileStack) {
 }
 
 func (c *frameColumns) appendFrame(d *Decoder, l *profileLocation, line profileLine, inlined bool) {
+	c.Begin()
 	p := &d.profiles.dict
 	f, m := &p.functions[line.function], &p.mappings[l.mapping]
 	if !f.known {

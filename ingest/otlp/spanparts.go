@@ -47,6 +47,7 @@ func (c *eventColumns) add(d *Decoder, b []byte) error {
 	if !d.item() {
 		return nil
 	}
+	c.Begin()
 	var time uint64
 	var name []byte
 	var dropped uint32
@@ -109,6 +110,7 @@ func (c *linkColumns) add(d *Decoder, b []byte) error {
 	if !d.item() {
 		return nil
 	}
+	c.Begin()
 	var traceID, spanID, state []byte
 	var dropped, flags uint32
 	for i := 0; i < len(b); {

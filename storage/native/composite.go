@@ -95,8 +95,8 @@ func (c *Array[T]) writeBody(w *frames) {
 
 // Map is a column of maps. A row is begun by appending to Keys and Vals alike and ended by EndRow. That a key stands in
 // a row once is the caller's business.
-type Map[K, V Flat] struct {
-	Keys  K
+type Map[V Flat] struct {
+	Keys  *LowCardinality
 	Vals  V
 	ends  []uint64
 	row   MapMark // where the row in hand begins
@@ -107,22 +107,22 @@ type Map[K, V Flat] struct {
 }
 
 // NewMap returns an empty column of maps from keys to vals.
-func NewMap[K, V Flat](keys K, vals V) *Map[K, V] { return &Map[K, V]{Keys: keys, Vals: vals} }
+func NewMap[V Flat](keys *LowCardinality, vals V) *Map[V] { return &Map[V]{Keys: keys, Vals: vals} }
 
 // EndRow adds the row of all pairs appended since the last EndRow.
-func (c *Map[K, V]) EndRow() {
+func (c *Map[V]) EndRow() {
 	c.row = c.Mark()
 	c.ends = append(c.ends, uint64(c.row.keys.values))
 }
 
 // DropRow forgets the pairs appended since the last EndRow.
-func (c *Map[K, V]) DropRow() {
+func (c *Map[V]) DropRow() {
 	c.Keys.cut(c.row.keys)
 	c.Vals.cut(c.row.vals)
 }
 
 // EndRows adds n rows without pairs. None may have been begun.
-func (c *Map[K, V]) EndRows(n int) {
+func (c *Map[V]) EndRows(n int) {
 	if n > 0 {
 		c.EndRow()
 		c.repeatEnd(0, n-1)
@@ -130,7 +130,7 @@ func (c *Map[K, V]) EndRows(n int) {
 }
 
 // repeatEnd adds n rows of the given number of pairs.
-func (c *Map[K, V]) repeatEnd(pairs uint64, n int) {
+func (c *Map[V]) repeatEnd(pairs uint64, n int) {
 	at := len(c.ends)
 	c.ends = slices.Grow(c.ends, n)[:at+n]
 	end := c.ends[at-1]
@@ -144,10 +144,10 @@ func (c *Map[K, V]) repeatEnd(pairs uint64, n int) {
 type MapMark struct{ keys, vals mark }
 
 // Mark returns the present end of the column, for Repeat.
-func (c *Map[K, V]) Mark() MapMark { return MapMark{c.Keys.mark(), c.Vals.mark()} }
+func (c *Map[V]) Mark() MapMark { return MapMark{c.Keys.mark(), c.Vals.mark()} }
 
 // Repeat adds the one row since from another times times, by copying its bytes.
-func (c *Map[K, V]) Repeat(from MapMark, times int) {
+func (c *Map[V]) Repeat(from MapMark, times int) {
 	if times <= 0 {
 		return
 	}
@@ -159,32 +159,32 @@ func (c *Map[K, V]) Repeat(from MapMark, times int) {
 }
 
 // Type implements Column.
-func (c *Map[K, V]) Type() string { return "Map(" + c.Keys.Type() + ", " + c.Vals.Type() + ")" }
+func (c *Map[V]) Type() string { return "Map(" + c.Keys.Type() + ", " + c.Vals.Type() + ")" }
 
 // Rows implements Column.
-func (c *Map[K, V]) Rows() int { return len(c.ends) }
+func (c *Map[V]) Rows() int { return len(c.ends) }
 
 // Reset implements Column.
-func (c *Map[K, V]) Reset() {
+func (c *Map[V]) Reset() {
 	c.ends = emptied(c.ends)
 	c.row, c.saved.rows, c.saved.at = MapMark{}, 0, MapMark{}
 	c.Keys.Reset()
 	c.Vals.Reset()
 }
 
-func (c *Map[K, V]) save() { c.saved.rows, c.saved.at = len(c.ends), c.row }
+func (c *Map[V]) save() { c.saved.rows, c.saved.at = len(c.ends), c.row }
 
-func (c *Map[K, V]) restore() {
+func (c *Map[V]) restore() {
 	c.ends, c.row = c.ends[:c.saved.rows], c.saved.at
 	c.DropRow()
 }
 
-func (c *Map[K, V]) writeState(w *frames) {
+func (c *Map[V]) writeState(w *frames) {
 	c.Keys.writeState(w)
 	c.Vals.writeState(w)
 }
 
-func (c *Map[K, V]) writeBody(w *frames) {
+func (c *Map[V]) writeBody(w *frames) {
 	numbers(w, c.ends)
 	c.Keys.writeBody(w)
 	c.Vals.writeBody(w)

@@ -86,6 +86,7 @@ func TestColumnsAreTheBytesOfTheFormat(t *testing.T) {
 	var n Nested
 	names := NewLowCardinality()
 	n.Add(&nb, "n.a", names)
+	n.Begin()
 	names.Append([]byte("z"))
 	n.EndRow()
 
@@ -262,11 +263,12 @@ func TestDroppedRowsLeaveNoTrace(t *testing.T) {
 	n.Add(&b, "n.name", names)
 	n.Add(&b, "n.v", nullable)
 	n.Add(&b, "n.id", ids)
-	pair := func(m *Map[*LowCardinality, *String], k, v string) {
+	pair := func(m *Map[*String], k, v string) {
 		m.Keys.Append([]byte(k))
 		m.Vals.Append([]byte(v))
 	}
 	element := func(s string) {
+		n.Begin()
 		pair(inner, s, s)
 		pair(inner, "x"+s, s)
 		inner.EndRow()
@@ -424,6 +426,7 @@ func everyShape(rows, first int) Block {
 		}
 		m.EndRow()
 		for i := range r % 3 {
+			nest.Begin()
 			name.Append(fmt.Appendf(nil, "n%d", i))
 			attrs.Keys.Append([]byte("i"))
 			attrs.Vals.Append(fmt.Append(nil, i))

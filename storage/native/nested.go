@@ -2,11 +2,12 @@ package native
 
 import "fmt"
 
-// Nested is the columns of one Nested column of a table: arrays that have rows of the same lengths. A row is begun by
-// appending as many elements to each member, and ended by EndRow.
+// Nested is the columns of one Nested column of a table: arrays that have rows of the same lengths. An element is begun by
+// Begin and appended to each member, and a row is ended by EndRow.
 type Nested struct {
 	members []Element
 	ends    []uint64
+	begun   bool // the row in hand has elements
 }
 
 // Add adds elem as the elements of a member, which is the column name of b.
@@ -22,10 +23,15 @@ func (n *Nested) AddExtra(b *Builder, name string, elem Element) {
 	b.Add(name, &extraMember{member{nested: n, elem: elem}})
 }
 
+// Begin says that an element of the row in hand follows.
+func (n *Nested) Begin() { n.begun = true }
+
 // EndRow adds the row of all elements appended since the last EndRow.
 func (n *Nested) EndRow() {
-	end := uint64(n.members[0].Rows())
-	if end != n.last() {
+	end := n.last()
+	if n.begun { // most rows are empty
+		n.begun = false
+		end = uint64(n.members[0].Rows())
 		for _, m := range n.members {
 			m.save()
 		}
@@ -35,8 +41,11 @@ func (n *Nested) EndRow() {
 
 // DropRow forgets the elements appended since the last EndRow.
 func (n *Nested) DropRow() {
-	for _, m := range n.members {
-		m.restore()
+	if n.begun {
+		n.begun = false
+		for _, m := range n.members {
+			m.restore()
+		}
 	}
 }
 
@@ -57,7 +66,7 @@ func (m *member) Type() string { return "Array(" + m.elem.Type() + ")" }
 func (m *member) Rows() int    { return len(m.nested.ends) }
 
 func (m *member) Reset() {
-	m.nested.ends = emptied(m.nested.ends)
+	m.nested.ends, m.nested.begun = emptied(m.nested.ends), false
 	m.elem.Reset()
 }
 

@@ -129,11 +129,12 @@ func (c *String) AppendInt(v int64) {
 	c.rows++
 }
 
-// AppendHex adds the row b as lower-case hexadecimal text.
+// AppendHex adds the row b, of less than 64 bytes, as lower-case hexadecimal text.
 func (c *String) AppendHex(b []byte) {
-	c.buf = binary.AppendUvarint(c.buf, uint64(2*len(b)))
-	from := len(c.buf)
-	c.buf = slices.Grow(c.buf, 2*len(b))[:from+2*len(b)]
+	n := 2 * len(b)
+	from := len(c.buf) + 1
+	c.buf = slices.Grow(c.buf, 1+n)[:from+n]
+	c.buf[from-1] = byte(n)
 	c.rows++
 	text := c.buf[from:]
 	for ; len(b) >= 8 && len(text) >= 16; b, text = b[8:], text[16:] {
