@@ -288,9 +288,9 @@ func TestUsageIsTheCallersOwn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = s.api.Ledger.Record(t.Context(), metering.Receipt{
+		_, err = s.api.Ledger.Apply(t.Context(), name, 1, []metering.Receipt{{
 			Tenant: p.Tenant(), Key: p.KeyID(), Signal: metering.Logs, ReceivedAt: time.Now(), BilledBytes: 10, Records: 2,
-		})
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -268,7 +268,7 @@ func (g *fileLog) undone() (out []Receipt) {
 }
 
 // flush resolves what is recorded and not done, then makes a run of the rest. A run is done once it is in the ledger.
-func (g *fileLog) flush(ctx context.Context, l *Ledger, waiting *Backlog) error {
+func (g *fileLog) flush(ctx context.Context, l *Ledger, waiting *backlog) error {
 	g.mu.Lock()
 	from := 0
 	if n := len(g.runs); n > 0 {
@@ -325,7 +325,7 @@ func applyChild(dir string, round int, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var waiting Backlog
+	var waiting backlog
 	l := NewLedger(db, LedgerOptions{Now: now, Pending: waiting.Oldest})
 	left, err := g.unapplied(ctx, l)
 	if err != nil {
@@ -449,7 +449,7 @@ func TestKilledProcessBillsEachAcknowledgedByteOnce(t *testing.T) {
 	}
 	defer g.f.Close()
 	l := newTestLedger(db)
-	var waiting Backlog
+	var waiting backlog
 	waiting.Add(g.undone()...)
 	if err := g.flush(t.Context(), l, &waiting); err != nil {
 		t.Fatal(err)

@@ -14,16 +14,16 @@
 //	Exhausted    before the body is read
 //	Admit        the bytes are held; a refusal is a *LimitError
 //	Settle       after decoding: what is billed, as a Receipt; the rest is given back
-//	Backlog.Add  from now on the receipt's hour stays open
-//	             the rows and Receipt.AppendBinary become an entry of the log, which syncs it
-//	Commit       the hold is final. Release and Backlog.Remove instead, if anything failed since Admit. Only then the ack.
+//	             the rows and Receipt.AppendBinary become an entry of the log, which syncs it. From before that until
+//	             its Apply the log tells Pending of the receipt, so that its hour stays open
+//	Commit       the hold is final. Release instead, if anything failed since Admit. Only then the ack.
 //
-// and later that of its receipt: ReadReceipt, Apply, Backlog.Remove, and ForgetRuns when the log's checkpoint has passed
-// the run. A request in no log is made durable by Record in place of the log, and needs no Backlog.
+// and later that of its receipt: ReadReceipt, Apply, and ForgetRuns when the log's checkpoint has passed the run. LogLedger
+// is these for a log that knows nothing but bytes.
 //
-// The start of a process, in this order: OpenMeter; Backlog.Add for the receipts in the log whose runs are not done, and
-// Meter.Restore for those among them whose runs Applied does not have; then Ledger.Run, Apply and the rest. The Meter thus
-// knows the day's use to the byte.
+// The start of a process, in this order: OpenMeter; the log is opened, tells Pending of the receipts whose runs are not
+// done, and Meter.Restore of those among them whose runs Applied does not have; then Ledger.Run, Apply and the rest. The
+// Meter thus knows the day's use to the byte.
 //
 // It assumes one process that admits for a database. All types are safe for concurrent use, Receipt and other plain values
 // apart. Nothing here calls time.Now.

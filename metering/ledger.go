@@ -24,10 +24,9 @@ type LedgerOptions struct {
 	Now func() time.Time
 	// Pending returns the receive time of the oldest receipt, or its hour's start, that may still come by Apply: none of
 	// the hours from there on is sealed. False means that there is none. It knows a receipt within five minutes of its
-	// receive time and until Apply has returned nil for it, so it must know the log's receipts before Run begins. Backlog
-	// does this. Nil: receipts come by Record alone. With several processes on one database each needs to know all.
+	// receive time and until Apply has returned nil for it, so it must know the log's receipts before Run begins. The log's
+	// Oldest does this. Nil: nothing is waited for. With several processes on one database each needs to know all.
 	Pending  func() (oldest time.Time, ok bool)
-	Queue    int          // receipts that may wait for Record's writer; 0 is 4096
 	Logger   *slog.Logger // nil discards
 	Registry prometheus.Registerer
 }
@@ -39,7 +38,6 @@ type Ledger struct {
 	pendingReceipts func() (time.Time, bool)
 	log             *slog.Logger
 	m               *ledgerMetrics
-	recorder        recorder
 
 	mu     sync.Mutex   // guards counts
 	counts map[row]sums // refusals that are not yet written
@@ -47,34 +45,25 @@ type Ledger struct {
 	sealed int64 // what seal has last stored or found stored; Run's alone
 }
 
-// NewLedger makes the ledger of db. It starts nothing; Record and the seal wait for Run.
+// NewLedger makes the ledger of db. It starts nothing; counts of refusals and the seal wait for Run.
 func NewLedger(db *store.DB, o LedgerOptions) *Ledger {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	l := &Ledger{db: db, now: o.Now, pendingReceipts: o.Pending, log: o.Logger, recorder: newRecorder(o.Queue),
+	return &Ledger{db: db, now: o.Now, pendingReceipts: o.Pending, log: o.Logger, m: newLedgerMetrics(o.Registry),
 		counts: map[row]sums{}}
-	l.m = newLedgerMetrics(o.Registry, l.recorder.waiting)
-	return l
 }
 
-// Run writes what Record and CountRefused are given and moves the seal until ctx ends, then writes what is left, and
-// returns.
+// Run writes what CountRefused is given and moves the seal until ctx ends, then writes what is left, and returns.
 func (l *Ledger) Run(ctx context.Context) error {
-	defer close(l.recorder.done)
 	tick := time.NewTicker(keepInterval)
 	defer tick.Stop()
 	l.keep()
 	for {
 		select {
-		case p := <-l.recorder.queue:
-			l.record(p)
 		case <-tick.C:
 			l.keep()
 		case <-ctx.Done():
-			for len(l.recorder.queue) > 0 {
-				l.record(<-l.recorder.queue)
-			}
 			l.keep()
 			return nil
 		}

@@ -3,7 +3,6 @@ package metering
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"reflect"
@@ -11,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
@@ -27,15 +25,11 @@ func deadline(t *testing.T) context.Context {
 }
 
 // A second handle on the file reads what any other process would.
-func TestRecordedReceiptIsInTheDatabaseWhenRecordReturns(t *testing.T) {
+func TestReceiptIsInTheDatabaseWhenApplyReturns(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
-	c := &clock{t: noon}
-	l := startLedger(t, openDB(t, path), c.now)
-	other := NewLedger(openDB(t, path), LedgerOptions{Now: c.now})
+	l, other := newTestLedger(openDB(t, path)), newTestLedger(openDB(t, path))
 	for i := range int64(20) {
-		if err := l.Record(deadline(t), logs("a", "k", 10, noon)); err != nil {
-			t.Fatal(err)
-		}
+		apply(t, l, testLog, uint64(i), true, logs("a", "k", 10, noon))
 		if got := all(t, other, Filter{})["a/logs/k"]; got != 10*(i+1) {
 			t.Fatalf("after receipt %d the ledger holds %d", i, got)
 		}
@@ -43,19 +37,19 @@ func TestRecordedReceiptIsInTheDatabaseWhenRecordReturns(t *testing.T) {
 }
 
 func TestReceiptsAddUpPerTenantKeySignalAndHour(t *testing.T) {
-	l := startLedger(t, tempDB(t), (&clock{t: noon}).now)
-	rec := func(r Receipt) {
+	l := newTestLedger(tempDB(t))
+	run := uint64(0)
+	rec := func(rs ...Receipt) {
 		t.Helper()
-		if err := l.Record(deadline(t), r); err != nil {
-			t.Fatal(err)
-		}
+		run++
+		apply(t, l, testLog, run, true, rs...)
 	}
 	rec(Receipt{Tenant: id("a"), Key: "k", Signal: Logs, ReceivedAt: noon, BilledBytes: 10, OverageBytes: 4, Records: 3, Rejected: 2})
 	rec(Receipt{Tenant: id("a"), Key: "k", Signal: Logs, ReceivedAt: noon.Add(time.Hour - 1), BilledBytes: 5, Records: 1})
 	rec(Receipt{Tenant: id("a"), Key: "k", Signal: Logs, ReceivedAt: noon.Add(time.Minute), UnbilledBytes: 7, Records: 1})
 	rec(Receipt{Tenant: id("a"), Key: "k", Signal: Logs, ReceivedAt: noon.Add(time.Hour), BilledBytes: 1})
-	rec(Receipt{Tenant: id("a"), Key: "k2", Signal: Traces, ReceivedAt: noon, BilledBytes: 2})
-	rec(Receipt{Tenant: id("b"), Key: "k3", Signal: Metrics, ReceivedAt: noon, BilledBytes: 3})
+	rec(Receipt{Tenant: id("a"), Key: "k2", Signal: Traces, ReceivedAt: noon, BilledBytes: 2},
+		Receipt{Tenant: id("b"), Key: "k3", Signal: Metrics, ReceivedAt: noon, BilledBytes: 3})
 	u, err := l.UnsafeUsageOfAll(t.Context(), Filter{By: ByHour, BySignal: true, ByKey: true})
 	if err != nil {
 		t.Fatal(err)
@@ -73,49 +67,6 @@ func TestReceiptsAddUpPerTenantKeySignalAndHour(t *testing.T) {
 	}
 }
 
-func TestWaitingReceiptsShareATransaction(t *testing.T) {
-	reg := prometheus.NewRegistry()
-	l := NewLedger(tempDB(t), LedgerOptions{Now: (&clock{t: noon}).now, Registry: reg})
-	var wg sync.WaitGroup
-	for i := range 200 {
-		wg.Go(func() {
-			if err := l.Record(deadline(t), logs("a", fmt.Sprint("k", i%7), 1, noon)); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	until(t, "all wait", func() bool { return len(l.recorder.queue) == 200 })
-	stop := run(t, l)
-	wg.Wait()
-	stop()
-	n, err := testutil.GatherAndCount(reg, "headgate_metering_commit_duration_seconds")
-	if err != nil || n != 1 {
-		t.Fatal(n, err)
-	}
-	if got := commits(t, reg); got != 1 {
-		t.Errorf("%d transactions for 200 waiting receipts, want 1", got)
-	}
-	if got := testutil.ToFloat64(l.m.receipts); got != 200 {
-		t.Errorf("receipts counted %v, want 200", got)
-	}
-}
-
-// commits returns how many transactions were timed.
-func commits(t *testing.T, reg *prometheus.Registry) uint64 {
-	t.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == "headgate_metering_commit_duration_seconds" {
-			return f.GetMetric()[0].GetHistogram().GetSampleCount()
-		}
-	}
-	t.Fatal("no such metric")
-	return 0
-}
-
 // until polls cond for a generous while.
 func until(t *testing.T, what string, cond func() bool) {
 	t.Helper()
@@ -129,89 +80,19 @@ func until(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-func TestRequestsThatGiveUpWaitingAreNotRecorded(t *testing.T) {
-	l := NewLedger(tempDB(t), LedgerOptions{Now: (&clock{t: noon}).now, Queue: 2})
-	ctx, cancel := context.WithCancel(t.Context())
-	errs := make(chan error, 3)
-	for range 3 { // two fit the queue, one waits before it
-		go func() { errs <- l.Record(ctx, logs("a", "k", 10, noon)) }()
-	}
-	until(t, "the queue is full", func() bool { return len(l.recorder.queue) == 2 })
-	cancel()
-	for range 3 {
-		if err := <-errs; !errors.Is(err, context.Canceled) {
-			t.Errorf("Record = %v, want canceled", err)
-		}
-	}
+func TestEndingLedgerWritesWhatItHasCounted(t *testing.T) {
+	l := newTestLedger(tempDB(t))
 	stop := run(t, l)
-	if err := l.Record(deadline(t), logs("a", "k", 1, noon)); err != nil {
-		t.Fatal(err)
-	}
-	stop()
-	if got := all(t, l, Filter{})["a/logs/k"]; got != 1 {
-		t.Errorf("ledger holds %d, want 1", got)
-	}
-}
-
-// The write lock is held by somebody else, so the transaction that has taken the receipt must wait. The request's end then
-// does not make Record guess: it waits for the outcome.
-func TestTakenReceiptIsAnsweredTruthfullyAfterItsRequestEnded(t *testing.T) {
-	db := tempDB(t)
-	l := startLedger(t, db, (&clock{t: noon}).now)
-	until(t, "the writer waits for receipts alone", func() bool { return sealedNow(t, l).After(time.Unix(0, 0)) })
-	ctx, cancel := context.WithCancel(t.Context())
-	result := make(chan error, 1)
-	err := db.Update(t.Context(), func(*sql.Tx) error {
-		p := &pending{receipt: logs("a", "k", 10, noon), result: make(chan error, 1)}
-		go func() {
-			l.recorder.queue <- p
-			result <- l.await(ctx, p)
-		}()
-		until(t, "the writer takes it", func() bool { return p.state.Load() == taken })
-		cancel()
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := <-result; err != nil {
-		t.Errorf("Record = %v, want nil", err)
-	}
-	if got := all(t, l, Filter{})["a/logs/k"]; got != 10 {
-		t.Errorf("ledger holds %d, want 10", got)
-	}
-}
-
-func TestClosedLedgerWritesWhatWaitsAndRefusesTheRest(t *testing.T) {
-	l := NewLedger(tempDB(t), LedgerOptions{Now: (&clock{t: noon}).now})
-	errs := make(chan error, 50)
-	for range 50 {
-		go func() { errs <- l.Record(deadline(t), logs("a", "k", 1, noon)) }()
-	}
-	until(t, "all wait", func() bool { return len(l.recorder.queue) == 50 })
+	until(t, "it has begun", func() bool { return sealedNow(t, l).After(time.Unix(0, 0)) })
 	l.CountRefused(Refusal{Tenant: id("a"), Key: "k", Signal: Logs, At: noon, Bytes: 9})
-	run(t, l)()
-	recorded := int64(0)
-	for range 50 {
-		if err := <-errs; err == nil {
-			recorded++
-		} else {
-			t.Errorf("Record = %v", err)
-		}
-	}
-	if got := all(t, l, Filter{})["a/logs/k"]; got != 50 || recorded != 50 {
-		t.Errorf("ledger holds %d, %d were told so, want 50", got, recorded)
-	}
-	if err := l.Record(deadline(t), logs("a", "k", 1, noon)); !errors.Is(err, ErrLedgerClosed) {
-		t.Errorf("Record after the end = %v, want ErrLedgerClosed", err)
-	}
+	stop()
 	u, err := l.Usage(t.Context(), Filter{Tenants: ids("a")})
 	if err != nil || len(u.Rows) != 1 || u.Rows[0].RefusedBytes != 9 {
 		t.Errorf("the count of refusals was lost: %+v, %v", u, err)
 	}
 }
 
-func TestDatabaseFailureReachesEveryWaiterAndLosesNoCount(t *testing.T) {
+func TestDatabaseFailureLosesNoCount(t *testing.T) {
 	db := tempDB(t)
 	l := startLedger(t, db, (&clock{t: noon}).now)
 	exec := func(q string) {
@@ -227,22 +108,14 @@ func TestDatabaseFailureReachesEveryWaiterAndLosesNoCount(t *testing.T) {
 	exec(`CREATE TRIGGER full BEFORE INSERT ON usage_hours BEGIN SELECT RAISE(ABORT, 'disk is full'); END`)
 	l.CountRefused(Refusal{Tenant: id("a"), Key: "k", Signal: Logs, At: noon, Bytes: 9, Records: 2})
 	until(t, "writing the counts fails", func() bool { return testutil.ToFloat64(l.m.commitFailures) >= 1 })
-	var wg sync.WaitGroup
-	for range 10 {
-		wg.Go(func() {
-			if err := l.Record(deadline(t), logs("a", "k", 1, noon)); err == nil {
-				t.Error("recorded into a broken table")
-			}
-		})
+	if applied, err := l.Apply(deadline(t), testLog, 1, []Receipt{logs("a", "k", 5, noon)}); err == nil || applied {
+		t.Errorf("Apply into a broken table = %v, %v", applied, err)
 	}
-	wg.Wait()
 	if got := testutil.ToFloat64(l.m.commitFailures); got < 2 {
 		t.Errorf("commit failures %v", got)
 	}
 	exec(`DROP TRIGGER full`)
-	if err := l.Record(deadline(t), logs("a", "k", 5, noon)); err != nil {
-		t.Fatal(err)
-	}
+	apply(t, l, testLog, 1, true, logs("a", "k", 5, noon))
 	until(t, "the counts are written", func() bool {
 		u, err := l.Usage(t.Context(), Filter{Tenants: ids("a")})
 		if err != nil || len(u.Rows) != 1 || u.Rows[0].BilledBytes != 5 || u.Rows[0].Requests != 1 {
@@ -282,7 +155,7 @@ func TestWaitingCountsAreBounded(t *testing.T) {
 }
 
 func TestBadReceiptsDoNotFailTheirNeighbours(t *testing.T) {
-	l := startLedger(t, tempDB(t), (&clock{t: noon}).now)
+	l := newTestLedger(tempDB(t))
 	good := logs("a", "k", 1, noon)
 	for name, change := range map[string]func(r *Receipt){
 		"no tenant":      func(r *Receipt) { r.Tenant = Receipt{}.Tenant },
@@ -293,20 +166,21 @@ func TestBadReceiptsDoNotFailTheirNeighbours(t *testing.T) {
 	} {
 		bad := good
 		change(&bad)
-		if err := l.Record(deadline(t), bad); err == nil {
-			t.Errorf("%s: recorded", name)
+		if _, err := bad.AppendBinary(nil); err == nil {
+			t.Errorf("%s: comes into a log", name)
+		}
+		if applied, err := l.Apply(deadline(t), testLog, 1, []Receipt{bad}); err == nil || applied {
+			t.Errorf("%s: Apply = %v, %v", name, applied, err)
 		}
 	}
-	if err := l.Record(deadline(t), good); err != nil {
-		t.Error(err)
-	}
+	apply(t, l, testLog, 1, true, good)
 }
 
-// The whole path of racing requests: what was acknowledged is what the ledger holds is what the meter counts, and no
-// limit is passed.
+// The whole path of racing requests, while runs of those before them are applied: what was acknowledged is what the ledger
+// holds is what the meter counts, and no limit is passed.
 func TestAcknowledgedBytesEqualTheLedger(t *testing.T) {
 	db := tempDB(t)
-	l := startLedger(t, db, (&clock{t: noon}).now)
+	l := newTestLedger(db)
 	addTenant(t, db, "p", "")
 	addTenant(t, db, "a", "ID-p")
 	addTenant(t, db, "b", "ID-p")
@@ -318,6 +192,29 @@ func TestAcknowledgedBytesEqualTheLedger(t *testing.T) {
 	}
 	var mu sync.Mutex
 	acked := map[string]int64{}
+	var inLog []Receipt
+	runs := uint64(0)
+	flush := func() {
+		mu.Lock()
+		rs := inLog
+		inLog = nil
+		mu.Unlock()
+		runs++
+		apply(t, l, testLog, runs, true, rs...)
+	}
+	sent := make(chan struct{})
+	var flusher sync.WaitGroup
+	flusher.Go(func() {
+		for {
+			select {
+			case <-sent:
+				flush()
+				return
+			default:
+				flush()
+			}
+		}
+	})
 	var wg sync.WaitGroup
 	for g := range 50 {
 		wg.Go(func() {
@@ -328,14 +225,14 @@ func TestAcknowledgedBytesEqualTheLedger(t *testing.T) {
 					continue
 				}
 				rc, err := r.Settle(Outcome{Signal: Logs, Bytes: int64(10 + g - i%3), Records: 1})
-				if err == nil {
-					err = l.Record(deadline(t), rc)
-				}
 				if err != nil {
 					t.Error(err)
 					r.Release()
 					continue
 				}
+				mu.Lock()
+				inLog = append(inLog, rc)
+				mu.Unlock()
 				r.Commit()
 				mu.Lock()
 				acked[c.Tenant.String()+"/logs/"+c.Key] += rc.BilledBytes
@@ -344,6 +241,8 @@ func TestAcknowledgedBytesEqualTheLedger(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	close(sent)
+	flusher.Wait()
 	got := all(t, l, Filter{})
 	if !reflect.DeepEqual(got, acked) {
 		t.Errorf("ledger %v, acknowledged %v", got, acked)
@@ -358,23 +257,4 @@ func TestAcknowledgedBytesEqualTheLedger(t *testing.T) {
 		wantUsed(t, m, false, "ID-b", noon, b)
 		wantUsed(t, m, false, "ID-p", noon, a+b)
 	}
-}
-
-func BenchmarkRecordBy64(b *testing.B) {
-	db := benchDB(b)
-	l := NewLedger(db, LedgerOptions{Now: func() time.Time { return noon }})
-	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan error, 1)
-	go func() { done <- l.Run(ctx) }()
-	b.SetParallelism(32)
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if err := l.Record(ctx, logs("a", "k", 1, noon)); err != nil {
-				b.Error(err)
-				return
-			}
-		}
-	})
-	cancel()
-	<-done
 }

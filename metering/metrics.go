@@ -48,8 +48,8 @@ type ledgerMetrics struct {
 	droppedCounts  prometheus.Counter
 }
 
-// newLedgerMetrics registers the metrics unless reg is nil. waiting reads the length of the queue.
-func newLedgerMetrics(reg prometheus.Registerer, waiting func() float64) *ledgerMetrics {
+// newLedgerMetrics registers the metrics unless reg is nil.
+func newLedgerMetrics(reg prometheus.Registerer) *ledgerMetrics {
 	m := &ledgerMetrics{
 		receipts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_metering_receipts_total",
@@ -61,7 +61,7 @@ func newLedgerMetrics(reg prometheus.Registerer, waiting func() float64) *ledger
 		}),
 		commitFailures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_metering_commit_failures_total",
-			Help: "Ledger transactions that failed; they are tried again, or their requests were not acknowledged.",
+			Help: "Ledger transactions that failed; they are tried again.",
 		}),
 		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "headgate_metering_commit_duration_seconds",
@@ -74,11 +74,7 @@ func newLedgerMetrics(reg prometheus.Registerer, waiting func() float64) *ledger
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.receipts, m.lateReceipts, m.commitFailures, m.commitSeconds, m.droppedCounts,
-			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-				Name: "headgate_metering_waiting_receipts",
-				Help: "Receipts that wait for the ledger's writer.",
-			}, waiting))
+		reg.MustRegister(m.receipts, m.lateReceipts, m.commitFailures, m.commitSeconds, m.droppedCounts)
 	}
 	return m
 }

@@ -133,6 +133,7 @@ func TestMidnightSplitsMeterAndLedgerAlike(t *testing.T) {
 	m := openMeter(t, db, c.now())
 	l := NewLedger(db, LedgerOptions{Now: c.now})
 	stop := run(t, l)
+	runs := uint64(0)
 	who := charge("a", "k", Refuse, Unlimited, 1000)
 	bill := func(n int64, at time.Time) {
 		t.Helper()
@@ -141,13 +142,12 @@ func TestMidnightSplitsMeterAndLedgerAlike(t *testing.T) {
 			t.Fatal(err)
 		}
 		rc, err := r.Settle(Outcome{Signal: Logs, Bytes: n})
-		if err == nil {
-			err = l.Record(deadline(t), rc)
-		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.Commit()
+		runs++
+		apply(t, l, testLog, runs, true, rc)
 	}
 	bill(900, midnight.Add(-time.Minute))
 	c.set(midnight.Add(time.Second))
@@ -186,62 +186,14 @@ func TestRefusalsAreInTheLedgerWithinSeconds(t *testing.T) {
 	})
 }
 
-func TestMoreThanABatchIsRecordedWhole(t *testing.T) {
-	reg := prometheus.NewRegistry()
-	l := NewLedger(tempDB(t), LedgerOptions{Now: (&clock{t: noon}).now, Registry: reg})
-	const n = 2*maxBatch + 5
-	var wg sync.WaitGroup
-	for range n {
-		wg.Go(func() {
-			if err := l.Record(deadline(t), logs("a", "k", 3, noon)); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	until(t, "all wait", func() bool { return len(l.recorder.queue) == n })
-	stop := run(t, l)
-	wg.Wait()
-	stop()
-	if got := all(t, l, Filter{})["a/logs/k"]; got != 3*n {
-		t.Errorf("ledger holds %d, want %d", got, 3*n)
-	}
-	if got := commits(t, reg); got != 3 {
-		t.Errorf("%d transactions, want 3 of at most %d receipts", got, maxBatch)
-	}
-}
-
-func TestFullQueueMakesRecordWaitNotFail(t *testing.T) {
-	l := NewLedger(tempDB(t), LedgerOptions{Now: (&clock{t: noon}).now, Queue: 1})
-	var wg sync.WaitGroup
-	for range 20 {
-		wg.Go(func() {
-			if err := l.Record(deadline(t), logs("a", "k", 1, noon)); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	until(t, "the queue is full", func() bool { return len(l.recorder.queue) == 1 })
-	stop := run(t, l)
-	wg.Wait()
-	stop()
-	if got := all(t, l, Filter{})["a/logs/k"]; got != 20 {
-		t.Errorf("ledger holds %d, want 20", got)
-	}
-}
-
 // Two ledgers on one file, as while one process replaces another.
 func TestTwoProcessesAddUp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
-	var ls []*Ledger
-	for range 2 {
-		ls = append(ls, startLedger(t, openDB(t, path), (&clock{t: noon}).now))
-	}
+	ls := []*Ledger{newTestLedger(openDB(t, path)), newTestLedger(openDB(t, path))}
 	var wg sync.WaitGroup
 	for i := range 100 {
 		wg.Go(func() {
-			if err := ls[i%2].Record(deadline(t), logs("a", fmt.Sprint("k", i%3), 1, noon)); err != nil {
-				t.Error(err)
-			}
+			apply(t, ls[i%2], fmt.Sprint("log", i%2), uint64(i/2), true, logs("a", fmt.Sprint("k", i%3), 1, noon))
 		})
 	}
 	wg.Wait()

@@ -31,7 +31,7 @@ type Outcome struct {
 // Heartbeat reports whether the request passes as the policy sample's heartbeat: to be stored, not billed.
 func (r *Reservation) Heartbeat() bool { return r.heartbeat }
 
-// Settle fixes what the request is billed, gives back the rest of the hold and returns the receipt to Record. It is called
+// Settle fixes what the request is billed, gives back the rest of the hold and returns the receipt for the log. It is called
 // once, before Commit.
 func (r *Reservation) Settle(o Outcome) (Receipt, error) {
 	r.meter.mu.Lock()

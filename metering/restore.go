@@ -16,7 +16,7 @@ import (
 const maxChain = 64
 
 // OpenMeter makes a meter that knows the use of yesterday and of every later day from the ledger: per key, per tenant, and
-// for each tenant the sum over its descendants. It is called before anything is admitted; receipts recorded by others
+// for each tenant the sum over its descendants. It is called before anything is admitted; receipts applied by others
 // afterwards would be missed, and those that wait in the log are for Restore. reg may be nil.
 func OpenMeter(ctx context.Context, db *store.DB, now time.Time, reg prometheus.Registerer) (*Meter, error) {
 	m := newMeter(dayOf(now)-1, reg)

@@ -2,7 +2,6 @@ package metering
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -85,7 +84,7 @@ func TestRunSealsAsTimePasses(t *testing.T) {
 // ClickHouse is away for a day: receipts that were acknowledged wait, and with them all seals from the first one's hour on.
 func TestReceiptsInTheLogKeepTheirHourOpen(t *testing.T) {
 	c := &clock{t: noon}
-	var waiting Backlog
+	var waiting backlog
 	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now, Pending: waiting.Oldest})
 	early, late := logs("a", "k", 1, noon.Add(59*time.Minute)), logs("a", "k", 2, noon.Add(3*time.Hour))
 	waiting.Add(early, late)
@@ -156,7 +155,7 @@ func TestAcknowledgedReceiptAlwaysFindsItsHourOpen(t *testing.T) {
 	for seed := range uint64(5) {
 		rng := rand.New(rand.NewPCG(seed, 51))
 		c := &clock{t: noon}
-		var waiting Backlog
+		var waiting backlog
 		var unknown []life
 		var inLog []Receipt
 		// pass lets time go on, and tells the backlog of each request when its time has come.
@@ -209,7 +208,7 @@ func TestAcknowledgedReceiptAlwaysFindsItsHourOpen(t *testing.T) {
 					for _, r := range unknown {
 						want[r.receipt.ReceivedAt.Truncate(time.Hour)] -= r.receipt.BilledBytes
 					}
-					unknown, waiting = nil, Backlog{}
+					unknown, waiting = nil, backlog{}
 					waiting.Add(inLog...)
 					l = open()
 				}
@@ -234,7 +233,7 @@ func TestAcknowledgedReceiptAlwaysFindsItsHourOpen(t *testing.T) {
 
 func TestLateReceiptsAreBilledInTheFirstOpenHour(t *testing.T) {
 	c := &clock{t: noon.Add(30 * time.Minute)}
-	var waiting Backlog
+	var waiting backlog
 	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now, Pending: waiting.Oldest})
 	apply(t, l, testLog, 1, true, logs("a", "k", 1, noon.Add(-2*time.Hour)))
 	seal(t, l)
@@ -264,12 +263,7 @@ func TestSealHoldsForEveryProcess(t *testing.T) {
 	a, b := NewLedger(db, LedgerOptions{Now: ahead.now}), startLedger(t, db, behind.now)
 	seal(t, a)
 	wantSealed(t, b, noon)
-	if err := b.Record(deadline(t), logs("a", "k", 1, noon.Add(-1))); !errors.Is(err, ErrSealed) {
-		t.Errorf("Record = %v, want ErrSealed", err)
-	}
-	if err := b.Record(deadline(t), logs("a", "k", 2, noon)); err != nil {
-		t.Error(err)
-	}
+	apply(t, b, testLog, 2, true, logs("a", "k", 2, noon))
 	b.CountRefused(Refusal{Tenant: id("a"), Key: "k", Signal: Logs, At: noon.Add(-1), Bytes: 3})
 	apply(t, b, testLog, 1, true, logs("a", "k", 4, noon.Add(-1)))
 	until(t, "refusals are written", func() bool {
@@ -327,7 +321,6 @@ func TestSealedUsageIsTheSameForEver(t *testing.T) {
 	for _, db := range []*store.DB{db, openDB(t, db.Path())} {
 		ls = append(ls, NewLedger(db, LedgerOptions{Now: c.now}))
 	}
-	recorder := startLedger(t, db, c.now)
 	rng := rand.New(rand.NewPCG(21, 22))
 	sealed := map[time.Time]string{} // seal → what was read up to it
 	sum := int64(0)
@@ -339,16 +332,9 @@ func TestSealedUsageIsTheSameForEver(t *testing.T) {
 		switch rng.IntN(4) {
 		case 0:
 			seal(t, l)
-		case 1:
+		case 1, 2:
 			apply(t, l, testLog, uint64(i), true, r, r)
 			sum += 2 * r.BilledBytes
-		case 2:
-			err := recorder.Record(deadline(t), r)
-			if err == nil {
-				sum += r.BilledBytes
-			} else if !errors.Is(err, ErrSealed) {
-				t.Fatal(err)
-			}
 		default:
 			l.CountRefused(Refusal{Tenant: id("t0"), Key: "k", Signal: Logs, At: at, Bytes: 1})
 			if err := l.writeCounts(deadline(t)); err != nil {
@@ -380,7 +366,7 @@ func TestSealedUsageIsTheSameForEver(t *testing.T) {
 func TestRacingSealsAndRunsAgree(t *testing.T) {
 	c := &clock{t: noon}
 	var grace sync.RWMutex // held for reading from a request's receive time until the backlog knows it; time waits for that
-	var waiting Backlog
+	var waiting backlog
 	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now, Pending: waiting.Oldest})
 	var run atomic.Uint64
 	var billed, working atomic.Int64
@@ -445,43 +431,4 @@ func TestSealWaitsForTheDatabase(t *testing.T) {
 	execute(t, db, `DROP TRIGGER full`)
 	seal(t, l)
 	wantSealed(t, l, noon.Add(-time.Hour))
-}
-
-func TestBacklogKnowsItsOldest(t *testing.T) {
-	var b Backlog
-	b.Remove(logs("a", "k", 1, noon))
-	rng := rand.New(rand.NewPCG(61, 62))
-	var in []Receipt
-	for range 2000 {
-		if len(in) == 0 || rng.IntN(20) > 9 {
-			r := logs("a", "k", 1, noon.Add(time.Duration(rng.Int64N(int64(100*time.Hour)))))
-			b.Add(r)
-			in = append(in, r)
-		} else {
-			i := rng.IntN(len(in))
-			b.Remove(in[i])
-			in = append(in[:i], in[i+1:]...)
-		}
-		want, any := time.Time{}, false
-		for _, r := range in {
-			if h := r.ReceivedAt.Truncate(time.Hour); !any || h.Before(want) {
-				want, any = h, true
-			}
-		}
-		if got, ok := b.Oldest(); ok != any || !got.Equal(want) {
-			t.Fatalf("oldest %v, %v, want %v, %v", got, ok, want, any)
-		}
-	}
-	if len(b.hours) > 101 {
-		t.Errorf("%d hours are held", len(b.hours))
-	}
-	b.Remove(in...)
-	if _, ok := b.Oldest(); ok {
-		t.Error("an empty backlog has an oldest receipt")
-	}
-	b.Remove(in[0])
-	b.Add(in[0])
-	if _, ok := b.Oldest(); !ok {
-		t.Error("removing too much hides what is added later")
-	}
 }
