@@ -37,7 +37,8 @@ func TestOldestIsKnownUntilTheLedgerHasIt(t *testing.T) {
 		t.Error("an empty log has an oldest receipt")
 	}
 
-	before, outcome, failed := time.Now(), make(chan error), make(chan error, 1)
+	before, outcome, failed := time.Now(), make(chan error, 1), make(chan error, 1)
+	t.Cleanup(func() { close(outcome) }) // whatever fails here, the log can be closed
 	syncs <- outcome
 	go func() { failed <- r.append("a", 1) }()
 	eventually(t, "the append to begin", func() bool { return !none() })
