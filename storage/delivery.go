@@ -90,7 +90,7 @@ func (d *delivery) refused(r *run, p *plan, i int, no *refusedError, since int) 
 	half := len(r.entries) / 2
 	parts := []*run{{entries: r.entries[:half]}, {entries: r.entries[half:]}}
 	for _, part := range parts {
-		part.id, part.replaces, part.signal, part.tables = ln.log.newRunID(), r.id, r.signal, left
+		part.id, part.signal, part.tables = ln.log.newRunID(), r.signal, left
 	}
 	if err := d.insist("record halves", func(context.Context) error { return ln.log.record(parts...) }); err != nil {
 		return err

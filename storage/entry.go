@@ -172,28 +172,27 @@ func (t tableHead) block(entry []byte) (native.Block, error) {
 }
 
 // run is a set of requests of one signal that go to ClickHouse together. It is recorded in the log before it is sent, so
-// that whoever sends it again sends the same bytes under the same id.
+// that whoever sends it again sends the same bytes under the same id. A request belongs to the last
+// run that was recorded with it: the halves of a run that was split replace it.
 type run struct {
-	id       uint64
-	replaces uint64 // the run that was split into this one and others; 0 is none
-	signal   string
-	tables   []string // to be inserted; nil is all. Those that the replaced run has done already are left out
-	entries  []position
-	sent     bool // not recorded: something of it may be in ClickHouse
+	id      uint64
+	signal  string
+	tables  []string // to be inserted; nil is all. Those that an earlier run has done already are left out
+	entries []position
+	sent    bool // not recorded: something of it may be in ClickHouse
 }
 
 // A runs entry is
 //
 //	kind     1 byte
 //	runs     count uvarint, and of each
-//	         id, replaces uint64; signal string; tables uvarint and a string each;
+//	         id uint64; signal string; tables uvarint and a string each;
 //	         entries uvarint and the distance of each position from the one before as uvarint
 func appendRuns(dst []byte, runs ...*run) []byte {
 	dst = append(dst, kindRuns)
 	dst = binary.AppendUvarint(dst, uint64(len(runs)))
 	for _, r := range runs {
 		dst = binary.LittleEndian.AppendUint64(dst, r.id)
-		dst = binary.LittleEndian.AppendUint64(dst, r.replaces)
 		dst = appendString(dst, r.signal)
 		dst = binary.AppendUvarint(dst, uint64(len(r.tables)))
 		for _, t := range r.tables {
@@ -216,7 +215,7 @@ func parseRuns(b []byte) ([]*run, error) {
 	p := parser{b: b[1:]}
 	var runs []*run
 	for range p.count() {
-		r := &run{id: p.uint64(), replaces: p.uint64(), signal: p.string()}
+		r := &run{id: p.uint64(), signal: p.string()}
 		for range p.count() {
 			r.tables = append(r.tables, p.string())
 		}

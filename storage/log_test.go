@@ -624,6 +624,48 @@ func TestRefusedRequestIsFoundAndSetAside(t *testing.T) {
 	}
 }
 
+// A run of metrics goes into several tables. Those that have it when another one refuses it do not get it again.
+func TestHalvesOfARefusedRunLeaveDoneTablesAlone(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		r := newRig(t, LogOptions{})
+		send := func(column string) {
+			r.sent++
+			if err := r.log.Append(Request{Tenant: id(t, "a"), Signal: "metrics", Received: time.Now(), Receipt: fmt.Append(nil, r.sent),
+				Rows: []Rows{metricRows(schema.MetricsGauge, "MetricUnit", 3), metricRows(schema.MetricsSum, column, 2)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.open()
+		for _, column := range []string{"MetricUnit", "MetricBogus", "MetricUnit", "MetricUnit"} {
+			send(column)
+		}
+		if restart { // in the middle of the halving
+			var inserts atomic.Int64
+			r.proxy.Choose(func(q *http.Request) chtest.Fault {
+				if chtest.IsInsert(q) && inserts.Add(1) > 3 {
+					return chtest.Refuse
+				}
+				return chtest.Pass
+			})
+			r.run()
+			eventually(t, "the halving", func() bool { return inserts.Load() > 4 })
+			r.close()
+			r.proxy.Choose(func(*http.Request) chtest.Fault { return chtest.Pass })
+			r.open()
+		}
+		send("MetricUnit") // shows that the table is well, if the others did so before the restart
+		r.run()
+		r.settled()
+		for table, want := range map[string]uint64{schema.MetricsGauge: 15, schema.MetricsSum: 8} {
+			if n := scan[uint64](t, r.conn, "SELECT count() FROM "+table); n != want {
+				t.Errorf("restart %v: %s has %d rows, want %d", restart, table, n, want)
+			}
+		}
+		r.wantReceipts(5)
+		r.close()
+	}
+}
+
 // When every request is refused it is the table that is wrong: nothing goes aside, and all is stored once it is mended.
 func TestWrongTableSetsNothingAside(t *testing.T) {
 	r := newRig(t, LogOptions{})

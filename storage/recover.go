@@ -55,38 +55,31 @@ func (l *Log) readRuns(at position, prefix []byte, size int) (runs []*run, err e
 	return runs, err
 }
 
-// sort returns the requests of all runs that the ledger has, and the runs that it does not have. A run that was split does
-// not count: its parts do.
+// sort returns the requests of all runs that the ledger has, and the runs that it does not have. A request counts for the
+// last of its runs: the others were split, or were never sent because recording them failed, which may leave their record
+// all the same.
 func (l *Log) sort(ctx context.Context, runs []*run) (done map[position]bool, unsettled []*run, err error) {
-	ids := make([]uint64, 0, len(runs))
-	replaced := map[uint64]bool{}
-	for _, r := range runs {
-		ids = append(ids, r.id)
-		replaced[r.replaces] = true
+	ids := make([]uint64, len(runs))
+	last := map[position]uint64{}
+	for i, r := range runs {
+		ids[i] = r.id
+		for _, p := range r.entries {
+			last[p] = r.id
+		}
 	}
 	applied, err := l.opt.Ledger.Applied(ctx, ids)
 	if err != nil {
 		return nil, nil, fmt.Errorf("ask the ledger for runs: %w", err)
 	}
 	done = map[position]bool{}
-	last := map[position]uint64{}
 	for _, r := range runs {
-		for _, p := range r.entries {
-			last[p] = r.id
-		}
-	}
-	for _, r := range runs {
-		switch {
-		case replaced[r.id]:
-		case applied[r.id]:
-			for _, p := range r.entries {
-				done[p] = true
-			}
-		default:
-			// Recording a run may fail and leave its record all the same; then another run has taken its requests, and this one
-			// was never sent.
-			r.entries = slices.DeleteFunc(r.entries, func(p position) bool { return last[p] != r.id })
+		r.entries = slices.DeleteFunc(r.entries, func(p position) bool { return last[p] != r.id })
+		if !applied[r.id] {
 			unsettled = append(unsettled, r)
+			continue
+		}
+		for _, p := range r.entries {
+			done[p] = true
 		}
 	}
 	return done, unsettled, nil

@@ -48,10 +48,21 @@ func logRowsOf(tenantID, partition string, n int, text func() []byte) Rows {
 	return rowsOf("Body", tenantID, partition, n, text)
 }
 
+// metricRows are n rows of a metric table whose text is for the column named column.
+func metricRows(table, column string, n int) Rows {
+	rows := columnsOf("TimeUnix", column, "a", "shared-00", n, func() []byte { return []byte("By") }, []uint16{day})
+	rows.Table = table
+	return rows
+}
+
 func rowsOf(bodyColumn, tenantID, partition string, n int, text func() []byte, days ...uint16) Rows {
 	if len(days) == 0 {
 		days = []uint16{day}
 	}
+	return columnsOf("Timestamp", bodyColumn, tenantID, partition, n, text, days)
+}
+
+func columnsOf(timeColumn, bodyColumn, tenantID, partition string, n int, text func() []byte, days []uint16) Rows {
 	id, part := native.NewLowCardinality(), native.NewLowCardinality()
 	retention, received, ts := native.NewFixed[uint16]("UInt16"), native.NewFixed[uint32]("DateTime"), native.NewFixed[int64]("DateTime64(9)")
 	body := native.NewString()
@@ -60,7 +71,7 @@ func rowsOf(bodyColumn, tenantID, partition string, n int, text func() []byte, d
 	b.Add("Partition", part)
 	b.Add("RetentionDays", retention)
 	b.Add("ReceivedAt", received)
-	b.Add("Timestamp", ts)
+	b.Add(timeColumn, ts)
 	b.Add(bodyColumn, body)
 	for i := range n {
 		id.Append([]byte(tenantID))
