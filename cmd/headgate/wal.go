@@ -20,7 +20,7 @@ func newWAL() *cobra.Command {
 		Long: `The log in <data-dir>/wal holds every acked request until ClickHouse and the usage ledger have it. These commands
 read it; they may run beside headgate serve. docs/durability.md describes what is promised.`,
 	}
-	cmd.AddCommand(newWALRejected(), newWALReplay())
+	cmd.AddCommand(newWALInspect(), newWALVerify(), newWALRejected(), newWALReplay())
 	return cmd
 }
 
