@@ -1,9 +1,12 @@
 // Command bench measures headgate as a whole: it starts the built binary with an empty data directory and its embedded
 // engine, sends realistic OTLP/gRPC requests as fast as they are acked, and prints one line per signal with records/s and
-// the CPU seconds that the gateway and the engine spent per million records.
+// the CPU seconds that the gateway and the engine spent per million records. A second table has the acks: their rate and how
+// long they take under several loads.
 //
 // The load comes from this process on the same machine, so records/s is what is left of the cores; the CPU columns are
 // the figures to compare.
+//
+// With -outage it measures instead how a log drains that has grown while ClickHouse was away.
 //
 // With -hostile it measures instead what tenants that misbehave cost a neighbour, and headgate's memory: see hostile.go.
 package main
@@ -35,6 +38,9 @@ type options struct {
 	loads       shapes
 	ackDuration time.Duration
 
+	outage  bool
+	backlog int64 // MiB
+
 	hostile bool
 	only    string
 	attack  string // this process attacks, under this name
@@ -50,6 +56,8 @@ func main() {
 	flag.IntVar(&o.senders, "senders", 32, "requests in flight")
 	flag.Var(&o.loads, "loads", "loads whose acks are measured, senders x records")
 	flag.DurationVar(&o.ackDuration, "ack-duration", 5*time.Second, "how long each of them is sent, saturated and at half of that rate; 0 is not at all")
+	flag.BoolVar(&o.outage, "outage", false, "measure how a log drains that has grown while ClickHouse was away")
+	flag.Int64Var(&o.backlog, "backlog", 512, "with -outage: MiB by which the log grows")
 	flag.BoolVar(&o.hostile, "hostile", false, "measure a neighbour beside tenants that misbehave")
 	flag.StringVar(&o.only, "only", "", "with -hostile: attacks whose name has this in it")
 	flag.StringVar(&o.attack, "attack", "", "used by -hostile itself")
@@ -60,6 +68,8 @@ func main() {
 	switch {
 	case o.attack != "":
 		do = runAttack
+	case o.outage:
+		do = outage
 	case o.hostile:
 		do = hostile
 	}
@@ -137,14 +147,18 @@ func measure(ctx context.Context, o options, sig signal) (result, error) {
 	if _, err := c.run(o.senders, 0, lasting(2*time.Second)); err != nil {
 		return result{}, err
 	}
-	gateway0, engine0 := cpu(srv.pid), cpu(srv.engine)
+	engine, err := childOf(srv.pid)
+	if err != nil {
+		return result{}, err
+	}
+	gateway0, engine0 := cpu(srv.pid), cpu(engine)
 	var r result
 	if r.sent, err = c.run(o.senders, 0, lasting(o.duration)); err != nil {
 		return result{}, err
 	}
-	r.gateway, r.engine = cpu(srv.pid)-gateway0, cpu(srv.engine)-engine0
-	r.gatewayRSS, r.engineRSS = rss(srv.pid), rss(srv.engine)
-	r.settled = settle(srv.engine) - engine0
+	r.gateway, r.engine = cpu(srv.pid)-gateway0, cpu(engine)-engine0
+	r.gatewayRSS, r.engineRSS = rss(srv.pid), rss(engine)
+	r.settled = settle(engine) - engine0
 	return r, nil
 }
 
@@ -163,16 +177,17 @@ func settle(pid int) time.Duration {
 }
 
 type server struct {
-	cmd         *exec.Cmd
-	pid, engine int
-	binary      string
-	data        string
-	otlp, http  string
-	key         string // of the tenant bench
+	cmd            *exec.Cmd
+	pid            int
+	binary         string
+	data           string
+	otlp, http     string
+	api, telemetry string
+	key            string // of the tenant bench
 }
 
-// start runs headgate on free ports with one tenant and a key for it.
-func start(ctx context.Context, binary, dir string) (*server, error) {
+// start runs headgate on free ports, with further flags, and makes one tenant and a key for it.
+func start(ctx context.Context, binary, dir string, flags ...string) (*server, error) {
 	logs, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		return nil, err
@@ -181,6 +196,7 @@ func start(ctx context.Context, binary, dir string) (*server, error) {
 	data := filepath.Join(dir, "data")
 	cmd := exec.CommandContext(ctx, binary, "serve", "--data-dir", data, "--otlp-grpc", "127.0.0.1:0",
 		"--otlp-http", "127.0.0.1:0", "--api", "127.0.0.1:0", "--telemetry", "127.0.0.1:0", "--log-level", "warn")
+	cmd.Args = append(cmd.Args, flags...)
 	cmd.Stdout, cmd.Stderr = logs, logs
 	if err := cmd.Start(); err != nil {
 		return nil, err
@@ -196,8 +212,9 @@ func start(ctx context.Context, binary, dir string) (*server, error) {
 
 func (s *server) prepare(ctx context.Context) (err error) {
 	var addr struct {
-		GRPC string `json:"otlp_grpc"`
-		HTTP string `json:"otlp_http"`
+		GRPC           string `json:"otlp_grpc"`
+		HTTP           string `json:"otlp_http"`
+		API, Telemetry string
 	}
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		raw, err := os.ReadFile(filepath.Join(s.data, "addresses.json"))
@@ -209,10 +226,8 @@ func (s *server) prepare(ctx context.Context) (err error) {
 		}
 	}
 	s.otlp, s.http = addr.GRPC, "http://"+addr.HTTP
-	if s.key, err = s.tenant(ctx, "bench"); err != nil {
-		return err
-	}
-	s.engine, err = childOf(s.pid)
+	s.api, s.telemetry = "http://"+addr.API, "http://"+addr.Telemetry
+	s.key, err = s.tenant(ctx, "bench")
 	return err
 }
 
@@ -221,7 +236,7 @@ func (s *server) tenant(ctx context.Context, name string) (key string, err error
 	if out, err := exec.CommandContext(ctx, s.binary, "tenant", "create", name, "--data-dir", s.data).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
-	out, err := exec.CommandContext(ctx, s.binary, "key", "create", "--tenant", name, "--scope", "ingest", "--data-dir", s.data).Output()
+	out, err := exec.CommandContext(ctx, s.binary, "key", "create", "--tenant", name, "--scope", "ingest", "--scope", "query", "--data-dir", s.data).Output()
 	return strings.TrimSpace(string(out)), err
 }
 
