@@ -138,14 +138,14 @@ type auditDetail struct {
 }
 
 type planDetail struct {
-	Name          string `json:"name"`
-	Parent        string `json:"parent,omitempty"`
-	Status        Status `json:"status"`
-	DailyBytes    *int64 `json:"daily_bytes"`
-	RetentionDays uint16 `json:"retention_days"`
-	AtLimit       Policy `json:"at_limit"`
-	Partition     string `json:"partition"`
-	KeepResends   bool   `json:"keep_resends"`
+	Name          string        `json:"name"`
+	Parent        string        `json:"parent,omitempty"`
+	Status        Status        `json:"status"`
+	DailyBytes    *int64        `json:"daily_bytes"`
+	RetentionDays uint16        `json:"retention_days"`
+	AtLimit       tenant.Policy `json:"at_limit"`
+	Partition     string        `json:"partition"`
+	KeepResends   bool          `json:"keep_resends"`
 }
 
 type keyDetail struct {

@@ -117,7 +117,7 @@ func TestParentsChangeReachesItsDescendantsKeys(t *testing.T) {
 	w.tenant(NewTenant{Name: "leaf", Parent: "mid"})
 	_, text := w.key(NewKey{Tenant: "leaf"})
 	w.expect(text, nil) // builds the grant
-	_, err := w.Tenants().Set(t.Context(), w.op, "root", Patch{DailyBytes: ptr(int64(42)), AtLimit: ptr(Drop), Name: ptr("top")})
+	_, err := w.Tenants().Set(t.Context(), w.op, "root", Patch{DailyBytes: ptr(int64(42)), AtLimit: ptr(tenant.Drop), Name: ptr("top")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,10 +125,10 @@ func TestParentsChangeReachesItsDescendantsKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l := p.Limits()[3]; l.DailyBytes != 42 || l.AtLimit != Drop || l.Owner != OwnerParent {
+	if l := p.Limits()[3]; l.DailyBytes != 42 || l.AtLimit != tenant.Drop || l.Owner != tenant.OwnerParent {
 		t.Errorf("the root's link is %+v", l)
 	}
-	if p.AtLimit() != Refuse || p.TenantName() != "leaf" {
+	if p.AtLimit() != tenant.Refuse || p.TenantName() != "leaf" {
 		t.Errorf("the child took over its ancestor's policy or name: %s, %s", p.AtLimit(), p.TenantName())
 	}
 }

@@ -20,20 +20,20 @@ import (
 
 func TestKeyBecomesItsTenantsPrincipal(t *testing.T) {
 	w := newWorld(t)
-	acme := w.tenant(NewTenant{Name: "Acme", DailyBytes: ptr(int64(1000)), RetentionDays: 7, AtLimit: Drop})
+	acme := w.tenant(NewTenant{Name: "Acme", DailyBytes: ptr(int64(1000)), RetentionDays: 7, AtLimit: tenant.Drop})
 	k, text := w.key(NewKey{Tenant: "acme", Scopes: []KeyScope{ScopeQuery, ScopeIngest, ScopeIngest}, DailyBytes: ptr(int64(10))})
 	p, err := w.Authenticate(text)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if p.Tenant() != acme.ID || p.TenantName() != "acme" || p.KeyID() != k.ID || p.IsOperator() ||
-		p.RetentionDays() != 7 || p.AtLimit() != Drop || p.Partition() != acme.Partition {
+		p.RetentionDays() != 7 || p.AtLimit() != tenant.Drop || p.Partition() != acme.Partition {
 		t.Errorf("principal %+v of tenant %+v", p.g, acme)
 	}
 	if got := p.Scope().Strings(); !reflect.DeepEqual(got, []string{acme.ID.String()}) {
 		t.Errorf("Scope = %v, want the own tenant only", got)
 	}
-	want := []Limit{{OwnerKey, k.ID, 10, Drop}, {OwnerTenant, acme.ID.String(), 1000, Drop}}
+	want := []tenant.Limit{{Owner: tenant.OwnerKey, ID: k.ID, DailyBytes: 10, AtLimit: tenant.Drop}, {Owner: tenant.OwnerTenant, ID: acme.ID.String(), DailyBytes: 1000, AtLimit: tenant.Drop}}
 	if got := p.Limits(); !reflect.DeepEqual(got, want) {
 		t.Errorf("Limits = %v, want %v", got, want)
 	}
@@ -48,22 +48,22 @@ func TestPrincipalCannotBeChangedThroughItsResults(t *testing.T) {
 	p := w.as("acme", ScopeIngest)
 	p.Limits()[0].DailyBytes = 5
 	p.Scope().Strings()[0] = "x"
-	if p.Limits()[0].DailyBytes != Unlimited || !p.Scope().Contains(p.Tenant()) {
+	if p.Limits()[0].DailyBytes != tenant.Unlimited || !p.Scope().Contains(p.Tenant()) {
 		t.Error("the principal changed")
 	}
 }
 
 func TestChainNamesKeyTenantAndAncestors(t *testing.T) {
 	w := newWorld(t)
-	root := w.tenant(NewTenant{Name: "root", DailyBytes: ptr(int64(0)), AtLimit: Sample})
-	mid := w.tenant(NewTenant{Name: "mid", Parent: "ROOT", AtLimit: Bill})
+	root := w.tenant(NewTenant{Name: "root", DailyBytes: ptr(int64(0)), AtLimit: tenant.Sample})
+	mid := w.tenant(NewTenant{Name: "mid", Parent: "ROOT", AtLimit: tenant.Bill})
 	leaf := w.tenant(NewTenant{Name: "leaf", Parent: mid.ID.String(), DailyBytes: ptr(int64(5))})
 	p := w.as("leaf", ScopeIngest)
-	want := []Limit{
-		{OwnerKey, p.KeyID(), Unlimited, Refuse},
-		{OwnerTenant, leaf.ID.String(), 5, Refuse},
-		{OwnerParent, mid.ID.String(), Unlimited, Bill},
-		{OwnerParent, root.ID.String(), 0, Sample},
+	want := []tenant.Limit{
+		{Owner: tenant.OwnerKey, ID: p.KeyID(), DailyBytes: tenant.Unlimited, AtLimit: tenant.Refuse},
+		{Owner: tenant.OwnerTenant, ID: leaf.ID.String(), DailyBytes: 5, AtLimit: tenant.Refuse},
+		{Owner: tenant.OwnerParent, ID: mid.ID.String(), DailyBytes: tenant.Unlimited, AtLimit: tenant.Bill},
+		{Owner: tenant.OwnerParent, ID: root.ID.String(), DailyBytes: 0, AtLimit: tenant.Sample},
 	}
 	if got := p.Limits(); !reflect.DeepEqual(got, want) {
 		t.Errorf("Limits = %v, want %v", got, want)

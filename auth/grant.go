@@ -46,27 +46,28 @@ func (d *Directory) buildLocked(e *keyEntry) *grant {
 	g := &grant{
 		tenant: t.ID, name: t.Name, scope: scope, keyID: e.key.ID, scopes: e.key.Scopes, origins: e.key.CORSOrigins,
 		partition: t.Partition, retention: t.RetentionDays, atLimit: t.AtLimit,
-		keepResends: t.KeepResends, limits: []Limit{{OwnerKey, e.key.ID, limitOf(e.key.DailyBytes), t.AtLimit}},
+		keepResends: t.KeepResends,
 	}
-	owner := OwnerTenant
+	g.limits = []tenant.Limit{{Owner: tenant.OwnerKey, ID: e.key.ID, DailyBytes: limitOf(e.key.DailyBytes), AtLimit: t.AtLimit}}
+	owner := tenant.OwnerTenant
 	for depth := 0; t != nil; depth++ {
 		// SECURITY: a child is never more active than its ancestors. A chain that does not end (a damaged table) or that
 		// leads to a missing tenant counts as inactive; a deleted one has the status deleting for ever.
 		if t.Status != Active || depth == maxDepth {
 			return &grant{err: ErrTenantInactive}
 		}
-		g.limits = append(g.limits, Limit{owner, t.ID.String(), limitOf(t.DailyBytes), t.AtLimit})
+		g.limits = append(g.limits, tenant.Limit{Owner: owner, ID: t.ID.String(), DailyBytes: limitOf(t.DailyBytes), AtLimit: t.AtLimit})
 		if t.Parent.IsZero() {
 			return g
 		}
-		t, owner = d.tenants[t.Parent], OwnerParent
+		t, owner = d.tenants[t.Parent], tenant.OwnerParent
 	}
 	return &grant{err: ErrTenantInactive}
 }
 
 func limitOf(n *int64) int64 {
 	if n == nil {
-		return Unlimited
+		return tenant.Unlimited
 	}
 	return *n
 }

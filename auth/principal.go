@@ -17,30 +17,6 @@ const (
 	ScopeAdmin  KeyScope = "admin"
 )
 
-// Owner says whose a limit is, seen from the request.
-type Owner string
-
-// The owners of limits.
-const (
-	OwnerKey    Owner = "key"
-	OwnerTenant Owner = "tenant"
-	OwnerParent Owner = "parent"
-)
-
-// Unlimited is the DailyBytes of an owner without a limit.
-const Unlimited int64 = -1
-
-// Limit is one link of the chain that a request's bytes are counted against.
-type Limit struct {
-	Owner Owner
-	ID    string // the key's or the tenant's
-	// DailyBytes is the most that may be billed per UTC day, or Unlimited: such links are counted too, so that a limit set
-	// at noon knows the morning.
-	DailyBytes int64
-	// AtLimit is the policy of the tenant that owns the limit; a key has its tenant's.
-	AtLimit Policy
-}
-
 // Principal is who is asking: an API key of a tenant, or the operator. It is an immutable value made by Authenticate and
 // Operator alone; the zero Principal is nobody and may do nothing. It states what held when it was made, so it is made
 // anew for each request or RPC, which is how revocation reaches open connections.
@@ -58,8 +34,8 @@ type grant struct {
 	origins   []string // that browsers may send from; none: not said
 	partition string
 	retention uint16
-	atLimit   Policy
-	limits    []Limit
+	atLimit   tenant.Policy
+	limits    []tenant.Limit
 
 	keepResends bool
 }
@@ -109,14 +85,14 @@ func (p Principal) Partition() string { return p.grant().partition }
 func (p Principal) RetentionDays() uint16 { return p.grant().retention }
 
 // AtLimit returns the tenant's policy.
-func (p Principal) AtLimit() Policy { return p.grant().atLimit }
+func (p Principal) AtLimit() tenant.Policy { return p.grant().atLimit }
 
 // KeepResends reports whether requests of the tenant are stored each time they are sent.
 func (p Principal) KeepResends() bool { return p.grant().keepResends }
 
 // Limits returns the chain that bytes are counted against: the key, its tenant, the tenant's parent, and so on to the
 // root. The caller owns the slice.
-func (p Principal) Limits() []Limit { return slices.Clone(p.grant().limits) }
+func (p Principal) Limits() []tenant.Limit { return slices.Clone(p.grant().limits) }
 
 // actor names the principal in the audit.
 func (p Principal) actor() string {

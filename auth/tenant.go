@@ -21,17 +21,6 @@ const (
 	Deleting Status = "deleting"
 )
 
-// Policy is what happens to a request that would pass a daily limit.
-type Policy string
-
-// The policies: refuse it, swallow it, take and bill it, or let a heartbeat pass now and then.
-const (
-	Refuse Policy = "refuse"
-	Drop   Policy = "drop"
-	Bill   Policy = "bill"
-	Sample Policy = "sample"
-)
-
 const (
 	maxNameBytes         = 64
 	maxDepth             = 8
@@ -49,7 +38,7 @@ type Tenant struct {
 	// DailyBytes is the bytes billed per UTC day at most, own and descendants'. nil is unlimited; with 0 nothing passes.
 	DailyBytes    *int64
 	RetentionDays uint16
-	AtLimit       Policy
+	AtLimit       tenant.Policy
 	// Partition is the ClickHouse partition of the rows: one of sixteen shared ones, or the tenant's own, its id.
 	Partition string
 	// KeepResends stores a request each time it is sent, as if no ack were ever lost. It is the tenant's own: descendants
@@ -64,8 +53,8 @@ type NewTenant struct {
 	Name          string
 	Parent        string // name or id
 	DailyBytes    *int64
-	RetentionDays int    // 0 is 30
-	AtLimit       Policy // "" is Refuse
+	RetentionDays int           // 0 is 30
+	AtLimit       tenant.Policy // "" is Refuse
 	OwnPartition  bool
 	KeepResends   bool
 }
@@ -78,7 +67,7 @@ type Patch struct {
 	DailyBytes    *int64
 	Unlimited     bool
 	RetentionDays *int
-	AtLimit       *Policy
+	AtLimit       *tenant.Policy
 	OwnPartition  *bool
 	KeepResends   *bool
 }
@@ -130,7 +119,7 @@ func (t *Tenant) check(retentionDays int) error {
 	}
 	t.RetentionDays = uint16(retentionDays)
 	switch t.AtLimit {
-	case Refuse, Drop, Bill, Sample:
+	case tenant.Refuse, tenant.Drop, tenant.Bill, tenant.Sample:
 	default:
 		return detail(ErrInvalid, "at-limit policy %q: want refuse, drop, bill or sample", clip(string(t.AtLimit)))
 	}

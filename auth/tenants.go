@@ -65,7 +65,7 @@ func (n NewTenant) build(at time.Time) (Tenant, error) {
 	t := Tenant{ID: id, Name: name, Status: Active, DailyBytes: n.DailyBytes, AtLimit: n.AtLimit,
 		Partition: partition(id, n.OwnPartition), KeepResends: n.KeepResends, CreatedAt: at, ChangedAt: at}
 	if t.AtLimit == "" {
-		t.AtLimit = Refuse
+		t.AtLimit = tenant.Refuse
 	}
 	days := n.RetentionDays
 	if days == 0 {

@@ -68,7 +68,7 @@ func TestNamesAreUniqueInAnyCase(t *testing.T) {
 func TestNewTenantHasTheDefaults(t *testing.T) {
 	w := newWorld(t)
 	a := w.tenant(NewTenant{Name: "a"})
-	if a.Status != Active || a.DailyBytes != nil || a.RetentionDays != 30 || a.AtLimit != Refuse || !a.Parent.IsZero() ||
+	if a.Status != Active || a.DailyBytes != nil || a.RetentionDays != 30 || a.AtLimit != tenant.Refuse || !a.Parent.IsZero() ||
 		!a.CreatedAt.Equal(w.clock.now()) || !regexp.MustCompile(`^shared-(0\d|1[0-5])$`).MatchString(a.Partition) {
 		t.Errorf("tenant %+v", a)
 	}
@@ -119,7 +119,7 @@ func TestValuesOutOfRangeAreRefused(t *testing.T) {
 	for name, p := range map[string]Patch{
 		"name":      {Name: ptr("a b")},
 		"retention": {RetentionDays: ptr(0)},
-		"policy":    {AtLimit: ptr(Policy(""))},
+		"policy":    {AtLimit: ptr(tenant.Policy(""))},
 		"bytes":     {DailyBytes: ptr(int64(-1))},
 		"both":      {DailyBytes: ptr(int64(1)), Unlimited: true},
 	} {
@@ -133,7 +133,7 @@ func TestValuesOutOfRangeAreRefused(t *testing.T) {
 
 func TestSetChangesWhatItNamesAndNothingElse(t *testing.T) {
 	w := newWorld(t)
-	want := w.tenant(NewTenant{Name: "a", DailyBytes: ptr(int64(5)), RetentionDays: 9, AtLimit: Sample})
+	want := w.tenant(NewTenant{Name: "a", DailyBytes: ptr(int64(5)), RetentionDays: 9, AtLimit: tenant.Sample})
 	w.clock.add(time.Minute)
 	set := func(p Patch) {
 		t.Helper()
@@ -155,8 +155,8 @@ func TestSetChangesWhatItNamesAndNothingElse(t *testing.T) {
 	set(Patch{Unlimited: true})
 	want.RetentionDays = 3650
 	set(Patch{RetentionDays: ptr(3650)})
-	want.AtLimit = Bill
-	set(Patch{AtLimit: ptr(Bill)})
+	want.AtLimit = tenant.Bill
+	set(Patch{AtLimit: ptr(tenant.Bill)})
 	want.Partition = want.ID.String()
 	set(Patch{OwnPartition: ptr(true)})
 	want.Partition = partition(want.ID, false)

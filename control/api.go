@@ -20,8 +20,6 @@ type API struct {
 	Directory *auth.Directory
 	Meter     *metering.Meter
 	Ledger    *metering.Ledger
-	// Charge is the chain of limits that a principal's bytes count against.
-	Charge func(auth.Principal) metering.Charge
 	// DeleteData removes every row of a tenant and proves that none is left.
 	DeleteData func(context.Context, tenant.ID) error
 	Now        func() time.Time

@@ -54,11 +54,6 @@ func start(t *testing.T) *server {
 	s := &server{t: t, operator: strings.TrimSpace(string(token))}
 	s.api = &API{
 		Directory: directory, Meter: meter, Ledger: metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Registry: reg}),
-		Charge: func(p auth.Principal) metering.Charge {
-			return metering.Charge{Tenant: p.Tenant(), Key: p.KeyID(), Limits: []metering.Limit{
-				{Owner: metering.OwnerTenant, ID: p.Tenant().String(), Daily: metering.Unlimited},
-			}}
-		},
 		Now: time.Now, Log: slog.New(slog.DiscardHandler), Version: "test",
 		DeleteData: func(_ context.Context, id tenant.ID) error {
 			s.deleted = append(s.deleted, id)

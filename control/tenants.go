@@ -88,7 +88,7 @@ func (a *API) createTenant(r *http.Request, w http.ResponseWriter, p auth.Princi
 	}
 	t, err := a.Directory.Tenants().Create(r.Context(), p, auth.NewTenant{
 		Name: in.Name, Parent: in.Parent, DailyBytes: in.DailyBytes, RetentionDays: in.RetentionDays,
-		AtLimit: auth.Policy(in.AtLimit), OwnPartition: own, KeepResends: in.KeepResends,
+		AtLimit: tenant.Policy(in.AtLimit), OwnPartition: own, KeepResends: in.KeepResends,
 	})
 	return a.answerTenant(r, p, t, err)
 }

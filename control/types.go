@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/metering"
 )
 
@@ -37,12 +38,12 @@ type NewTenant struct {
 
 // TenantPatch is the body that changes a tenant; members that are left out stay as they are.
 type TenantPatch struct {
-	Name          *string       `json:"name,omitempty"`
-	DailyBytes    optionalBytes `json:"daily_bytes,omitzero"` // null: unlimited
-	RetentionDays *int          `json:"retention_days,omitempty"`
-	AtLimit       *auth.Policy  `json:"at_limit,omitempty"`
-	Placement     *string       `json:"placement,omitempty"`
-	KeepResends   *bool         `json:"keep_resends,omitempty"`
+	Name          *string        `json:"name,omitempty"`
+	DailyBytes    optionalBytes  `json:"daily_bytes,omitzero"` // null: unlimited
+	RetentionDays *int           `json:"retention_days,omitempty"`
+	AtLimit       *tenant.Policy `json:"at_limit,omitempty"`
+	Placement     *string        `json:"placement,omitempty"`
+	KeepResends   *bool          `json:"keep_resends,omitempty"`
 }
 
 // optionalBytes tells null from absent.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/ingest/otlp"
+	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/storage"
 )
@@ -81,26 +82,20 @@ func credentialFailure(err error) *failure {
 func (r *receiver) admit(c call) *failure {
 	now := r.opt.Now()
 	switch p := c.principal; {
-	case p.AtLimit() == auth.Drop:
+	case p.AtLimit() == tenant.Drop:
 		return nil // its answer counts the records: the body has to be read
 	case !p.KeepResends() && r.acks.may(p.Tenant(), now):
 		return nil // it may have been acked before the limit was spent, and its body tells
 	}
-	if err := r.Meter.Exhausted(Charge(c.principal), now); err != nil {
+	if err := r.Meter.Exhausted(charge(c.principal), now); err != nil {
 		return r.refused(c, err, 0, now)
 	}
 	return nil
 }
 
-// Charge is the chain of limits that a principal's bytes count against.
-func Charge(p auth.Principal) metering.Charge {
-	c := metering.Charge{Tenant: p.Tenant(), Key: p.KeyID(), AtLimit: metering.Policy(p.AtLimit())}
-	for _, l := range p.Limits() {
-		c.Limits = append(c.Limits, metering.Limit{
-			Owner: metering.Owner(l.Owner), ID: l.ID, Daily: l.DailyBytes, AtLimit: metering.Policy(l.AtLimit),
-		})
-	}
-	return c
+// charge is what a principal's bytes count against.
+func charge(p auth.Principal) metering.Charge {
+	return metering.Charge{Tenant: p.Tenant(), Key: p.KeyID(), AtLimit: p.AtLimit(), Limits: p.Limits()}
 }
 
 // refused makes the answer of a meter's error: which limit, how much of it is used and when it resets.
@@ -158,9 +153,9 @@ func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f
 	acked := false
 	defer func() { recalled(acked && result.Untimed == 0, int64(result.Rejected)) }()
 
-	hold, err := r.Meter.Admit(Charge(c.principal), int64(size), now)
+	hold, err := r.Meter.Admit(charge(c.principal), int64(size), now)
 	var limit *metering.LimitError
-	if errors.As(err, &limit) && limit.Policy == metering.Drop {
+	if errors.As(err, &limit) && limit.Policy == tenant.Drop {
 		outcome = outcomeDropped
 		return r.discard(c, w.body.b, limit, now)
 	}

@@ -25,6 +25,7 @@ import (
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/chtest"
+	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/schema"
 )
@@ -253,17 +254,17 @@ func TestPoliciesAtTheLimit(t *testing.T) {
 		return g.post("/v1/logs", bytes.NewReader(raw), "key", key, "Content-Type", jsonType)
 	}
 	for _, c := range []struct {
-		policy  auth.Policy
+		policy  tenant.Policy
 		second  string // of the answer to the second and third request
 		third   string
 		rows    uint64
 		billed  int64
 		overage int64
 	}{
-		{auth.Drop, `"rejectedLogRecords":"4"`, `"rejectedLogRecords":"4"`, 4, size, 0},
-		{auth.Bill, `{}`, `{}`, 12, 3 * size, 3*size - limit},
-		{auth.Sample, `{}`, `(limit-daily-bytes)`, 8, size, 0},
-		{auth.Refuse, `(limit-daily-bytes)`, `(limit-daily-bytes)`, 4, size, 0},
+		{tenant.Drop, `"rejectedLogRecords":"4"`, `"rejectedLogRecords":"4"`, 4, size, 0},
+		{tenant.Bill, `{}`, `{}`, 12, 3 * size, 3*size - limit},
+		{tenant.Sample, `{}`, `(limit-daily-bytes)`, 8, size, 0},
+		{tenant.Refuse, `(limit-daily-bytes)`, `(limit-daily-bytes)`, 4, size, 0},
 	} {
 		id, key := g.tenant(string(c.policy), auth.NewTenant{DailyBytes: &limit, AtLimit: c.policy})
 		want200(t, send(key), jsonType, "{}")

@@ -20,6 +20,7 @@ import (
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/faultfs"
+	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/schema"
 )
@@ -395,8 +396,8 @@ func TestRepetitionAtASpentLimitIsAnswered(t *testing.T) {
 	raw := encode(t, spans(0), protobuf)
 	limit := int64(len(raw))
 	type sender struct{ id, key string }
-	senders := map[auth.Policy]sender{}
-	for _, policy := range []auth.Policy{auth.Refuse, auth.Drop, auth.Sample, auth.Bill} {
+	senders := map[tenant.Policy]sender{}
+	for _, policy := range []tenant.Policy{tenant.Refuse, tenant.Drop, tenant.Sample, tenant.Bill} {
 		id, key := g.tenant(string(policy), auth.NewTenant{DailyBytes: &limit, AtLimit: policy})
 		senders[policy] = sender{id, key}
 		if _, err := g.ways(spans(0))["grpc"](key); err != nil {
@@ -417,7 +418,7 @@ func TestRepetitionAtASpentLimitIsAnswered(t *testing.T) {
 		}
 		g = g.restart()
 	}
-	if _, err := g.ways(spans(1))["http-protobuf"](senders[auth.Refuse].key); err == nil || !strings.Contains(err.Error(), "429") {
+	if _, err := g.ways(spans(1))["http-protobuf"](senders[tenant.Refuse].key); err == nil || !strings.Contains(err.Error(), "429") {
 		t.Errorf("a new request: %v, want 429", err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/tenant"
 )
 
 // steps is a context that ends when it has been asked n times: database/sql asks before every statement, so the work stops
@@ -571,7 +572,7 @@ func TestRestoreIsRefusedOnceRequestsAreAdmitted(t *testing.T) {
 	if err := m.Restore(logs("a", "k", 10, noon)); err != nil {
 		t.Fatal(err)
 	}
-	refusal(t, m, charge("a", "k", Refuse, Unlimited, 10), 1, noon)
+	refusal(t, m, charge("a", "k", tenant.Refuse, tenant.Unlimited, 10), 1, noon)
 	if err := m.Restore(logs("a", "k", 10, noon)); err == nil {
 		t.Error("restored behind an admission")
 	}

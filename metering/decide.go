@@ -1,6 +1,10 @@
 package metering
 
-import "time"
+import (
+	"time"
+
+	"github.com/headgate-io/headgate/internal/tenant"
+)
 
 // This file is arithmetic alone: no lock, no clock, no I/O.
 
@@ -15,20 +19,20 @@ const (
 
 // account is a limit and the bytes that count against it so far, those in flight included.
 type account struct {
-	Limit
+	tenant.Limit
 	used int64
 }
 
 // fits reports whether n more bytes stay within the limit. It cannot overflow: used and n are not negative.
 func (a account) fits(n int64) bool {
-	return a.Daily == Unlimited || a.Daily > 0 && n <= a.Daily-a.used
+	return a.DailyBytes == tenant.Unlimited || a.DailyBytes > 0 && n <= a.DailyBytes-a.used
 }
 
 // spent reports whether not a byte is left.
 func (a account) spent() bool { return !a.fits(1) }
 
 // passable reports whether the owner has agreed to be billed beyond the limit. A limit of 0 is never passed.
-func (a account) passable() bool { return a.AtLimit == Bill && a.Daily > 0 }
+func (a account) passable() bool { return a.AtLimit == tenant.Bill && a.DailyBytes > 0 }
 
 // verdict is the outcome of decide.
 type verdict uint8
@@ -42,22 +46,22 @@ const (
 // decision is the verdict on one request.
 type decision struct {
 	verdict  verdict
-	blocking int    // index of the first account that refuses; only for refused
-	policy   Policy // how to answer; only for refused
+	blocking int           // index of the first account that refuses; only for refused
+	policy   tenant.Policy // how to answer; only for refused
 }
 
 // decide judges a request of n bytes against all accounts at once: either every account is debited or none. policy is the
 // requesting tenant's; beat says whether a heartbeat is due to it.
-func decide(accounts []account, n int64, policy Policy, beat bool) decision {
+func decide(accounts []account, n int64, policy tenant.Policy, beat bool) decision {
 	return judge(accounts, policy, beat, func(a account) bool { return !a.fits(n) })
 }
 
 // decideUnread judges a request of unknown size: it is refused only if no size would pass.
-func decideUnread(accounts []account, policy Policy, beat bool) decision {
+func decideUnread(accounts []account, policy tenant.Policy, beat bool) decision {
 	return judge(accounts, policy, beat, account.spent)
 }
 
-func judge(accounts []account, policy Policy, beat bool, over func(account) bool) decision {
+func judge(accounts []account, policy tenant.Policy, beat bool, over func(account) bool) decision {
 	blocking, shut := -1, false
 	for i, a := range accounts {
 		if !over(a) || a.passable() {
@@ -66,12 +70,12 @@ func judge(accounts []account, policy Policy, beat bool, over func(account) bool
 		if blocking < 0 {
 			blocking = i
 		}
-		shut = shut || a.Daily == 0
+		shut = shut || a.DailyBytes == 0
 	}
 	switch {
 	case blocking < 0:
 		return decision{verdict: admitted}
-	case policy == Sample && beat && !shut:
+	case policy == tenant.Sample && beat && !shut:
 		return decision{verdict: heartbeat}
 	}
 	return decision{refused, blocking, answer(policy, accounts[blocking].AtLimit)}
@@ -79,19 +83,19 @@ func judge(accounts []account, policy Policy, beat bool, over func(account) bool
 
 // answer chooses how a refusal is answered: as the requesting tenant wants, or, if that is to be billed, which the limit in
 // the way does not allow, as the limit's owner wants. What is left is a refusal.
-func answer(tenant, owner Policy) Policy {
-	for _, p := range []Policy{tenant, owner} {
-		if p == Refuse || p == Drop || p == Sample {
+func answer(own, owner tenant.Policy) tenant.Policy {
+	for _, p := range []tenant.Policy{own, owner} {
+		if p == tenant.Refuse || p == tenant.Drop || p == tenant.Sample {
 			return p
 		}
 	}
-	return Refuse
+	return tenant.Refuse
 }
 
 // overage returns how many of n bytes lie beyond the limit when before bytes are settled already. Over a day these parts
 // add up to exactly what the day's sum is beyond the limit.
 func overage(limit, before, n int64) int64 {
-	if limit == Unlimited {
+	if limit == tenant.Unlimited {
 		return 0
 	}
 	return max(0, before+n-limit) - max(0, before-limit)

@@ -5,59 +5,63 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/headgate-io/headgate/internal/tenant"
 )
 
 func TestDecide(t *testing.T) {
-	acc := func(daily, used int64, p Policy) account { return account{Limit{Daily: daily, AtLimit: p}, used} }
-	check := func(name string, want decision, n int64, policy Policy, beat bool, accounts ...account) {
+	acc := func(daily, used int64, p tenant.Policy) account {
+		return account{tenant.Limit{DailyBytes: daily, AtLimit: p}, used}
+	}
+	check := func(name string, want decision, n int64, policy tenant.Policy, beat bool, accounts ...account) {
 		t.Helper()
 		if got := decide(accounts, n, policy, beat); got != want {
 			t.Errorf("%s: decide = %+v, want %+v", name, got, want)
 		}
 	}
 	yes, beat := decision{verdict: admitted}, decision{verdict: heartbeat}
-	no := func(i int, p Policy) decision { return decision{refused, i, p} }
+	no := func(i int, p tenant.Policy) decision { return decision{refused, i, p} }
 
-	check("no limit at all", yes, 1<<40, Refuse, false, acc(Unlimited, 1<<50, Refuse))
-	check("below", yes, 10, Refuse, false, acc(100, 89, Refuse))
-	check("to the byte", yes, 10, Refuse, false, acc(100, 90, Refuse))
-	check("a byte too many", no(0, Refuse), 11, Refuse, false, acc(100, 90, Refuse))
-	check("nothing at the limit", yes, 0, Refuse, false, acc(100, 100, Refuse))
-	check("the limit was lowered", no(0, Refuse), 1, Refuse, false, acc(50, 100, Refuse))
-	check("zero limit, zero bytes", no(0, Refuse), 0, Refuse, true, acc(0, 0, Refuse))
-	check("key in the way", no(0, Refuse), 5, Refuse, false, acc(4, 0, Refuse), acc(100, 0, Refuse))
-	check("tenant in the way", no(1, Refuse), 5, Refuse, false, acc(5, 0, Refuse), acc(4, 0, Refuse))
-	check("parent in the way", no(2, Refuse), 5, Refuse, false, acc(5, 0, Refuse), acc(Unlimited, 0, Refuse), acc(4, 0, Refuse))
-	check("the first in the way is named", no(1, Refuse), 5, Refuse, false, acc(9, 0, Refuse), acc(3, 0, Refuse), acc(1, 0, Refuse))
+	check("no limit at all", yes, 1<<40, tenant.Refuse, false, acc(tenant.Unlimited, 1<<50, tenant.Refuse))
+	check("below", yes, 10, tenant.Refuse, false, acc(100, 89, tenant.Refuse))
+	check("to the byte", yes, 10, tenant.Refuse, false, acc(100, 90, tenant.Refuse))
+	check("a byte too many", no(0, tenant.Refuse), 11, tenant.Refuse, false, acc(100, 90, tenant.Refuse))
+	check("nothing at the limit", yes, 0, tenant.Refuse, false, acc(100, 100, tenant.Refuse))
+	check("the limit was lowered", no(0, tenant.Refuse), 1, tenant.Refuse, false, acc(50, 100, tenant.Refuse))
+	check("zero limit, zero bytes", no(0, tenant.Refuse), 0, tenant.Refuse, true, acc(0, 0, tenant.Refuse))
+	check("key in the way", no(0, tenant.Refuse), 5, tenant.Refuse, false, acc(4, 0, tenant.Refuse), acc(100, 0, tenant.Refuse))
+	check("tenant in the way", no(1, tenant.Refuse), 5, tenant.Refuse, false, acc(5, 0, tenant.Refuse), acc(4, 0, tenant.Refuse))
+	check("parent in the way", no(2, tenant.Refuse), 5, tenant.Refuse, false, acc(5, 0, tenant.Refuse), acc(tenant.Unlimited, 0, tenant.Refuse), acc(4, 0, tenant.Refuse))
+	check("the first in the way is named", no(1, tenant.Refuse), 5, tenant.Refuse, false, acc(9, 0, tenant.Refuse), acc(3, 0, tenant.Refuse), acc(1, 0, tenant.Refuse))
 
-	check("drop", no(0, Drop), 5, Drop, true, acc(4, 0, Drop))
-	check("drop at a parent's limit", no(1, Drop), 5, Drop, true, acc(9, 0, Drop), acc(4, 0, Refuse))
+	check("drop", no(0, tenant.Drop), 5, tenant.Drop, true, acc(4, 0, tenant.Drop))
+	check("drop at a parent's limit", no(1, tenant.Drop), 5, tenant.Drop, true, acc(9, 0, tenant.Drop), acc(4, 0, tenant.Refuse))
 
-	check("bill passes its own limit", yes, 50, Bill, false, acc(10, 5, Bill), acc(10, 500, Bill))
-	check("bill does not pass the parent's", no(1, Refuse), 50, Bill, false, acc(10, 5, Bill), acc(20, 0, Refuse))
-	check("the parent's answer stands in for bill", no(1, Drop), 50, Bill, false, acc(10, 5, Bill), acc(20, 0, Drop))
-	check("a parent that bills lets a child pass", yes, 50, Refuse, false, acc(100, 0, Refuse), acc(20, 0, Bill))
-	check("a shut parent that bills", no(1, Refuse), 50, Bill, false, acc(100, 0, Bill), acc(0, 0, Bill))
+	check("bill passes its own limit", yes, 50, tenant.Bill, false, acc(10, 5, tenant.Bill), acc(10, 500, tenant.Bill))
+	check("bill does not pass the parent's", no(1, tenant.Refuse), 50, tenant.Bill, false, acc(10, 5, tenant.Bill), acc(20, 0, tenant.Refuse))
+	check("the parent's answer stands in for bill", no(1, tenant.Drop), 50, tenant.Bill, false, acc(10, 5, tenant.Bill), acc(20, 0, tenant.Drop))
+	check("a parent that bills lets a child pass", yes, 50, tenant.Refuse, false, acc(100, 0, tenant.Refuse), acc(20, 0, tenant.Bill))
+	check("a shut parent that bills", no(1, tenant.Refuse), 50, tenant.Bill, false, acc(100, 0, tenant.Bill), acc(0, 0, tenant.Bill))
 
-	check("sample with a beat due", beat, 5, Sample, true, acc(4, 0, Sample))
-	check("sample with none due", no(0, Sample), 5, Sample, false, acc(4, 0, Sample))
-	check("sample below the limit", yes, 4, Sample, true, acc(4, 0, Sample))
-	check("sample at the parent's limit", beat, 5, Sample, true, acc(9, 0, Sample), acc(4, 0, Refuse))
-	check("no beat through a shut owner", no(0, Sample), 5, Sample, true, acc(4, 0, Sample), acc(0, 0, Refuse))
+	check("sample with a beat due", beat, 5, tenant.Sample, true, acc(4, 0, tenant.Sample))
+	check("sample with none due", no(0, tenant.Sample), 5, tenant.Sample, false, acc(4, 0, tenant.Sample))
+	check("sample below the limit", yes, 4, tenant.Sample, true, acc(4, 0, tenant.Sample))
+	check("sample at the parent's limit", beat, 5, tenant.Sample, true, acc(9, 0, tenant.Sample), acc(4, 0, tenant.Refuse))
+	check("no beat through a shut owner", no(0, tenant.Sample), 5, tenant.Sample, true, acc(4, 0, tenant.Sample), acc(0, 0, tenant.Refuse))
 
-	check("unknown policy refuses", no(0, Refuse), 5, "maybe", true, acc(4, 0, "maybe"))
-	check("no policy refuses", no(0, Refuse), 5, "", true, acc(4, 0, ""))
-	check("the zero limit lets nothing pass", no(0, Refuse), 0, Bill, true, account{})
-	check("no overflow", no(0, Refuse), math.MaxInt64, Refuse, false, acc(math.MaxInt64, math.MaxInt64, Refuse))
+	check("unknown policy refuses", no(0, tenant.Refuse), 5, "maybe", true, acc(4, 0, "maybe"))
+	check("no policy refuses", no(0, tenant.Refuse), 5, "", true, acc(4, 0, ""))
+	check("the zero limit lets nothing pass", no(0, tenant.Refuse), 0, tenant.Bill, true, account{})
+	check("no overflow", no(0, tenant.Refuse), math.MaxInt64, tenant.Refuse, false, acc(math.MaxInt64, math.MaxInt64, tenant.Refuse))
 }
 
 func TestDecideUnreadRefusesOnlyWhatNoSizePasses(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	policies := []Policy{Refuse, Drop, Bill, Sample}
+	policies := []tenant.Policy{tenant.Refuse, tenant.Drop, tenant.Bill, tenant.Sample}
 	for range 20000 {
 		accounts := make([]account, 1+rng.IntN(4))
 		for i := range accounts {
-			accounts[i] = account{Limit{Daily: rng.Int64N(5) - 1, AtLimit: policies[rng.IntN(4)]}, rng.Int64N(5)}
+			accounts[i] = account{tenant.Limit{DailyBytes: rng.Int64N(5) - 1, AtLimit: policies[rng.IntN(4)]}, rng.Int64N(5)}
 		}
 		policy, beat := policies[rng.IntN(4)], rng.IntN(2) == 0
 		unread := decideUnread(accounts, policy, beat)
@@ -69,24 +73,24 @@ func TestDecideUnreadRefusesOnlyWhatNoSizePasses(t *testing.T) {
 
 func TestDecideNeverPassesALimitThatIsNotBilled(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	policies := []Policy{Refuse, Drop, Bill, Sample, ""}
+	policies := []tenant.Policy{tenant.Refuse, tenant.Drop, tenant.Bill, tenant.Sample, ""}
 	for range 50000 {
 		accounts := make([]account, 1+rng.IntN(4))
 		for i := range accounts {
-			accounts[i] = account{Limit{Daily: rng.Int64N(12) - 1, AtLimit: policies[rng.IntN(5)]}, rng.Int64N(12)}
+			accounts[i] = account{tenant.Limit{DailyBytes: rng.Int64N(12) - 1, AtLimit: policies[rng.IntN(5)]}, rng.Int64N(12)}
 		}
 		n := rng.Int64N(12)
 		d := decide(accounts, n, policies[rng.IntN(5)], rng.IntN(2) == 0)
 		for i, a := range accounts {
-			over := a.Daily != Unlimited && (a.Daily == 0 || a.used+n > a.Daily)
-			if over && d.verdict == admitted && (a.AtLimit != Bill || a.Daily == 0) {
+			over := a.DailyBytes != tenant.Unlimited && (a.DailyBytes == 0 || a.used+n > a.DailyBytes)
+			if over && d.verdict == admitted && (a.AtLimit != tenant.Bill || a.DailyBytes == 0) {
 				t.Fatalf("%+v admits %d bytes past account %d", accounts, n, i)
 			}
-			if d.verdict != admitted && a.Daily == 0 && d.verdict == heartbeat {
+			if d.verdict != admitted && a.DailyBytes == 0 && d.verdict == heartbeat {
 				t.Fatalf("%+v lets a heartbeat through a shut owner", accounts)
 			}
 		}
-		if d.verdict == refused && (accounts[d.blocking].fits(n) || d.policy == Bill || d.policy == "") {
+		if d.verdict == refused && (accounts[d.blocking].fits(n) || d.policy == tenant.Bill || d.policy == "") {
 			t.Fatalf("%+v of %d bytes: refused by %+v", accounts, n, d)
 		}
 	}
@@ -108,7 +112,7 @@ func TestOverageOfADayIsWhatLiesBeyondTheLimit(t *testing.T) {
 			t.Fatalf("limit %d, sum %d: overage %d, want %d", limit, sum, over, want)
 		}
 	}
-	if got := overage(Unlimited, 1<<40, 1<<40); got != 0 {
+	if got := overage(tenant.Unlimited, 1<<40, 1<<40); got != 0 {
 		t.Errorf("overage without a limit = %d", got)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/headgate-io/headgate/internal/tenant"
 )
 
 // What a child of the kill test is told, and what it bills: every worker has a key of its own and waits for each receipt,
@@ -35,7 +37,7 @@ func TestMain(m *testing.M) {
 }
 
 func childCharge(w int) Charge {
-	return charge("ID-a", fmt.Sprint("k", w), Refuse, Unlimited, Unlimited, Limit{OwnerParent, "ID-p", childLimit, Refuse})
+	return charge("ID-a", fmt.Sprint("k", w), tenant.Refuse, tenant.Unlimited, tenant.Unlimited, limit(tenant.OwnerParent, "ID-p", childLimit, tenant.Refuse))
 }
 
 // outcome is what a killed child said of one key.

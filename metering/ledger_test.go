@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/headgate-io/headgate/internal/tenant"
 )
 
 func logs(t, k string, billed int64, at time.Time) Receipt {
@@ -185,10 +187,10 @@ func TestAcknowledgedBytesEqualTheLedger(t *testing.T) {
 	addTenant(t, db, "a", "ID-p")
 	addTenant(t, db, "b", "ID-p")
 	m := openMeter(t, db, noon)
-	parent := Limit{OwnerParent, "ID-p", 9_000, Refuse}
+	parent := limit(tenant.OwnerParent, "ID-p", 9_000, tenant.Refuse)
 	charges := []Charge{
-		charge("ID-a", "ka", Refuse, 3_000, 6_000, parent),
-		charge("ID-b", "kb", Drop, Unlimited, Unlimited, parent),
+		charge("ID-a", "ka", tenant.Refuse, 3_000, 6_000, parent),
+		charge("ID-b", "kb", tenant.Drop, tenant.Unlimited, tenant.Unlimited, parent),
 	}
 	var mu sync.Mutex
 	acked := map[string]int64{}

@@ -7,31 +7,6 @@ import (
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
-// Policy is what happens to a request that would pass a limit. The texts are the ones tenants configure.
-type Policy string
-
-// The policies: refuse the request; answer success and discard it; take it and mark the part beyond as overage; refuse it
-// but let one request per HeartbeatInterval and tenant pass, stored and not billed.
-const (
-	Refuse Policy = "refuse"
-	Drop   Policy = "drop"
-	Bill   Policy = "bill"
-	Sample Policy = "sample"
-)
-
-// Owner says whose a limit is, seen from the request.
-type Owner string
-
-// The owners of limits.
-const (
-	OwnerKey    Owner = "key"
-	OwnerTenant Owner = "tenant"
-	OwnerParent Owner = "parent"
-)
-
-// Unlimited is the Daily of an owner without a limit.
-const Unlimited int64 = -1
-
 // Stable ids of limits, in errors and in Limits. They are never renamed.
 const (
 	LimitTenant = "limit-daily-bytes"
@@ -39,24 +14,12 @@ const (
 	LimitParent = "limit-daily-bytes-parent"
 )
 
-// Limit is one owner that a request's bytes count against. The zero value lets nothing pass.
-type Limit struct {
-	Owner Owner
-	ID    string // the key's or the tenant's
-	// Daily is the most that is billed per UTC day: Unlimited, or 0 or more. 0 shuts the owner: nothing passes, under any
-	// policy, not even a heartbeat. Unlimited owners are counted too, so that a limit set at noon knows the morning.
-	Daily int64
-	// AtLimit is the policy of the tenant that the limit belongs to. Only with Bill may this limit be passed: a child that
-	// is billed for overage does not thereby pass its parent's limit.
-	AtLimit Policy
-}
-
-// stableID returns the id of the limit in messages.
-func (l Limit) stableID() string {
-	switch l.Owner {
-	case OwnerKey:
+// stableID returns the id of an owner's limit in messages.
+func stableID(o tenant.Owner) string {
+	switch o {
+	case tenant.OwnerKey:
 		return LimitKey
-	case OwnerTenant:
+	case tenant.OwnerTenant:
 		return LimitTenant
 	}
 	return LimitParent
@@ -67,8 +30,8 @@ func (l Limit) stableID() string {
 type Charge struct {
 	Tenant  tenant.ID
 	Key     string
-	AtLimit Policy // the tenant's
-	Limits  []Limit
+	AtLimit tenant.Policy // the tenant's
+	Limits  []tenant.Limit
 }
 
 // check refuses a charge whose tenant would not be counted.
@@ -77,7 +40,7 @@ func (c Charge) check() error {
 		return fmt.Errorf("charge: no tenant")
 	}
 	for _, l := range c.Limits {
-		if l.Owner == OwnerTenant && l.ID == c.Tenant.String() {
+		if l.Owner == tenant.OwnerTenant && l.ID == c.Tenant.String() {
 			return nil
 		}
 	}
@@ -90,18 +53,18 @@ func (c Charge) check() error {
 // that something above it is used up.
 type LimitError struct {
 	LimitID string // LimitTenant, LimitKey or LimitParent
-	Owner   Owner
+	Owner   tenant.Owner
 	Limit   int64     // bytes per day; 0 for OwnerParent
 	Used    int64     // bytes today, requests in flight included; 0 for OwnerParent
 	Reset   time.Time // the next UTC midnight
 	// Policy is how to answer: Refuse, Drop or Sample (a refusal, the heartbeat being spent).
-	Policy Policy
+	Policy tenant.Policy
 }
 
 // Error names the limit, the use, the reset and the stable id.
 func (e *LimitError) Error() string {
 	reset := e.Reset.Format(time.RFC3339)
-	if e.Owner == OwnerParent {
+	if e.Owner == tenant.OwnerParent {
 		return fmt.Sprintf("daily byte limit of a parent organization reached: resets %s (%s)", reset, e.LimitID)
 	}
 	return fmt.Sprintf("daily byte limit reached: used %d of %d, resets %s (%s)", e.Used, e.Limit, reset, e.LimitID)

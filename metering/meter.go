@@ -127,9 +127,9 @@ func (m *Meter) Limits(c Charge, at time.Time) ([]LimitState, error) {
 	}
 	out := []LimitState{}
 	for _, a := range accounts {
-		if a.Owner != OwnerParent && a.Daily != Unlimited {
-			out = append(out, LimitState{ID: a.stableID(), Limit: a.Daily, Used: a.used,
-				Remaining: max(0, a.Daily-a.used), Reset: resetOf(at)})
+		if a.Owner != tenant.OwnerParent && a.DailyBytes != tenant.Unlimited {
+			out = append(out, LimitState{ID: stableID(a.Owner), Limit: a.DailyBytes, Used: a.used,
+				Remaining: max(0, a.DailyBytes-a.used), Reset: resetOf(at)})
 		}
 	}
 	return out, nil
@@ -147,7 +147,7 @@ func (m *Meter) accountsLocked(c Charge, at time.Time) ([]*counter, []account, e
 	counters := make([]*counter, len(c.Limits))
 	accounts := make([]account, len(c.Limits))
 	for i, l := range c.Limits {
-		k := m.counterLocked(day, counterKey{key: l.Owner == OwnerKey, id: l.ID})
+		k := m.counterLocked(day, counterKey{key: l.Owner == tenant.OwnerKey, id: l.ID})
 		counters[i], accounts[i] = k, account{l, k.held}
 	}
 	return counters, accounts, nil
@@ -185,10 +185,10 @@ func (m *Meter) dropOldestLocked() {
 	m.floor = oldest + 1
 }
 
-func limitError(a account, policy Policy, at time.Time) *LimitError {
-	e := &LimitError{LimitID: a.stableID(), Owner: a.Owner, Reset: resetOf(at), Policy: policy}
-	if a.Owner != OwnerParent {
-		e.Limit, e.Used = a.Daily, a.used
+func limitError(a account, policy tenant.Policy, at time.Time) *LimitError {
+	e := &LimitError{LimitID: stableID(a.Owner), Owner: a.Owner, Reset: resetOf(at), Policy: policy}
+	if a.Owner != tenant.OwnerParent {
+		e.Limit, e.Used = a.DailyBytes, a.used
 	}
 	return e
 }

@@ -17,11 +17,11 @@ func testMeter() *Meter { return newMeter(dayOf(noon), nil) }
 
 func TestRefusalSaysWhichLimitHowMuchAndWhen(t *testing.T) {
 	m := testMeter()
-	c := charge("a", "k", Refuse, Unlimited, 100)
+	c := charge("a", "k", tenant.Refuse, tenant.Unlimited, 100)
 	spend(t, m, c, 90, noon)
 	e := refusal(t, m, c, 11, noon)
-	want := &LimitError{LimitID: LimitTenant, Owner: OwnerTenant, Limit: 100, Used: 90,
-		Reset: time.Date(2025, 3, 2, 0, 0, 0, 0, time.UTC), Policy: Refuse}
+	want := &LimitError{LimitID: LimitTenant, Owner: tenant.OwnerTenant, Limit: 100, Used: 90,
+		Reset: time.Date(2025, 3, 2, 0, 0, 0, 0, time.UTC), Policy: tenant.Refuse}
 	if !reflect.DeepEqual(e, want) {
 		t.Errorf("refusal %+v, want %+v", e, want)
 	}
@@ -34,7 +34,7 @@ func TestRefusalSaysWhichLimitHowMuchAndWhen(t *testing.T) {
 	if got := e.RetryAfter(e.Reset.Add(time.Minute)); got != time.Second {
 		t.Errorf("RetryAfter behind the reset = %v, want 1s", got)
 	}
-	c = charge("a", "k", Refuse, 5, 1000)
+	c = charge("a", "k", tenant.Refuse, 5, 1000)
 	if e := refusal(t, m, c, 1, noon); e.LimitID != LimitKey || !strings.HasSuffix(e.Error(), "(limit-daily-bytes-key)") {
 		t.Errorf("refusal by the key: %v", e)
 	}
@@ -42,9 +42,9 @@ func TestRefusalSaysWhichLimitHowMuchAndWhen(t *testing.T) {
 
 func TestParentsNumbersAreNotShown(t *testing.T) {
 	m := testMeter()
-	parent := Limit{OwnerParent, "p", 7777, Refuse}
-	spend(t, m, charge("sibling", "ks", Refuse, Unlimited, Unlimited, parent), 7000, noon)
-	c := charge("a", "k", Refuse, Unlimited, 99999, parent)
+	parent := limit(tenant.OwnerParent, "p", 7777, tenant.Refuse)
+	spend(t, m, charge("sibling", "ks", tenant.Refuse, tenant.Unlimited, tenant.Unlimited, parent), 7000, noon)
+	c := charge("a", "k", tenant.Refuse, tenant.Unlimited, 99999, parent)
 	for _, err := range []error{refusal(t, m, c, 778, noon)} {
 		var e *LimitError
 		if !errors.As(err, &e) || e.LimitID != LimitParent || e.Limit != 0 || e.Used != 0 {
@@ -64,9 +64,9 @@ func TestParentsNumbersAreNotShown(t *testing.T) {
 
 func TestChainIsDebitedWholeOrNotAtAll(t *testing.T) {
 	m := testMeter()
-	parents := []Limit{{OwnerParent, "p", 100, Refuse}, {OwnerParent, "root", 60, Refuse}}
-	a := charge("a", "ka", Refuse, 50, Unlimited, parents...)
-	b := charge("b", "kb", Refuse, Unlimited, Unlimited, parents...)
+	parents := []tenant.Limit{limit(tenant.OwnerParent, "p", 100, tenant.Refuse), limit(tenant.OwnerParent, "root", 60, tenant.Refuse)}
+	a := charge("a", "ka", tenant.Refuse, 50, tenant.Unlimited, parents...)
+	b := charge("b", "kb", tenant.Refuse, tenant.Unlimited, tenant.Unlimited, parents...)
 	spend(t, m, a, 40, noon)
 	if e := refusal(t, m, b, 21, noon); e.LimitID != LimitParent {
 		t.Errorf("refused by %s", e.LimitID)
@@ -80,12 +80,12 @@ func TestChainIsDebitedWholeOrNotAtAll(t *testing.T) {
 	}
 	wantUsed(t, m, true, "ka", noon, 40)
 	// The parent's own requests count on the counter that its children's do.
-	refusal(t, m, charge("p", "kp", Refuse, Unlimited, 100, parents[1]), 1, noon)
+	refusal(t, m, charge("p", "kp", tenant.Refuse, tenant.Unlimited, 100, parents[1]), 1, noon)
 }
 
 func TestKeyAndTenantOfTheSameIDAreTwoOwners(t *testing.T) {
 	m := testMeter()
-	c := charge("same", "same", Refuse, 10, 15)
+	c := charge("same", "same", tenant.Refuse, 10, 15)
 	spend(t, m, c, 10, noon)
 	wantUsed(t, m, true, "same", noon, 10)
 	wantUsed(t, m, false, "same", noon, 10)
@@ -93,7 +93,7 @@ func TestKeyAndTenantOfTheSameIDAreTwoOwners(t *testing.T) {
 
 func TestReleaseGivesBackOnceAndCommitKeeps(t *testing.T) {
 	m := testMeter()
-	c := charge("a", "k", Refuse, Unlimited, 100)
+	c := charge("a", "k", tenant.Refuse, tenant.Unlimited, 100)
 	r, err := m.Admit(c, 70, noon)
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestReleaseGivesBackOnceAndCommitKeeps(t *testing.T) {
 
 func TestSettleBillsWhatWasAcceptedAndGivesBackTheRest(t *testing.T) {
 	m := testMeter()
-	c := charge("a", "k", Refuse, Unlimited, 100)
+	c := charge("a", "k", tenant.Refuse, tenant.Unlimited, 100)
 	r, err := m.Admit(c, 100, noon)
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +140,7 @@ func TestSettleBillsWhatWasAcceptedAndGivesBackTheRest(t *testing.T) {
 
 func TestBillMarksThePartBeyondTheLimit(t *testing.T) {
 	m := testMeter()
-	c := charge("a", "k", Bill, Unlimited, 100)
+	c := charge("a", "k", tenant.Bill, tenant.Unlimited, 100)
 	first, err := m.Admit(c, 80, noon)
 	if err != nil {
 		t.Fatal(err)
@@ -172,7 +172,7 @@ func TestBillMarksThePartBeyondTheLimit(t *testing.T) {
 
 func TestReleasedReceiptLeavesNoOverageBehind(t *testing.T) {
 	m := testMeter()
-	c := charge("a", "k", Bill, Unlimited, 100)
+	c := charge("a", "k", tenant.Bill, tenant.Unlimited, 100)
 	for _, commit := range []bool{false, true} {
 		r, err := m.Admit(c, 100, noon)
 		if err != nil {
@@ -191,16 +191,16 @@ func TestReleasedReceiptLeavesNoOverageBehind(t *testing.T) {
 
 func TestChildThatIsBilledStopsAtItsParentsLimit(t *testing.T) {
 	m := testMeter()
-	c := charge("a", "k", Bill, Unlimited, 10, Limit{OwnerParent, "p", 30, Refuse})
+	c := charge("a", "k", tenant.Bill, tenant.Unlimited, 10, limit(tenant.OwnerParent, "p", 30, tenant.Refuse))
 	spend(t, m, c, 30, noon)
-	if e := refusal(t, m, c, 1, noon); e.LimitID != LimitParent || e.Policy != Refuse {
+	if e := refusal(t, m, c, 1, noon); e.LimitID != LimitParent || e.Policy != tenant.Refuse {
 		t.Errorf("refusal %+v, want the parent's", e)
 	}
 }
 
 func TestHeartbeatPassesUnbilledOncePerInterval(t *testing.T) {
 	m := testMeter()
-	c := charge("a", "k", Sample, Unlimited, 100)
+	c := charge("a", "k", tenant.Sample, tenant.Unlimited, 100)
 	spend(t, m, c, 100, noon)
 	beats := 0
 	for s := range 601 { // ten minutes and a second, a request each second
@@ -224,7 +224,7 @@ func TestHeartbeatPassesUnbilledOncePerInterval(t *testing.T) {
 		t.Errorf("%d heartbeats in ten minutes, want 6", beats)
 	}
 	wantUsed(t, m, false, "a", noon, 100)
-	other := charge("b", "kb", Sample, Unlimited, 1)
+	other := charge("b", "kb", tenant.Sample, tenant.Unlimited, 1)
 	if r, err := m.Admit(other, 50, noon.Add(10*time.Minute)); err != nil || !r.Heartbeat() {
 		t.Errorf("one tenant's heartbeat took another's: %v", err)
 	}
@@ -232,7 +232,7 @@ func TestHeartbeatPassesUnbilledOncePerInterval(t *testing.T) {
 
 func TestReleasedHeartbeatMayBeTriedAgain(t *testing.T) {
 	m := testMeter()
-	c := charge("a", "k", Sample, Unlimited, 1)
+	c := charge("a", "k", tenant.Sample, tenant.Unlimited, 1)
 	r, err := m.Admit(c, 50, noon)
 	if err != nil || !r.Heartbeat() {
 		t.Fatal(r, err)
@@ -246,18 +246,18 @@ func TestReleasedHeartbeatMayBeTriedAgain(t *testing.T) {
 
 func TestChangedLimitHoldsAtOnceAndKnowsTheMorning(t *testing.T) {
 	m := testMeter()
-	spend(t, m, charge("a", "k", Refuse, Unlimited, Unlimited), 500, noon)
-	if e := refusal(t, m, charge("a", "k", Refuse, Unlimited, 600), 101, noon); e.Used != 500 {
+	spend(t, m, charge("a", "k", tenant.Refuse, tenant.Unlimited, tenant.Unlimited), 500, noon)
+	if e := refusal(t, m, charge("a", "k", tenant.Refuse, tenant.Unlimited, 600), 101, noon); e.Used != 500 {
 		t.Errorf("used %d, want 500", e.Used)
 	}
-	refusal(t, m, charge("a", "k", Refuse, Unlimited, 400), 1, noon)
-	spend(t, m, charge("a", "k", Refuse, Unlimited, 601), 101, noon)
-	spend(t, m, charge("a", "k", Refuse, Unlimited, Unlimited), 1000, noon)
+	refusal(t, m, charge("a", "k", tenant.Refuse, tenant.Unlimited, 400), 1, noon)
+	spend(t, m, charge("a", "k", tenant.Refuse, tenant.Unlimited, 601), 101, noon)
+	spend(t, m, charge("a", "k", tenant.Refuse, tenant.Unlimited, tenant.Unlimited), 1000, noon)
 }
 
 func TestDayEndsAtMidnightUTCByTheReceiveTime(t *testing.T) {
 	m := testMeter()
-	c := charge("a", "k", Refuse, Unlimited, 100)
+	c := charge("a", "k", tenant.Refuse, tenant.Unlimited, 100)
 	last := time.Date(2025, 3, 1, 23, 59, 59, 999999999, time.UTC)
 	first := last.Add(1)
 	spend(t, m, c, 100, last)
@@ -272,7 +272,7 @@ func TestDayEndsAtMidnightUTCByTheReceiveTime(t *testing.T) {
 
 func TestForgottenDayIsRefusedNotCountedAnew(t *testing.T) {
 	m := testMeter()
-	c := charge("a", "k", Refuse, Unlimited, 100)
+	c := charge("a", "k", tenant.Refuse, tenant.Unlimited, 100)
 	spend(t, m, c, 100, noon)
 	for d := range keptDays {
 		spend(t, m, c, 100, noon.AddDate(0, 0, d+1))
@@ -290,9 +290,9 @@ func TestForgottenDayIsRefusedNotCountedAnew(t *testing.T) {
 
 func TestLimitsListsWhatIsSet(t *testing.T) {
 	m := testMeter()
-	spend(t, m, charge("a", "k", Refuse, Unlimited, Unlimited), 30, noon)
+	spend(t, m, charge("a", "k", tenant.Refuse, tenant.Unlimited, tenant.Unlimited), 30, noon)
 	reset := time.Date(2025, 3, 2, 0, 0, 0, 0, time.UTC)
-	got, err := m.Limits(charge("a", "k", Bill, 100, 20), noon)
+	got, err := m.Limits(charge("a", "k", tenant.Bill, 100, 20), noon)
 	want := []LimitState{
 		{ID: LimitKey, Limit: 100, Used: 30, Remaining: 70, Reset: reset},
 		{ID: LimitTenant, Limit: 20, Used: 30, Remaining: 0, Reset: reset},
@@ -300,19 +300,19 @@ func TestLimitsListsWhatIsSet(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("Limits = %+v, %v, want %+v", got, err, want)
 	}
-	if got, err := m.Limits(charge("a", "k", Bill, Unlimited, Unlimited), noon); err != nil || got == nil || len(got) != 0 {
+	if got, err := m.Limits(charge("a", "k", tenant.Bill, tenant.Unlimited, tenant.Unlimited), noon); err != nil || got == nil || len(got) != 0 {
 		t.Errorf("Limits without any = %#v, %v, want an empty list", got, err)
 	}
 }
 
 func TestFaultyChargesAreRefused(t *testing.T) {
 	m := testMeter()
-	good := charge("a", "k", Refuse, Unlimited, Unlimited)
+	good := charge("a", "k", tenant.Refuse, tenant.Unlimited, tenant.Unlimited)
 	for name, c := range map[string]Charge{
 		"zero":              {},
 		"no chain":          {Tenant: id("a"), Key: "k"},
 		"another's chain":   {Tenant: id("b"), Key: "k", Limits: good.Limits},
-		"tenant not itself": {Tenant: id("a"), Limits: []Limit{{OwnerParent, "a", Unlimited, Refuse}}},
+		"tenant not itself": {Tenant: id("a"), Limits: []tenant.Limit{limit(tenant.OwnerParent, "a", tenant.Unlimited, tenant.Refuse)}},
 	} {
 		if _, err := m.Admit(c, 1, noon); err == nil {
 			t.Errorf("%s: admitted", name)
@@ -331,11 +331,11 @@ func TestFaultyChargesAreRefused(t *testing.T) {
 // Many requests race for the last bytes of a key, two tenants and their parent.
 func TestRacingRequestsNeverPassALimitByAByte(t *testing.T) {
 	m := testMeter()
-	parent := Limit{OwnerParent, "p", 100_000, Refuse}
+	parent := limit(tenant.OwnerParent, "p", 100_000, tenant.Refuse)
 	charges := []Charge{
-		charge("a", "ka", Refuse, 30_000, 60_000, parent),
-		charge("a", "ka2", Refuse, Unlimited, 60_000, parent),
-		charge("b", "kb", Refuse, Unlimited, Unlimited, parent),
+		charge("a", "ka", tenant.Refuse, 30_000, 60_000, parent),
+		charge("a", "ka2", tenant.Refuse, tenant.Unlimited, 60_000, parent),
+		charge("b", "kb", tenant.Refuse, tenant.Unlimited, tenant.Unlimited, parent),
 	}
 	var kept [3]atomic.Int64
 	var wg sync.WaitGroup
@@ -390,10 +390,10 @@ type modelHold struct {
 	bytes int64
 }
 
-func (m *model) used(l Limit, at time.Time) (n int64) {
+func (m *model) used(l tenant.Limit, at time.Time) (n int64) {
 	for _, h := range m.live {
 		for _, o := range h.c.Limits {
-			if o.ID == l.ID && (o.Owner == OwnerKey) == (l.Owner == OwnerKey) && h.at.Format(time.DateOnly) == at.Format(time.DateOnly) {
+			if o.ID == l.ID && (o.Owner == tenant.OwnerKey) == (l.Owner == tenant.OwnerKey) && h.at.Format(time.DateOnly) == at.Format(time.DateOnly) {
 				n += h.bytes
 			}
 		}
@@ -403,7 +403,7 @@ func (m *model) used(l Limit, at time.Time) (n int64) {
 
 func (m *model) admits(c Charge, n int64, at time.Time) bool {
 	for _, l := range c.Limits {
-		if l.Daily == 0 || l.Daily > 0 && l.AtLimit != Bill && m.used(l, at)+n > l.Daily {
+		if l.DailyBytes == 0 || l.DailyBytes > 0 && l.AtLimit != tenant.Bill && m.used(l, at)+n > l.DailyBytes {
 			return false
 		}
 	}
@@ -417,8 +417,8 @@ func TestRandomHistoriesAgreeWithAModel(t *testing.T) {
 		// A tree: root over p over a and b; root over c. Limits are drawn anew for each request.
 		parents := map[string][]string{"a": {"p", "root"}, "b": {"p", "root"}, "c": {"root"}, "p": {"root"}, "root": nil}
 		names := []string{"a", "b", "c", "p", "root"}
-		limit := func() int64 { return []int64{Unlimited, Unlimited, 0, 50, 200, 400}[rng.IntN(6)] }
-		policy := func() Policy { return []Policy{Refuse, Drop, Bill}[rng.IntN(3)] }
+		daily := func() int64 { return []int64{tenant.Unlimited, tenant.Unlimited, 0, 50, 200, 400}[rng.IntN(6)] }
+		policy := func() tenant.Policy { return []tenant.Policy{tenant.Refuse, tenant.Drop, tenant.Bill}[rng.IntN(3)] }
 		type open struct {
 			r *Reservation
 			i int // in want.live
@@ -451,11 +451,11 @@ func TestRandomHistoriesAgreeWithAModel(t *testing.T) {
 				continue
 			}
 			name := names[rng.IntN(len(names))]
-			var up []Limit
+			var up []tenant.Limit
 			for _, p := range parents[name] {
-				up = append(up, Limit{OwnerParent, p, limit(), policy()})
+				up = append(up, limit(tenant.OwnerParent, p, daily(), policy()))
 			}
-			c := charge(name, "k"+name, policy(), limit(), limit(), up...)
+			c := charge(name, "k"+name, policy(), daily(), daily(), up...)
 			at := noon.Add(time.Duration(rng.IntN(40)) * time.Hour)
 			n := rng.Int64N(60)
 			should := want.admits(c, n, at)
@@ -468,7 +468,7 @@ func TestRandomHistoriesAgreeWithAModel(t *testing.T) {
 				opened = append(opened, open{r, len(want.live) - 1})
 			}
 			for _, l := range c.Limits {
-				if got := used(m, l.Owner == OwnerKey, l.ID, at); got != want.used(l, at) {
+				if got := used(m, l.Owner == tenant.OwnerKey, l.ID, at); got != want.used(l, at) {
 					t.Fatalf("seed %d step %d: %s has used %d, the model says %d", seed, step, l.ID, got, want.used(l, at))
 				}
 			}
@@ -478,7 +478,7 @@ func TestRandomHistoriesAgreeWithAModel(t *testing.T) {
 
 func BenchmarkAdmit(b *testing.B) {
 	m := testMeter()
-	c := charge("a", "k", Refuse, Unlimited, 1<<60, Limit{OwnerParent, "p", 1 << 60, Refuse})
+	c := charge("a", "k", tenant.Refuse, tenant.Unlimited, 1<<60, limit(tenant.OwnerParent, "p", 1<<60, tenant.Refuse))
 	var zero tenant.ID
 	if c.Tenant == zero {
 		b.Fatal("no tenant")

@@ -42,10 +42,14 @@ func id(s string) tenant.ID {
 	return v
 }
 
+func limit(o tenant.Owner, id string, daily int64, p tenant.Policy) tenant.Limit {
+	return tenant.Limit{Owner: o, ID: id, DailyBytes: daily, AtLimit: p}
+}
+
 // charge makes a charge of tenant t with key k: limits are the key's, the tenant's, then the parents'.
-func charge(t, k string, p Policy, key, own int64, parents ...Limit) Charge {
+func charge(t, k string, p tenant.Policy, key, own int64, parents ...tenant.Limit) Charge {
 	return Charge{Tenant: id(t), Key: k, AtLimit: p,
-		Limits: append([]Limit{{OwnerKey, k, key, p}, {OwnerTenant, t, own, p}}, parents...)}
+		Limits: append([]tenant.Limit{limit(tenant.OwnerKey, k, key, p), limit(tenant.OwnerTenant, t, own, p)}, parents...)}
 }
 
 func openDB(t *testing.T, path string) *store.DB {

@@ -17,6 +17,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/headgate-io/headgate/internal/tenant"
 )
 
 // What Limits calls remaining is what Admit admits, to the byte.
@@ -25,7 +27,7 @@ func TestRemainingIsExactlyWhatIsAdmitted(t *testing.T) {
 	for range 500 {
 		m := testMeter()
 		key, own := 1+rng.Int64N(1000), 1+rng.Int64N(1000)
-		c := charge("a", "k", Refuse, key, own)
+		c := charge("a", "k", tenant.Refuse, key, own)
 		for range rng.IntN(4) {
 			if r, err := m.Admit(c, rng.Int64N(300), noon); err == nil {
 				r.Commit()
@@ -49,7 +51,7 @@ func TestRemainingIsExactlyWhatIsAdmitted(t *testing.T) {
 
 func TestLimitsAsJSON(t *testing.T) {
 	m := testMeter()
-	c := charge("a", "k", Refuse, Unlimited, 100)
+	c := charge("a", "k", tenant.Refuse, tenant.Unlimited, 100)
 	spend(t, m, c, 30, noon)
 	states, err := m.Limits(c, noon)
 	if err != nil {
@@ -64,7 +66,7 @@ func TestLimitsAsJSON(t *testing.T) {
 
 func TestHeartbeatThroughAParentsLimitCostsTheParentNothing(t *testing.T) {
 	m := testMeter()
-	c := charge("a", "k", Sample, Unlimited, Unlimited, Limit{OwnerParent, "p", 10, Refuse})
+	c := charge("a", "k", tenant.Sample, tenant.Unlimited, tenant.Unlimited, limit(tenant.OwnerParent, "p", 10, tenant.Refuse))
 	spend(t, m, c, 10, noon)
 	r, err := m.Admit(c, 1000, noon)
 	if err != nil || !r.Heartbeat() {
@@ -73,15 +75,15 @@ func TestHeartbeatThroughAParentsLimitCostsTheParentNothing(t *testing.T) {
 	r.Commit()
 	wantUsed(t, m, false, "p", noon, 10)
 	wantUsed(t, m, true, "k", noon, 10)
-	if e := refusal(t, m, c, 1, noon); e.Policy != Sample || e.LimitID != LimitParent {
+	if e := refusal(t, m, c, 1, noon); e.Policy != tenant.Sample || e.LimitID != LimitParent {
 		t.Errorf("refusal %+v", e)
 	}
 }
 
 func TestRefusalTellsHowToAnswer(t *testing.T) {
-	for _, p := range []Policy{Refuse, Drop} {
+	for _, p := range []tenant.Policy{tenant.Refuse, tenant.Drop} {
 		m := testMeter()
-		c := charge("a", "k", p, Unlimited, 10)
+		c := charge("a", "k", p, tenant.Unlimited, 10)
 		spend(t, m, c, 10, noon)
 		var unread *LimitError
 		if err := m.Exhausted(c, noon); !errors.As(err, &unread) {
@@ -100,7 +102,7 @@ func TestMeterCountsWhatItDoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	NewLedger(tempDB(t), LedgerOptions{Now: (&clock{t: noon}).now, Registry: reg})
-	c := charge("a", "k", Sample, Unlimited, 10)
+	c := charge("a", "k", tenant.Sample, tenant.Unlimited, 10)
 	spend(t, m, c, 10, noon)
 	spend(t, m, c, 5, noon) // a heartbeat
 	refusal(t, m, c, 7, noon)
@@ -134,7 +136,7 @@ func TestMidnightSplitsMeterAndLedgerAlike(t *testing.T) {
 	l := NewLedger(db, LedgerOptions{Now: c.now})
 	stop := run(t, l)
 	runs := uint64(0)
-	who := charge("a", "k", Refuse, Unlimited, 1000)
+	who := charge("a", "k", tenant.Refuse, tenant.Unlimited, 1000)
 	bill := func(n int64, at time.Time) {
 		t.Helper()
 		r, err := m.Admit(who, n, at)
@@ -233,21 +235,21 @@ func FuzzDecide(f *testing.F) {
 			used1 > 1<<60 || used2 > 1<<60 {
 			return
 		}
-		policies := []Policy{Refuse, Drop, Bill, Sample}
+		policies := []tenant.Policy{tenant.Refuse, tenant.Drop, tenant.Bill, tenant.Sample}
 		accounts := []account{
-			{Limit{Daily: limit1, AtLimit: policies[bits&3]}, used1},
-			{Limit{Daily: limit2, AtLimit: policies[bits>>2&3]}, used2},
+			{tenant.Limit{DailyBytes: limit1, AtLimit: policies[bits&3]}, used1},
+			{tenant.Limit{DailyBytes: limit2, AtLimit: policies[bits>>2&3]}, used2},
 		}
 		policy := policies[bits>>4&3]
 		d := decide(accounts, n, policy, beat)
 		stop, shut := false, false
 		for _, a := range accounts {
-			shut = shut || a.Daily == 0
-			stop = stop || a.Daily == 0 || a.Daily > 0 && a.used+n > a.Daily && a.AtLimit != Bill
+			shut = shut || a.DailyBytes == 0
+			stop = stop || a.DailyBytes == 0 || a.DailyBytes > 0 && a.used+n > a.DailyBytes && a.AtLimit != tenant.Bill
 		}
 		want := admitted
 		switch {
-		case stop && policy == Sample && beat && !shut:
+		case stop && policy == tenant.Sample && beat && !shut:
 			want = heartbeat
 		case stop:
 			want = refused

@@ -57,7 +57,7 @@ func (r *Reservation) Settle(o Outcome) (Receipt, error) {
 // beyond a limit, the greatest over all limits.
 func (r *Reservation) settleLocked(n int64) (over int64) {
 	for i, c := range r.counters {
-		over = max(over, overage(r.charge.Limits[i].Daily, c.settled, n))
+		over = max(over, overage(r.charge.Limits[i].DailyBytes, c.settled, n))
 		c.held -= r.bytes - n
 		c.settled += n
 	}

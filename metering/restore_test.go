@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/headgate-io/headgate/internal/tenant"
 )
 
 func TestRestartKnowsTheDaysUse(t *testing.T) {
@@ -39,11 +41,11 @@ func TestRestartKnowsTheDaysUse(t *testing.T) {
 		wantUsed(t, m, false, owner, noon, want)
 	}
 	wantUsed(t, m, false, "ID-root", yesterday, 1)
-	if _, err := m.Admit(charge("ID-a", "ka", Refuse, Unlimited, Unlimited), 1, noon.AddDate(0, 0, -2)); err == nil {
+	if _, err := m.Admit(charge("ID-a", "ka", tenant.Refuse, tenant.Unlimited, tenant.Unlimited), 1, noon.AddDate(0, 0, -2)); err == nil {
 		t.Error("a day that was not read is admitted to")
 	}
 	// Overage goes on where it was.
-	r, err := m.Admit(charge("ID-b", "kb", Bill, Unlimited, 493), 3, noon)
+	r, err := m.Admit(charge("ID-b", "kb", tenant.Bill, tenant.Unlimited, 493), 3, noon)
 	if err != nil {
 		t.Fatal(err)
 	}

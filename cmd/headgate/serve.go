@@ -193,7 +193,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	edge.run(ctx, "otlp", func(ctx context.Context) error { return receiver.Run(ctx, ls.grpc, ls.http) })
 
 	api := &control.API{
-		Directory: directory, Meter: meter, Ledger: ledger, Charge: ingest.Charge, Now: time.Now, Log: log, Version: version,
+		Directory: directory, Meter: meter, Ledger: ledger, Now: time.Now, Log: log, Version: version,
 		DeleteData: func(ctx context.Context, id tenant.ID) error {
 			if err := wal.WaitTenant(ctx, id); err != nil {
 				return err

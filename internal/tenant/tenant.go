@@ -1,4 +1,4 @@
-// Package tenant holds the types that name tenants inside headgate.
+// Package tenant holds the types in which auth tells the rest of headgate of tenants: their ids, scopes and limits.
 //
 // An ID is made by auth alone (a lint step holds this), so a function that takes an ID was reached through
 // authentication or the control plane. All types are immutable values and safe for concurrent use.
