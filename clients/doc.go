@@ -5,7 +5,7 @@
 // What they hold, for every client in every scenario:
 //
 //   - a record that the client counts as delivered is stored;
-//   - a record is stored twice only if its request was sent more than once, and never more often than it was sent;
+//   - no record is stored twice, however often its request was sent, and each stored one is billed once;
 //   - nothing is stored that was not sent, and each refusal reaches the client as what it is.
 //
 // It is a module of its own so that the exporters' dependencies stay out of the product. HEADGATE_BIN names the binary.

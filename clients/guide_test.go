@@ -76,6 +76,7 @@ func fromGuide(name, exporter string, to target, cfg component.Config) error {
 // everythingStored counts all rows of a tenant.
 func (s *server) everythingStored(k key) (rows int) {
 	s.t.Helper()
+	s.flushed()
 	for _, source := range []string{"logs", "spans", "metrics"} {
 		var n int
 		if _, err := fmt.Sscanf(strings.ReplaceAll(s.cli("query", "--key", k.Key, "--format", "ndjson", source+" | count"), " ", ""), `{"count":%d}`, &n); err != nil {
