@@ -72,9 +72,12 @@ func inflateSnappyBlock(dst *buffer, src []byte, limit int64, take taker) (bool,
 	if err != nil {
 		return true, err
 	}
-	// SECURITY: the length is the sender's claim, and is allocated at once.
+	// SECURITY: the length is the sender's claim, and is allocated at once. No byte of a block stands for more than 32.
 	if int64(n) > limit {
 		return true, errTooLarge
+	}
+	if n > 32*len(src) {
+		return true, s2.ErrCorrupt
 	}
 	if err := dst.reserve(int64(n), take); err != nil {
 		return true, err

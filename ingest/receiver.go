@@ -131,6 +131,8 @@ func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f
 		}
 		if f != nil {
 			outcome = f.id
+		} else if outcome != outcomeDropped && result.Accepted == 0 {
+			w.inVain()
 		}
 		r.metrics.finish(c, outcome, result, size, r.opt.Now().Sub(now))
 	}()

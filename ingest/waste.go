@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// waste knows of each key how much work was done for requests that had to be refused. A key that has wasted more than its
+// waste knows of each key how much work was done for nothing: for requests that were refused, had been stored before, or had
+// no record that could be accepted. A key that has wasted more than its
 // share is refused before its bodies are read, and after a second only: clients that heed no Retry-After wait there, which
 // costs nothing. It is safe for concurrent use, and remembers as many keys as have something to wait for.
 //
@@ -28,7 +29,7 @@ const (
 	wasteShare = 20                     // it may waste a twentieth of one processor
 	wasteDelay = time.Second            // of the refusals beyond
 
-	costOfRefusal  = 50 * time.Microsecond
+	costOfRequest  = 200 * time.Microsecond
 	costOfByte     = 1 * time.Nanosecond // received
 	costOfInflated = 4 * time.Nanosecond // a byte that came out of a codec
 )

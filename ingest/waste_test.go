@@ -65,3 +65,41 @@ func TestX10WasteIsPaidByItsKey(t *testing.T) {
 	g.server.receiver.budget.waste.now = func() time.Time { return time.Now().Add(time.Minute) }
 	want200(t, post(key, encode(t, logs(1), protobuf), ""), protoType, "")
 }
+
+// TestX10WhatBringsNothingIsCharged: a request that is stored costs its key nothing of its share, the same again and one
+// without a good record do.
+func TestX10WhatBringsNothingIsCharged(t *testing.T) {
+	g := startKnowing(t)
+	_, key := g.tenant("acme", auth.NewTenant{})
+	waste := g.server.receiver.budget.waste
+	owed := func() (sum time.Duration) {
+		waste.mu.Lock()
+		defer waste.mu.Unlock()
+		for _, d := range waste.keys {
+			sum += d.owed
+		}
+		return sum
+	}
+	moment := time.Now() // nothing is forgiven
+	waste.now = func() time.Time { return moment }
+	post := func(path string, body []byte) {
+		t.Helper()
+		if a := g.post(path, bytes.NewReader(body), "key", key, "Content-Type", protoType); a.status != http.StatusOK {
+			t.Fatalf("%s: %d %s", path, a.status, a.body)
+		}
+	}
+	good := encode(t, logs(3), protobuf)
+	post("/v1/logs", good)
+	if n := owed(); n != 0 {
+		t.Errorf("a request that is stored was charged %v", n)
+	}
+	post("/v1/logs", good)
+	again := owed()
+	if again < costOfRequest {
+		t.Errorf("the same again was charged %v", again)
+	}
+	post("/v1/traces", wrapped(nil, 2, 2, 1)) // a span without ids
+	if n := owed() - again; n < costOfRequest {
+		t.Errorf("a request without a good record was charged %v", n)
+	}
+}

@@ -52,15 +52,20 @@ func wasted() *failure {
 	return retryable(overloaded, "too many requests of this key had to be refused, come again later")
 }
 
-// blame charges the key for a request that is refused with f, and that has been read up to length bytes by then, or will
-// be. Negative is not known. It returns f.
+// blame charges the key for a request that is refused with f, if it is its fault. The body is of length bytes, read by now or
+// still to be passed over; negative is not known. It returns f.
 func (w *work) blame(f *failure, length int64) *failure {
 	switch f.kind {
 	case undecodable, tooLarge, tooManyRecords, overloaded:
-		cost := costOfRefusal + time.Duration(max(w.came, length))*costOfByte + time.Duration(w.inflated)*costOfInflated
-		w.receiver.budget.waste.add(w.key, cost)
+		w.came = max(w.came, length)
+		w.inVain()
 	}
 	return f
+}
+
+// inVain charges the key for what was done for the request.
+func (w *work) inVain() {
+	w.receiver.budget.waste.add(w.key, costOfRequest+time.Duration(w.came)*costOfByte+time.Duration(w.inflated)*costOfInflated)
 }
 
 // leave gives back everything that is held. It may be called more than once.

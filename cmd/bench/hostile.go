@@ -27,7 +27,7 @@ import (
 // The attackers are a process of their own with the lowest priority: they would be on other machines.
 func hostile(ctx context.Context, o options, out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "attack\tsenders\tanswers\tfastest\tmedian\tslowest\tpeak RSS MiB\tbefore\tneighbour p50 ms\tbeside\tp99 ms\tbeside\trefused\n")
+	fmt.Fprintf(w, "attack\tsenders\tanswers\tfastest\tmedian\tslowest\tpeak RSS MiB\tbefore\tcores used\tbefore\tneighbour p50 ms\tbeside\tp99 ms\tbeside\trefused\n")
 	for _, a := range attacks {
 		if o.only != "" && !strings.Contains(a.name, o.only) {
 			continue
@@ -56,7 +56,10 @@ func beside(ctx context.Context, o options, a attack, w io.Writer) error {
 		return err
 	}
 	neighbour(ctx, srv.http, key, 2*time.Second) // warm
-	quiet, alone := peakRSS(srv.pid), neighbour(ctx, srv.http, key, o.duration)
+	cores := func(since time.Duration) float64 { return (cpu(srv.pid) - since).Seconds() / o.duration.Seconds() }
+	quiet, since := peakRSS(srv.pid), cpu(srv.pid)
+	alone := neighbour(ctx, srv.http, key, o.duration)
+	idle := cores(since)
 	attacker := exec.CommandContext(ctx, os.Args[0], "-attack", a.name, "-target", srv.http, "-key", srv.key, "-duration", o.duration.String())
 	attacker.Stderr = os.Stderr
 	pipe, err := attacker.StdoutPipe()
@@ -68,15 +71,17 @@ func beside(ctx context.Context, o options, a attack, w io.Writer) error {
 	}
 	told := bufio.NewReader(pipe)
 	_, err = told.ReadString('\n') // it has its requests ready, and begins
+	since = cpu(srv.pid)
 	together := neighbour(ctx, srv.http, key, o.duration)
+	busy := cores(since)
 	var got outcome
 	err = errors.Join(err, json.NewDecoder(told).Decode(&got), attacker.Wait())
 	if err != nil {
 		return err
 	}
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	fmt.Fprintf(w, "%s\t%d\t%s\t%.0f ms\t%.0f ms\t%.0f ms\t%d\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%d of %d\n", a.name, a.senders, got.answers(), ms(got.Fastest), ms(got.Median), ms(got.Slowest),
-		peakRSS(srv.pid)>>20, quiet>>20, ms(alone.at(.5)), ms(together.at(.5)), ms(alone.at(.99)), ms(together.at(.99)),
+	fmt.Fprintf(w, "%s\t%d\t%s\t%.0f ms\t%.0f ms\t%.0f ms\t%d\t%d\t%.2f\t%.2f\t%.1f\t%.1f\t%.1f\t%.1f\t%d of %d\n", a.name, a.senders, got.answers(), ms(got.Fastest), ms(got.Median), ms(got.Slowest),
+		peakRSS(srv.pid)>>20, quiet>>20, busy, idle, ms(alone.at(.5)), ms(together.at(.5)), ms(alone.at(.99)), ms(together.at(.99)),
 		together.refused, len(together.took))
 	return nil
 }
