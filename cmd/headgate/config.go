@@ -54,6 +54,7 @@ type Config struct {
 	FlushRows      int
 	EngineMemory   byteSize
 	EngineThreads  int
+	EngineNice     int
 	ShutdownGrace  time.Duration
 	QueryTimeout   time.Duration
 	QueryMaxMemory byteSize
@@ -70,7 +71,7 @@ func DefaultConfig() Config {
 		MaxBody: bytesOf(64 << 20), MaxInFlight: bytesOf(512 << 20), TenantRequests: 2000,
 		LogMaxBytes: bytesOf(10 << 30), LogReserve: bytesOf(1 << 30), ResendWindow: 10 * time.Minute, InsertTimeout: time.Minute,
 		FlushDelay: 200 * time.Millisecond, FlushRows: 100_000,
-		EngineMemory: bytesOf(4 << 30), EngineThreads: 0, ShutdownGrace: 20 * time.Second,
+		EngineMemory: bytesOf(4 << 30), EngineThreads: 0, EngineNice: 5, ShutdownGrace: 20 * time.Second,
 		QueryTimeout: 30 * time.Second, QueryMaxMemory: bytesOf(1 << 30),
 	}
 }
@@ -108,6 +109,7 @@ func (c *Config) register(f *pflag.FlagSet) {
 	f.IntVar(&c.FlushRows, "flush-rows", c.FlushRows, "rows that are inserted without waiting longer")
 	f.Var(&c.EngineMemory, "engine-memory", "memory of the embedded engine")
 	f.IntVar(&c.EngineThreads, "engine-threads", c.EngineThreads, "threads of one statement in the embedded engine (0: as many as there are cores)")
+	f.IntVar(&c.EngineNice, "engine-nice", c.EngineNice, "how far the embedded engine stands back when processors are scarce, so that requests are acked meanwhile; 0 (not at all) to 19, as of nice(1)")
 	f.DurationVar(&c.ShutdownGrace, "shutdown-grace", c.ShutdownGrace, "how long received requests may take to finish at shutdown")
 	f.DurationVar(&c.QueryTimeout, "query-timeout", c.QueryTimeout, "a query is stopped after this")
 	f.Var(&c.QueryMaxMemory, "query-max-memory", "memory of one query")
@@ -192,12 +194,13 @@ func (c *Config) Validate() error {
 		{"--flush-rows", c.FlushRows > 0 && c.FlushRows <= 1_000_000},
 		{"--engine-memory", c.EngineMemory.bytes != nil && *c.EngineMemory.bytes >= 512<<20},
 		{"--engine-threads", c.EngineThreads >= 0},
+		{"--engine-nice", c.EngineNice >= 0 && c.EngineNice <= 19},
 		{"--shutdown-grace", c.ShutdownGrace > 0},
 		{"--query-timeout", c.QueryTimeout > 0},
 		{"--query-max-memory", c.QueryMaxMemory.bytes != nil && *c.QueryMaxMemory.bytes >= 16<<20},
 	} {
 		if !p.ok {
-			bad("%s is out of its range: see --help (max-connections from 1, max-peer-connections up to that, max-auth-failures up to 1000000, max-body 1KiB to 1GiB, max-inflight at least four times max-body, max-tenant-inflight twice, max-tenant-requests from 1, log-max-bytes at least eight times max-body and 64MiB, insert-timeout from 1s, flush-delay up to 3s, flush-rows up to 1000000, engine-memory from 512MiB, query-max-memory from 16MiB)", p.flag)
+			bad("%s is out of its range: see --help (max-connections from 1, max-peer-connections up to that, max-auth-failures up to 1000000, max-body 1KiB to 1GiB, max-inflight at least four times max-body, max-tenant-inflight twice, max-tenant-requests from 1, log-max-bytes at least eight times max-body and 64MiB, insert-timeout from 1s, flush-delay up to 3s, flush-rows up to 1000000, engine-memory from 512MiB, engine-nice 0 to 19, query-max-memory from 16MiB)", p.flag)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

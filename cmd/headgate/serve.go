@@ -271,7 +271,7 @@ func clickHouse(ctx context.Context, cfg Config, engines *group, log *slog.Logge
 	}
 	supervisor, err := engine.NewSupervisor(engine.Options{
 		DataDir: cfg.path("clickhouse"), Library: library, MemoryBytes: *cfg.EngineMemory.bytes, Threads: cfg.EngineThreads,
-		Command: []string{self, "engine"},
+		Nice: cfg.EngineNice, Command: []string{self, "engine"},
 	}, log, reg)
 	if err != nil {
 		return nil, nil, err

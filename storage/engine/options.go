@@ -44,6 +44,9 @@ type Options struct {
 	// StopTimeout is how long running statements may go on after the order to stop. 0 is 10 s.
 	StopTimeout time.Duration
 
+	// Nice is added to the child's niceness, 0 to 19: how far it stands back when processors are scarce. Only the Supervisor
+	// uses it.
+	Nice int `json:"-"`
 	// Command starts the child: a program that calls Main, and its arguments. Only the Supervisor uses it.
 	Command []string `json:"-"`
 }
@@ -88,6 +91,9 @@ func (o Options) Validate() error {
 		if n < 0 {
 			errs = append(errs, fmt.Errorf("engine %s %d: want none or more than zero", name, n))
 		}
+	}
+	if o.Nice < 0 || o.Nice > 19 {
+		errs = append(errs, fmt.Errorf("engine nice %d: want 0 to 19", o.Nice))
 	}
 	return errors.Join(errs...)
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -189,7 +190,7 @@ func (s *Supervisor) start() (*child, error) {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, fmt.Errorf("start engine: %w", err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err := s.startBehind(cmd); err != nil {
 		return nil, fmt.Errorf("start engine: %w", err)
 	}
 	c := &child{cmd: cmd, stdin: stdin, ready: make(chan struct{}), ended: make(chan struct{})}
@@ -207,6 +208,37 @@ func (s *Supervisor) start() (*child, error) {
 		close(c.ended)
 	}()
 	return c, nil
+}
+
+// startBehind starts cmd with the lower priority of the options. Niceness is a thread's, and what a thread starts inherits
+// it: so a thread that is lowered for this starts the child, and ends. Lowering the child once it runs would miss threads
+// that it is just making.
+func (s *Supervisor) startBehind(cmd *exec.Cmd) error {
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // for good: without privileges its priority cannot be raised again
+		if syscall.Gettid() == os.Getpid() {
+			// The main thread does not end, and its priority is shown as the process's. Kept here, it is not the next one.
+			defer runtime.UnlockOSThread()
+			started <- s.startBehind(cmd)
+			return
+		}
+		if err := standBack(s.opts.Nice); err != nil {
+			s.log.Warn("engine keeps the priority of its parent", "err", err)
+		}
+		started <- cmd.Start()
+	}()
+	return <-started
+}
+
+// standBack adds to the niceness of the calling thread.
+func standBack(nice int) error {
+	const worst = 19
+	raw, err := syscall.Getpriority(syscall.PRIO_PROCESS, 0) // 20 less the niceness: the kernel's own answer
+	if err != nil {
+		return err
+	}
+	return syscall.Setpriority(syscall.PRIO_PROCESS, 0, min(20-raw+nice, worst))
 }
 
 // readEvents takes the child's events until it ends. The library may print lines of its own.

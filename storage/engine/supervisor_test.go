@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -51,6 +52,47 @@ func TestKilledEngineComesBackWithItsData(t *testing.T) {
 	if e.Addr() != addr {
 		t.Errorf("address changed from %s to %s", addr, e.Addr())
 	}
+}
+
+func TestEveryThreadOfTheEngineStandsBack(t *testing.T) {
+	parent := niceness(t, os.Getpid())
+	opts := chtest.Options("")
+	opts.Nice = 7
+	e := chtest.StartOwn(t, opts)
+	mustExec(t, e.Open(t, ""), "SELECT sum(number) FROM numbers_mt(10000000)")
+	if len(parent) != 1 {
+		t.Skipf("threads of this process differ already: %v", parent)
+	}
+	for own := range parent {
+		// The library raises the one that watches its memory, where it may.
+		if got := niceness(t, e.PID()); got[own+7] < 3 || got[own] > 0 {
+			t.Errorf("threads of the engine by niceness: %v, want them at %d", got, own+7)
+		}
+	}
+	eventually(t, "the thread that started it ends", func() bool { return len(niceness(t, os.Getpid())) == 1 })
+}
+
+// niceness counts a process's threads by it.
+func niceness(t *testing.T, pid int) map[int]int {
+	t.Helper()
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := map[int]int{}
+	for _, task := range tasks {
+		stat, err := readProc(pid, "task/"+task.Name()+"/stat")
+		if err != nil {
+			continue // it has ended
+		}
+		_, rest, _ := strings.Cut(stat, ") ")
+		nice, err := strconv.Atoi(strings.Fields(rest)[16]) // the 19th field, proc(5)
+		if err != nil {
+			t.Fatalf("stat %q: %v", stat, err)
+		}
+		by[nice]++
+	}
+	return by
 }
 
 func TestStopLetsStatementsFinish(t *testing.T) {
