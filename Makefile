@@ -7,13 +7,14 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 30s
 KILLS ?= 200
 
-.PHONY: build run test race demo bench hostile kill fuzz clients lint fmt engine-lib clean
+.PHONY: build run test race demo bench compare hostile kill fuzz clients lint fmt engine-lib clean
 build: ; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/headgate ./cmd/headgate
 run: engine-lib build ; exec bin/headgate serve --data-dir ./data --demo
 test: engine-lib bin/telemetrygen ; HEADGATE_TELEMETRYGEN=$(CURDIR)/bin/telemetrygen go test -timeout 15m ./...
 race: engine-lib ; CGO_ENABLED=1 go test -race -timeout 25m ./...
 demo: engine-lib build bin/telemetrygen ; sh deploy/demo.sh
-bench: engine-lib build ; go test -run '^$$' -bench . -benchtime 1s ./ingest/otlp && go run ./cmd/bench
+bench: engine-lib build ; go test -run '^$$' -bench . -benchtime 1s ./ingest/otlp ./cmd/bench && go run ./cmd/bench
+compare: engine-lib build ; cd clients/collector && go build -o ../../bin/collector . && cd ../.. && go run ./cmd/bench -collector bin/collector -loads 4x1000
 hostile: engine-lib build ; go run ./cmd/bench -hostile
 kill: engine-lib ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -timeout 60m -v -run 'TestKills' ./cmd/headgate
 fuzz: engine-lib ; sh .ci/fuzz $(FUZZTIME)

@@ -28,7 +28,7 @@ func newProbe(ctx context.Context, srv *server) (*probe, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := newClient(ctx, srv, key, signals[0], probeRecords)
+	c, err := newClient(ctx, srv.otlp, key, signals[0], probeRecords)
 	return &probe{srv: srv, key: key, client: c}, err
 }
 

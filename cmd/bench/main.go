@@ -6,9 +6,11 @@
 // The load comes from this process on the same machine, so records/s is what is left of the cores; the CPU columns are
 // the figures to compare.
 //
-// With -outage it measures instead how a log drains that has grown while ClickHouse was away.
+// With -collector it sends the same to an OpenTelemetry Collector with a durable queue instead: see clients/collector.
 //
-// With -hostile it measures instead what tenants that misbehave cost a neighbour, and headgate's memory: see hostile.go.
+// With -outage it measures how a log drains that has grown while ClickHouse was away.
+//
+// With -hostile it measures what tenants that misbehave cost a neighbour, and headgate's memory: see hostile.go.
 package main
 
 import (
@@ -38,6 +40,8 @@ type options struct {
 	loads       shapes
 	ackDuration time.Duration
 
+	collector string
+
 	outage  bool
 	backlog int64 // MiB
 
@@ -56,6 +60,7 @@ func main() {
 	flag.IntVar(&o.senders, "senders", 32, "requests in flight")
 	flag.Var(&o.loads, "loads", "loads whose acks are measured, senders x records")
 	flag.DurationVar(&o.ackDuration, "ack-duration", 5*time.Second, "how long each of them is sent, saturated and at half of that rate; 0 is not at all")
+	flag.StringVar(&o.collector, "collector", "", "collector to compare with under -loads: what clients/collector builds")
 	flag.BoolVar(&o.outage, "outage", false, "measure how a log drains that has grown while ClickHouse was away")
 	flag.Int64Var(&o.backlog, "backlog", 512, "with -outage: MiB by which the log grows")
 	flag.BoolVar(&o.hostile, "hostile", false, "measure a neighbour beside tenants that misbehave")
@@ -68,6 +73,8 @@ func main() {
 	switch {
 	case o.attack != "":
 		do = runAttack
+	case o.collector != "":
+		do = compare
 	case o.outage:
 		do = outage
 	case o.hostile:
@@ -139,7 +146,7 @@ func measure(ctx context.Context, o options, sig signal) (result, error) {
 		return result{}, err
 	}
 	defer srv.stop()
-	c, err := newClient(ctx, srv, srv.key, sig, o.records)
+	c, err := newClient(ctx, srv.otlp, srv.key, sig, o.records)
 	if err != nil {
 		return result{}, err
 	}

@@ -99,7 +99,7 @@ func (d *drill) measure(name string, f func() (rows int64, err error)) (spell, e
 }
 
 func (d *drill) run(ctx context.Context, o options, out io.Writer) error {
-	bulk, err := newClient(ctx, d.srv, d.srv.key, signals[0], o.records)
+	bulk, err := newClient(ctx, d.srv.otlp, d.srv.key, signals[0], o.records)
 	if err != nil {
 		return err
 	}
