@@ -57,9 +57,16 @@ func (m *Mem) SetCapacity(bytes int64) {
 	m.capacity = bytes
 }
 
+// Done makes an error for SetFault with which an operation fails although it was carried out.
+func Done(err error) error { return done{err} }
+
+type done struct{ error }
+
+func (d done) Unwrap() error { return d.error }
+
 // SetFault makes fn decide about each operation: an error makes it fail without effect, but for a sync, which then
-// loses what it should have made durable, as the page cache does: it stays readable and no later sync writes it. fn
-// may block to make the operation slow, and may call the FS. nil takes it away.
+// loses what it should have made durable, as the page cache does: it stays readable and no later sync writes it. See
+// Done for the other way to fail. fn may block to make the operation slow, and may call the FS. nil takes it away.
 func (m *Mem) SetFault(fn func(Op) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -123,6 +130,8 @@ func (m *Mem) do(op Op, apply func(n int64) error, fail func(error)) error {
 		return ErrCrashed
 	case err == nil:
 		err = apply(op.Len)
+	case errors.As(err, &done{}):
+		_ = apply(op.Len) // it failed anyway
 	case fail != nil:
 		fail(err)
 	}
