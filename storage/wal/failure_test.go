@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -83,25 +84,41 @@ func TestLogWorksAgainWhenTheDiskDoes(t *testing.T) {
 	}
 }
 
-// TestRefusedEntriesNeverOutliveLaterOnes has the disk keep a group that it refused to sync and to take back.
+// TestRefusedEntriesNeverOutliveLaterOnes has the disk keep a group although it said that it could not sync it. To
+// cut it off, the seal over it, and the mark in the next segment where the log had ended are each enough alone.
 func TestRefusedEntriesNeverOutliveLaterOnes(t *testing.T) {
-	fsys, m := faultfs.NewMem(), newModel()
-	l, err := memLog(fsys, &jobs{}, tiny())
-	mustRun(t, err)
-	mustRun(t, m.appendGroup(l, newEntry(m, 50)))
-	var on atomic.Bool
-	on.Store(true)
-	// The write succeeds and is in the page cache; sync and truncate fail, and so does every seal.
-	fsys.SetFault(failing(&on, syscall.EIO, "sync", "truncate"))
-	if err := m.appendGroup(l, newEntry(m, 50)); !errors.Is(err, ErrFailed) {
-		t.Fatalf("Append: %v, want ErrFailed", err)
-	}
-	on.Store(false)
-	mustRun(t, m.appendGroup(l, newEntry(m, 50)))
-	for loss := range faultfs.Losses {
-		if err := survive(fsys.Crash(loss, 1), m); err != nil {
-			t.Errorf("loss %d: %v", loss, err)
-		}
+	for name, broken := range map[string][]string{
+		"nothing else fails":     nil,
+		"no cut, no seal":        {"sync", "truncate", "write"},
+		"no cut":                 {"truncate"},
+		"the cut is not durable": {"sync"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fsys, m := faultfs.NewMem(), newModel()
+			l, err := memLog(fsys, &jobs{}, tiny())
+			mustRun(t, err)
+			mustRun(t, m.appendGroup(l, newEntry(m, 50)))
+			refused, file := false, ""
+			fsys.SetFault(func(op faultfs.Op) error {
+				switch {
+				case !refused && op.Kind == "sync":
+					refused, file = true, op.Name
+					return faultfs.Done(syscall.EIO)
+				case refused && op.Name == file && slices.Contains(broken, op.Kind):
+					return syscall.EIO
+				}
+				return nil
+			})
+			if err := m.appendGroup(l, newEntry(m, 50), newEntry(m, 5000)); !errors.Is(err, ErrFailed) {
+				t.Fatalf("Append: %v, want ErrFailed", err)
+			}
+			mustRun(t, m.appendGroup(l, newEntry(m, 50)))
+			for loss := range faultfs.Losses {
+				if err := survive(fsys.Crash(loss, 1), m); err != nil {
+					t.Errorf("loss %d: %v", loss, err)
+				}
+			}
+		})
 	}
 }
 
@@ -176,6 +193,32 @@ func TestFullDiskIsLeftAlone(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestCheckpointMakesRoomOnAFullDisk fills the disk with something else, so that not even the checkpoint can be
+// written, while the log has finished segments to give back.
+func TestCheckpointMakesRoomOnAFullDisk(t *testing.T) {
+	const large = 1 << 30
+	fsys, m := faultfs.NewMem(), newModel()
+	l, err := memLog(fsys, &jobs{}, tiny())
+	mustRun(t, err)
+	for range 8 {
+		mustRun(t, m.appendGroup(l, newEntry(m, 50)))
+	}
+	if l.next == nil {
+		t.Fatal("no segment is prepared")
+	}
+	fsys.SetCapacity(large)
+	free, err := fsys.Free("/")
+	mustRun(t, err)
+	fsys.SetCapacity(large - free)
+	if err := m.deleteBefore(l, len(m.acked)-1); err != nil {
+		t.Fatalf("DeleteBefore on a full disk: %v", err)
+	}
+	for range 8 {
+		mustRun(t, m.appendGroup(l, newEntry(m, 50)))
+	}
+	mustRun(t, m.check(l))
 }
 
 // TestSlowSyncGathersAGroup holds one sync until others wait, and expects them to share the next one.
