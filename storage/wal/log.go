@@ -34,13 +34,13 @@ type Log struct {
 	// writing is held by who writes entries or changes which segment is the current one. It is taken before mu.
 	writing sync.Mutex
 	tail    tail           // guarded by writing
+	batch   []*request     // the entries being written; guarded by writing
 	sealing sync.WaitGroup // the seal that is being written, at most one
 
 	deleting sync.Mutex // one DeleteBefore at a time; taken before writing
 
 	mu         sync.Mutex // guards what follows and the segments
 	queue      []*request // waiting
-	batch      []*request // taken; guarded by writing
 	committing bool       // somebody runs commitAll
 	closed     bool
 	segments   []*segment   // not finished, in order; the current one is the last
