@@ -16,6 +16,9 @@ import (
 // INSERT makes one part per partition, which is what tells afterwards how far it came.
 const maxRunBytes = 192 << 20
 
+// MaxPartitions bounds how many partitions one INSERT touches, because each becomes a part on disk.
+const MaxPartitions = 64
+
 // lane takes the requests of one signal to ClickHouse, one run at a time: while one is under way the next gathers, so that
 // runs grow with the load.
 type lane struct {
