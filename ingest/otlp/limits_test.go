@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/headgate-io/headgate/internal/race"
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
@@ -179,11 +180,8 @@ func TestSplitMessagesAreJoinedUpToABound(t *testing.T) {
 	}
 }
 
-// raceEnabled says that the race detector is on, whose instrumentation allocates.
-var raceEnabled bool
-
 func TestDecodingAllocatesNothingPerRecord(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("allocations cannot be counted under the race detector")
 	}
 	st := testStamp(t)

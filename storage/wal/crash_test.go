@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/headgate-io/headgate/internal/faultfs"
+	"github.com/headgate-io/headgate/internal/race"
 )
 
 // The loops over every operation and byte are thinned out under the race detector and with -short, and complete with
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	flag.Parse()
-	brief = !long && (raceEnabled || testing.Short())
+	brief = !long && (race.Enabled || testing.Short())
 	debug.SetGCPercent(1000)
 	m.Run()
 }

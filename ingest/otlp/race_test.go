@@ -1,5 +1,0 @@
-//go:build race
-
-package otlp
-
-func init() { raceEnabled = true }
