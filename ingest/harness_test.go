@@ -144,11 +144,7 @@ func startIn(t *testing.T, dir string, conn driver.Conn, opt Options, walOpt sto
 // flushed waits until ClickHouse and the ledger have what was acked.
 func (g *gateway) flushed() {
 	g.t.Helper()
-	for deadline := time.Now().Add(time.Minute); g.metric("headgate_storage_log_requests") > 0; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			g.t.Fatal("the log is not flushed")
-		}
-	}
+	eventually(g.t, "the log is flushed", func() bool { return g.metric("headgate_storage_log_requests") == 0 })
 }
 
 // tenant makes a tenant and a key for it.

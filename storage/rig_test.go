@@ -210,8 +210,13 @@ func (r *rig) settled() {
 
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(60 * time.Second)
+	for !f() {
+		select {
+		case <-tick.C:
+		case <-deadline:
 			t.Fatalf("waited in vain for %s", what)
 		}
 	}

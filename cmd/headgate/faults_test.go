@@ -26,7 +26,7 @@ func badDisk(kind string) faultfs.FS {
 		switch n := syncs.Add(1); {
 		case n < 50: // a start that cannot sync what it recovers ends, as it should
 		case kind == "slow":
-			time.Sleep(rand.N(100 * time.Millisecond))
+			<-time.After(rand.N(100 * time.Millisecond))
 		case rand.IntN(20) == 0:
 			return syscall.EIO
 		}
