@@ -167,10 +167,11 @@ func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f
 	defer hold.Release() // without effect after Commit
 
 	var rows []storage.Rows
-	if result, rows, err = r.decode(c, w.body.b, now); err != nil {
+	result, err = r.decode(c, w.body.b, now, func(decoded []otlp.Rows) { rows = w.encode(c.principal.Partition(), decoded) })
+	if err != nil {
 		return partial{}, decodeFailure(c.signal, err)
 	}
-	if err := w.rest(rows); err != nil {
+	if err := w.rest(); err != nil {
 		return partial{}, r.readFailure(err)
 	}
 	receipt, err := hold.Settle(metering.Outcome{
@@ -216,7 +217,7 @@ func repeatedMessage(rejected int64) string {
 // discard answers a request that its tenant's policy drops at the limit: success, with every record rejected, so that the
 // agent does not send it again.
 func (r *receiver) discard(c call, body []byte, limit *metering.LimitError, now time.Time) (partial, *failure) {
-	result, _, err := r.decode(c, body, now)
+	result, err := r.decode(c, body, now, func([]otlp.Rows) {})
 	if err != nil {
 		return partial{}, decodeFailure(c.signal, err)
 	}
@@ -237,7 +238,8 @@ func decodeFailure(sig otlp.Signal, err error) *failure {
 	return fail(undecodable, "the body is not an OTLP %s request: %v", sig, err)
 }
 
-func (r *receiver) decode(c call, body []byte, now time.Time) (otlp.Result, []storage.Rows, error) {
+// decode decodes a body, and calls take with its rows while they are in the decoder.
+func (r *receiver) decode(c call, body []byte, now time.Time, take func([]otlp.Rows)) (otlp.Result, error) {
 	d := r.decoders.Get().(*otlp.Decoder)
 	defer func() {
 		d.Reset() // no tenant's rows wait in the pool
@@ -247,15 +249,8 @@ func (r *receiver) decode(c call, body []byte, now time.Time) (otlp.Result, []st
 	result, err := d.Decode(c.signal, body, otlp.Stamp{
 		Tenant: p.Tenant(), Partition: p.Partition(), RetentionDays: p.RetentionDays(), Received: now,
 	})
-	return result, encoded(p.Partition(), result.Rows), err
-}
-
-// encoded takes the rows out of their decoder.
-func encoded(partition string, decoded []otlp.Rows) []storage.Rows {
-	out := make([]storage.Rows, len(decoded))
-	for i := range decoded {
-		d := &decoded[i]
-		out[i] = storage.Rows{Table: d.Table, Partition: partition, Days: d.Days, Block: d.Encode()}
+	if err == nil {
+		take(result.Rows)
 	}
-	return out
+	return result, err
 }

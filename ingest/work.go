@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/headgate-io/headgate/ingest/otlp"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/storage"
 )
@@ -18,6 +19,7 @@ type work struct {
 
 	looksLike string // the signal that the body seems to be of, if not that of its path or service
 	lane      *turns // of the turn that it has, or nil
+	beside    int64  // bytes of its rows that are not in the buffer of its body
 
 	came, inflated int64 // bytes
 }
@@ -112,15 +114,25 @@ func (w *work) take(have, want int64) error {
 	return nil
 }
 
-// rest ends the request's turn and holds rows from then on, instead of the body.
-func (w *work) rest(rows []storage.Rows) error {
-	w.endTurn()
-	w.body.free()
-	var n int64
-	for i := range rows {
-		n += int64(len(rows[i].Block.Data))
+// encode encodes rows of a placement into the memory of the body they were decoded from: compressed, they are shorter, and
+// the body is of no use any more. Its buffer must stay until they are stored.
+func (w *work) encode(placement string, decoded []otlp.Rows) []storage.Rows {
+	rows := make([]storage.Rows, len(decoded))
+	dst := w.body.b[:0]
+	for i := range decoded {
+		d, room := &decoded[i], cap(dst)
+		rows[i] = storage.Rows{Table: d.Table, Partition: placement, Days: d.Days}
+		if rows[i].Block, dst = d.Append(dst); cap(dst) != room { // it did not fit, and lies elsewhere
+			w.beside += int64(cap(dst))
+		}
 	}
-	if !w.hold.resize(n) {
+	return rows
+}
+
+// rest ends the request's turn and holds its rows from then on.
+func (w *work) rest() error {
+	w.endTurn()
+	if !w.hold.resize(int64(cap(w.body.b)) + w.beside) {
 		return errOverBudget
 	}
 	return nil

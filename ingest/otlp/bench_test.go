@@ -100,6 +100,20 @@ func BenchmarkDecodeEncode(b *testing.B) {
 	})
 }
 
+// BenchmarkDecodeAppend ends with the rows in memory that was given, as the gateway does it.
+func BenchmarkDecodeAppend(b *testing.B) {
+	d, st := NewDecoder(Limits{}), testStamp(b)
+	var dst []byte
+	bench(b, func(sig Signal, body []byte) error {
+		res, err := d.Decode(sig, body, st)
+		dst = dst[:0]
+		for i := range res.Rows {
+			_, dst = res.Rows[i].Append(dst)
+		}
+		return err
+	})
+}
+
 func BenchmarkPdataUnmarshal(b *testing.B) {
 	bench(b, func(sig Signal, body []byte) (err error) {
 		switch sig {

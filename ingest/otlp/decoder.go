@@ -54,11 +54,22 @@ type Rows struct {
 
 // Encode copies the rows into a Block, which is the caller's. It panics if the Decoder has gone on since.
 func (r *Rows) Encode() native.Block {
+	r.check()
+	return r.table.b.Encode(r.Count)
+}
+
+// Append is Encode into memory that the caller gives: the Block is at the end of dst, which is returned. It may be the
+// memory of the body, which the rows do not refer to.
+func (r *Rows) Append(dst []byte) (native.Block, []byte) {
+	r.check()
+	return r.table.b.Append(dst, r.Count)
+}
+
+func (r *Rows) check() {
 	// SECURITY: its columns hold nothing by then, or the rows of another request, perhaps of another tenant.
 	if r.request != r.d.requests {
 		panic("BUG: rows encoded after their decoder has gone on")
 	}
-	return r.table.b.Encode(r.Count)
 }
 
 // Result is a decoded request.
