@@ -6,8 +6,9 @@ TELEMETRYGEN := github.com/open-telemetry/opentelemetry-collector-contrib/cmd/te
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 30s
 KILLS ?= 200
+CRASHTIME ?= 10m
 
-.PHONY: build run test race demo bench compare hostile kill fuzz clients lint fmt engine-lib clean
+.PHONY: build run test race demo bench compare hostile kill crash fuzz clients lint fmt engine-lib clean
 build: ; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/headgate ./cmd/headgate
 run: engine-lib build ; exec bin/headgate serve --data-dir ./data --demo
 test: engine-lib bin/telemetrygen ; HEADGATE_TELEMETRYGEN=$(CURDIR)/bin/telemetrygen go test -timeout 15m ./...
@@ -17,6 +18,7 @@ bench: engine-lib build ; go test -run '^$$' -bench . -benchtime 1s ./ingest/otl
 compare: engine-lib build ; cd clients/collector && go build -o ../../bin/collector . && cd ../.. && go run ./cmd/bench -collector bin/collector -loads 4x1000
 hostile: engine-lib build ; go run ./cmd/bench -hostile
 kill: engine-lib ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -timeout 60m -v -run 'TestKills' ./cmd/headgate
+crash: ; HEADGATE_WAL_CRASH=$(CRASHTIME) go test -count=1 -timeout 90m -v -run 'Crash|Tear|Recovery|Failed|Failure' ./storage/wal
 fuzz: engine-lib ; sh .ci/fuzz $(FUZZTIME)
 clients: engine-lib build bin/telemetrygen ; cd clients/node && npm ci --ignore-scripts --no-audit --no-fund && cd .. && go test -count=1 -timeout 8m -v . $(CLIENTFLAGS)
 lint: ; STATICCHECK=$(STATICCHECK) sh .ci/lint
