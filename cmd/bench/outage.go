@@ -193,7 +193,7 @@ func (d *drill) drain(ctx context.Context, p *probe, rows int64) (spell, []time.
 		watched <- seen{fresh, err}
 	}()
 	s, err := d.measure("drained", func() (int64, error) {
-		return rows, d.srv.await(ctx, "headgate_storage_log_requests", float64(time.Second/probeEvery), 20*time.Minute)
+		return rows, d.srv.stored(ctx, float64(time.Second/probeEvery))
 	})
 	drained()
 	got := <-watched

@@ -76,15 +76,16 @@ func (s *server) metric(ctx context.Context, name string) (float64, error) {
 	return 0, fmt.Errorf("no metric %s", name)
 }
 
-// await polls until a metric is at most a value.
-func (s *server) await(ctx context.Context, name string, most float64, patience time.Duration) error {
+// stored polls until at most so many requests are still in the log alone.
+func (s *server) stored(ctx context.Context, most float64) error {
+	const patience = 20 * time.Minute
 	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		got, err := s.metric(ctx, name)
+		got, err := s.metric(ctx, "headgate_storage_log_requests")
 		if err != nil || got <= most {
 			return err
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("%s is %v after %v", name, got, patience)
+			return fmt.Errorf("%v requests are not stored after %v", got, patience)
 		}
 	}
 }

@@ -33,7 +33,7 @@ func newReader(ctx context.Context, srv *server) (*reader, error) {
 			return nil, err
 		}
 	}
-	return &reader{srv, key}, srv.await(ctx, "headgate_storage_log_requests", 0, time.Minute)
+	return &reader{srv, key}, srv.stored(ctx, 0)
 }
 
 // watch asks until ctx ends and returns how long the answers took, sorted.
