@@ -2,11 +2,11 @@ package auth
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
@@ -47,7 +47,7 @@ func (d *Directory) Audit(ctx context.Context, by Principal, f AuditFilter) (ent
 		return nil, 0, err
 	}
 	limit := pageSize(f.Limit)
-	err = d.db.View(ctx, func(tx *sql.Tx) error {
+	err = d.db.View(ctx, func(tx *store.Tx) error {
 		where, args := `(? = 0 OR id < ?)`, []any{f.Before, f.Before}
 		if f.Tenant != "" || !by.IsOperator() {
 			ref := f.Tenant
@@ -77,7 +77,7 @@ func pageSize(n int) int {
 	return min(n, maxPage)
 }
 
-func queryEntries(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]Entry, error) {
+func queryEntries(ctx context.Context, tx *store.Tx, where string, args ...any) ([]Entry, error) {
 	rows, err := tx.QueryContext(ctx,
 		`SELECT id, at, actor, tenant_id, action, target, outcome, detail FROM audit WHERE `+where, args...)
 	if err != nil {
@@ -103,7 +103,7 @@ func queryEntries(ctx context.Context, tx *sql.Tx, where string, args ...any) ([
 	return out, rows.Err()
 }
 
-func writeEntry(ctx context.Context, tx *sql.Tx, e Entry) error {
+func writeEntry(ctx context.Context, tx *store.Tx, e Entry) error {
 	if e.Detail == nil {
 		e.Detail = json.RawMessage("{}")
 	}
@@ -120,7 +120,7 @@ func (d *Directory) auditRefusal(ctx context.Context, by Principal, action, targ
 	if !errors.Is(cause, ErrForbidden) {
 		return cause
 	}
-	err := d.db.Update(ctx, func(tx *sql.Tx) error {
+	err := d.db.Update(ctx, func(tx *store.Tx) error {
 		return writeEntry(ctx, tx, Entry{At: at, Actor: by.actor(), Tenant: by.Tenant(), Action: action,
 			Target: clip(target), Outcome: OutcomeRefused})
 	})

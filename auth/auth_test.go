@@ -1,7 +1,7 @@
 package auth
 
 import (
-	"database/sql"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -126,16 +126,16 @@ func wantErr(t *testing.T, what string, err, want error) {
 func ptr[T any](v T) *T { return &v }
 
 // execute returns a transaction of these statements, for what no method does.
-func execute(q string) func(tx *sql.Tx) error {
-	return func(tx *sql.Tx) error {
-		_, err := tx.Exec(q)
+func execute(q string) func(tx *store.Tx) error {
+	return func(tx *store.Tx) error {
+		_, err := tx.ExecContext(context.Background(), q)
 		return err
 	}
 }
 
 // executeAfter returns a transaction that closes held once it runs and ends when block is closed.
-func executeAfter(held, block chan struct{}) func(tx *sql.Tx) error {
-	return func(*sql.Tx) error {
+func executeAfter(held, block chan struct{}) func(tx *store.Tx) error {
+	return func(*store.Tx) error {
 		close(held)
 		<-block
 		return nil

@@ -2,15 +2,16 @@ package auth
 
 import (
 	"context"
-	"database/sql"
 	"time"
+
+	"github.com/headgate-io/headgate/internal/store"
 )
 
 // BeginDelete marks the tenant as being deleted: from then on it cannot be enabled or changed, and its data may be
 // removed. It needs an inactive tenant without active children, and confirm equal to the tenant's name in any case.
 // Calling it again is fine. Errors: ErrForbidden, ErrNotFound, ErrInvalid for the confirmation, ErrState.
 func (s *Tenants) BeginDelete(ctx context.Context, by Principal, ref, confirm string) (Tenant, error) {
-	return s.modify(ctx, by, "tenant.delete", ref, func(tx *sql.Tx, t *Tenant) error {
+	return s.modify(ctx, by, "tenant.delete", ref, func(tx *store.Tx, t *Tenant) error {
 		if name, err := normalName(confirm); err != nil || name != t.Name {
 			return detail(ErrInvalid, "tenant %s: the confirmation is not its name", t.Name)
 		}
@@ -34,7 +35,7 @@ func (s *Tenants) BeginDelete(ctx context.Context, by Principal, ref, confirm st
 // Its row, its ledger and its audit stay, and its id is never used again. Errors: ErrForbidden, ErrNotFound, ErrState
 // unless BeginDelete came first.
 func (s *Tenants) FinishDelete(ctx context.Context, by Principal, ref string) error {
-	return s.d.change(ctx, by, "tenant.deleted", ref, func(tx *sql.Tx, rev int64, at time.Time) (Entry, error) {
+	return s.d.change(ctx, by, "tenant.deleted", ref, func(tx *store.Tx, rev int64, at time.Time) (Entry, error) {
 		t, err := resolve(ctx, tx, by, ref)
 		if err != nil {
 			return Entry{}, err

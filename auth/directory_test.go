@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"database/sql"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -179,8 +178,8 @@ func TestDamagedTreeCountsAsInactive(t *testing.T) {
 	a := w.tenant(NewTenant{Name: "a"})
 	b := w.tenant(NewTenant{Name: "b", Parent: "a"})
 	_, text := w.key(NewKey{Tenant: "b"})
-	err := w.db.Update(t.Context(), func(tx *sql.Tx) error {
-		_, err := tx.Exec(`UPDATE changes SET n = 1000; UPDATE tenants SET parent_id = ?, rev = 1000 WHERE id = ?`,
+	err := w.db.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `UPDATE changes SET n = 1000; UPDATE tenants SET parent_id = ?, rev = 1000 WHERE id = ?`,
 			b.ID.String(), a.ID.String())
 		return err
 	})
@@ -311,8 +310,8 @@ func TestRestoredOlderDatabaseIsReadWhole(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(NewTenant{Name: "acme"})
 	_, text := w.key(NewKey{Tenant: "acme"})
-	err := w.db.Update(t.Context(), func(tx *sql.Tx) error {
-		_, err := tx.Exec(`DELETE FROM api_keys; UPDATE changes SET n = 1`)
+	err := w.db.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `DELETE FROM api_keys; UPDATE changes SET n = 1`)
 		return err
 	})
 	if err != nil {

@@ -2,11 +2,11 @@ package auth
 
 import (
 	"context"
-	"database/sql"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
@@ -43,7 +43,7 @@ type NewKey struct {
 func (s *Keys) Create(ctx context.Context, by Principal, n NewKey) (Key, string, error) {
 	var k Key
 	secret := newSecret()
-	err := s.d.change(ctx, by, "key.create", n.Tenant, func(tx *sql.Tx, rev int64, at time.Time) (Entry, error) {
+	err := s.d.change(ctx, by, "key.create", n.Tenant, func(tx *store.Tx, rev int64, at time.Time) (Entry, error) {
 		t, err := resolve(ctx, tx, by, n.Tenant)
 		if err != nil {
 			return Entry{}, err
@@ -109,7 +109,7 @@ func (n NewKey) check(by Principal, at time.Time) error {
 // 1000.
 func (s *Keys) List(ctx context.Context, by Principal, tenantRef, after string, limit int) (out []Key, next string, err error) {
 	limit = pageSize(limit)
-	err = s.d.db.View(ctx, func(tx *sql.Tx) error {
+	err = s.d.db.View(ctx, func(tx *store.Tx) error {
 		if err := by.Require(ScopeAdmin); err != nil {
 			return err
 		}
@@ -137,7 +137,7 @@ func (s *Keys) List(ctx context.Context, by Principal, tenantRef, after string, 
 
 // Show returns one key, or ErrNotFound.
 func (s *Keys) Show(ctx context.Context, by Principal, id string) (k Key, err error) {
-	err = s.d.db.View(ctx, func(tx *sql.Tx) error {
+	err = s.d.db.View(ctx, func(tx *store.Tx) error {
 		k, err = findKey(ctx, tx, by, id)
 		return err
 	})
@@ -147,7 +147,7 @@ func (s *Keys) Show(ctx context.Context, by Principal, id string) (k Key, err er
 // Revoke ends a key for good. Revoking twice is fine and keeps the first time. Errors: ErrNotFound.
 func (s *Keys) Revoke(ctx context.Context, by Principal, id string) (Key, error) {
 	var k Key
-	err := s.d.change(ctx, by, "key.revoke", id, func(tx *sql.Tx, rev int64, at time.Time) (Entry, error) {
+	err := s.d.change(ctx, by, "key.revoke", id, func(tx *store.Tx, rev int64, at time.Time) (Entry, error) {
 		var err error
 		if k, err = findKey(ctx, tx, by, id); err != nil {
 			return Entry{}, err
@@ -167,7 +167,7 @@ func (s *Keys) Revoke(ctx context.Context, by Principal, id string) (Key, error)
 // findKey returns the key of that id.
 //
 // SECURITY: keys of tenants out of reach are not found, by the same error as ids that do not exist.
-func findKey(ctx context.Context, tx *sql.Tx, by Principal, id string) (Key, error) {
+func findKey(ctx context.Context, tx *store.Tx, by Principal, id string) (Key, error) {
 	if err := by.Require(ScopeAdmin); err != nil {
 		return Key{}, err
 	}

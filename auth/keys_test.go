@@ -1,12 +1,13 @@
 package auth
 
 import (
-	"database/sql"
 	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/headgate-io/headgate/internal/store"
 )
 
 func TestKeysAreListedWithoutTheirSecret(t *testing.T) {
@@ -191,8 +192,8 @@ func TestChangeWithoutItsAuditEntryIsNotKept(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(NewTenant{Name: "acme"})
 	k, text := w.key(NewKey{Tenant: "acme"})
-	err := w.db.Update(t.Context(), func(tx *sql.Tx) error {
-		_, err := tx.Exec(`CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk is full'); END`)
+	err := w.db.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk is full'); END`)
 		return err
 	})
 	if err != nil {
@@ -217,8 +218,8 @@ func TestAuditIsAppendOnlyAndItsTenantsOwn(t *testing.T) {
 	acme := w.tenant(NewTenant{Name: "acme"})
 	w.tenant(NewTenant{Name: "globex"})
 	for _, q := range []string{`UPDATE audit SET actor = 'nobody'`, `DELETE FROM audit`} {
-		err := w.db.Update(t.Context(), func(tx *sql.Tx) error {
-			_, err := tx.Exec(q)
+		err := w.db.Update(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.ExecContext(t.Context(), q)
 			return err
 		})
 		if err == nil {

@@ -2,9 +2,10 @@ package auth
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
+
+	"github.com/headgate-io/headgate/internal/store"
 )
 
 // useInterval is both how coarse last-used times are and how often Run writes them.
@@ -38,7 +39,7 @@ func (d *Directory) flushUses(ctx context.Context) error {
 	if len(uses) == 0 {
 		return nil
 	}
-	err := d.db.Update(ctx, func(tx *sql.Tx) error {
+	err := d.db.Update(ctx, func(tx *store.Tx) error {
 		for _, u := range uses {
 			_, err := tx.ExecContext(ctx, `UPDATE api_keys SET last_used_at = ?
 				WHERE id = ? AND (last_used_at IS NULL OR last_used_at < ?)`, u.ms, u.e.key.ID, u.ms)

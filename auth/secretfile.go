@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -59,7 +58,7 @@ func readOrCreate(path string, fresh []byte) ([]byte, error) {
 func loadPepper(ctx context.Context, db *store.DB, dir string) ([]byte, error) {
 	path := filepath.Join(dir, PepperFile)
 	var pepper []byte
-	err := db.Update(ctx, func(tx *sql.Tx) error {
+	err := db.Update(ctx, func(tx *store.Tx) error {
 		var keys int
 		var want []byte
 		err := tx.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM (SELECT 1 FROM api_keys LIMIT 1)),

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"bytes"
-	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -127,8 +126,8 @@ func TestHashCopiedToAnotherKeysRowOpensNothing(t *testing.T) {
 	w.tenant(NewTenant{Name: "b"})
 	ka, textA := w.key(NewKey{Tenant: "a"})
 	kb, _ := w.key(NewKey{Tenant: "b"})
-	err := w.db.Update(t.Context(), func(tx *sql.Tx) error {
-		_, err := tx.Exec(`UPDATE changes SET n = 99;
+	err := w.db.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `UPDATE changes SET n = 99;
 			UPDATE api_keys SET mac = (SELECT mac FROM api_keys WHERE id = ?), rev = 99 WHERE id = ?`, ka.ID, kb.ID)
 		return err
 	})

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
@@ -45,7 +46,7 @@ func (d *Directory) sync(ctx context.Context) error {
 
 // read finds what changed since seen, in one read transaction: the counter and the rows belong together.
 func (d *Directory) read(ctx context.Context, seen int64) (x delta, err error) {
-	err = d.db.View(ctx, func(tx *sql.Tx) error {
+	err = d.db.View(ctx, func(tx *store.Tx) error {
 		if err := tx.QueryRowContext(ctx, `SELECT n FROM changes`).Scan(&x.n); err != nil {
 			return err
 		}
@@ -109,9 +110,9 @@ func (d *Directory) apply(x delta) {
 //
 // A refusal for want of permission is audited too, on its own.
 func (d *Directory) change(ctx context.Context, by Principal, action, target string,
-	fn func(tx *sql.Tx, rev int64, at time.Time) (Entry, error)) error {
+	fn func(tx *store.Tx, rev int64, at time.Time) (Entry, error)) error {
 	at := d.now().UTC().Truncate(time.Millisecond)
-	err := d.db.Update(ctx, func(tx *sql.Tx) error {
+	err := d.db.Update(ctx, func(tx *store.Tx) error {
 		var rev int64
 		if err := tx.QueryRowContext(ctx, `UPDATE changes SET n = n + 1 RETURNING n`).Scan(&rev); err != nil {
 			return err
@@ -142,7 +143,7 @@ type tenantRow struct {
 	gone bool
 }
 
-func queryTenants(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]tenantRow, error) {
+func queryTenants(ctx context.Context, tx *store.Tx, where string, args ...any) ([]tenantRow, error) {
 	rows, err := tx.QueryContext(ctx, `SELECT `+tenantColumns+` FROM tenants `+where, args...)
 	if err != nil {
 		return nil, err
@@ -183,7 +184,7 @@ type keyRow struct {
 	mac [sha256.Size]byte
 }
 
-func queryKeys(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]keyRow, error) {
+func queryKeys(ctx context.Context, tx *store.Tx, where string, args ...any) ([]keyRow, error) {
 	rows, err := tx.QueryContext(ctx, `SELECT `+keyColumns+` FROM api_keys `+where, args...)
 	if err != nil {
 		return nil, err

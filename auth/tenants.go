@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"database/sql"
 	"strings"
 	"time"
 
@@ -19,7 +18,7 @@ type Tenants struct{ d *Directory }
 // parent that is not active or at the greatest depth (a root has depth 1, the deepest 8).
 func (s *Tenants) Create(ctx context.Context, by Principal, n NewTenant) (Tenant, error) {
 	var t Tenant
-	err := s.d.change(ctx, by, "tenant.create", n.Name, func(tx *sql.Tx, rev int64, at time.Time) (Entry, error) {
+	err := s.d.change(ctx, by, "tenant.create", n.Name, func(tx *store.Tx, rev int64, at time.Time) (Entry, error) {
 		if !by.IsOperator() {
 			return Entry{}, ErrForbidden
 		}
@@ -75,7 +74,7 @@ func (n NewTenant) build(at time.Time) (Tenant, error) {
 }
 
 // checkParent returns ErrState unless a child may be made below p.
-func checkParent(ctx context.Context, tx *sql.Tx, p Tenant) error {
+func checkParent(ctx context.Context, tx *store.Tx, p Tenant) error {
 	depth := 1
 	for at := p; ; depth++ {
 		if at.Status != Active {
@@ -100,7 +99,7 @@ func checkParent(ctx context.Context, tx *sql.Tx, p Tenant) error {
 
 // Show returns one tenant, or ErrNotFound.
 func (s *Tenants) Show(ctx context.Context, by Principal, ref string) (t Tenant, err error) {
-	err = s.d.db.View(ctx, func(tx *sql.Tx) error {
+	err = s.d.db.View(ctx, func(tx *store.Tx) error {
 		t, err = resolve(ctx, tx, by, ref)
 		return err
 	})
@@ -126,7 +125,7 @@ func (s *Tenants) List(ctx context.Context, by Principal, l ListTenants) (out []
 	if !by.IsOperator() {
 		where, args = where+` AND id = ?`, append(args, by.Tenant().String())
 	}
-	err = s.d.db.View(ctx, func(tx *sql.Tx) error {
+	err = s.d.db.View(ctx, func(tx *store.Tx) error {
 		rows, err := queryTenants(ctx, tx, where+` ORDER BY name LIMIT ?`, append(args, limit+1)...)
 		for _, r := range rows {
 			out = append(out, r.Tenant)
@@ -143,7 +142,7 @@ func (s *Tenants) List(ctx context.Context, by Principal, l ListTenants) (out []
 // Set changes what p names and returns the tenant as it is then. Errors: ErrForbidden, ErrNotFound, ErrInvalid,
 // ErrNameTaken, ErrState for a tenant that is being deleted.
 func (s *Tenants) Set(ctx context.Context, by Principal, ref string, p Patch) (Tenant, error) {
-	return s.modify(ctx, by, "tenant.set", ref, func(_ *sql.Tx, t *Tenant) error {
+	return s.modify(ctx, by, "tenant.set", ref, func(_ *store.Tx, t *Tenant) error {
 		if t.Status == Deleting {
 			return detail(ErrState, "tenant %s: is being deleted", t.Name)
 		}
@@ -153,12 +152,12 @@ func (s *Tenants) Set(ctx context.Context, by Principal, ref string, p Patch) (T
 
 // Disable stops all keys of the tenant and its descendants; data stays. Disabling twice is fine.
 func (s *Tenants) Disable(ctx context.Context, by Principal, ref string) (Tenant, error) {
-	return s.modify(ctx, by, "tenant.disable", ref, func(_ *sql.Tx, t *Tenant) error { return t.move(Inactive, Active) })
+	return s.modify(ctx, by, "tenant.disable", ref, func(_ *store.Tx, t *Tenant) error { return t.move(Inactive, Active) })
 }
 
 // Enable undoes Disable.
 func (s *Tenants) Enable(ctx context.Context, by Principal, ref string) (Tenant, error) {
-	return s.modify(ctx, by, "tenant.enable", ref, func(_ *sql.Tx, t *Tenant) error { return t.move(Active, Inactive) })
+	return s.modify(ctx, by, "tenant.enable", ref, func(_ *store.Tx, t *Tenant) error { return t.move(Active, Inactive) })
 }
 
 // move sets the status to, coming from from or already there.
@@ -171,9 +170,9 @@ func (t *Tenant) move(to, from Status) error {
 }
 
 // modify loads the tenant, lets fn change it and stores it, all in one transaction.
-func (s *Tenants) modify(ctx context.Context, by Principal, action, ref string, fn func(tx *sql.Tx, t *Tenant) error) (Tenant, error) {
+func (s *Tenants) modify(ctx context.Context, by Principal, action, ref string, fn func(tx *store.Tx, t *Tenant) error) (Tenant, error) {
 	var t Tenant
-	err := s.d.change(ctx, by, action, ref, func(tx *sql.Tx, rev int64, at time.Time) (Entry, error) {
+	err := s.d.change(ctx, by, action, ref, func(tx *store.Tx, rev int64, at time.Time) (Entry, error) {
 		var err error
 		if t, err = resolve(ctx, tx, by, ref); err != nil {
 			return Entry{}, err
@@ -205,7 +204,7 @@ func (s *Tenants) modify(ctx context.Context, by Principal, action, ref string, 
 //
 // SECURITY: what by does not reach is not found, by the same error as what does not exist. Finished deletions are not
 // found by anybody.
-func resolve(ctx context.Context, tx *sql.Tx, by Principal, ref string) (Tenant, error) {
+func resolve(ctx context.Context, tx *store.Tx, by Principal, ref string) (Tenant, error) {
 	if err := by.Require(ScopeAdmin); err != nil {
 		return Tenant{}, err
 	}

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"github.com/headgate-io/headgate/internal/store"
 )
 
 // Apply adds the receipts of a run to the ledger, once: the first call for a log and a run that returns nil has added all
@@ -31,7 +33,7 @@ func (l *Ledger) Apply(ctx context.Context, log string, run uint64, receipts []R
 		add(rows, k, s)
 	}
 	var late int64
-	err = l.update(ctx, func(tx *sql.Tx, open int64) error {
+	err = l.update(ctx, func(tx *store.Tx, open int64) error {
 		var err error
 		if applied, err = insertRun(ctx, tx, log, run); err != nil || !applied {
 			return err
@@ -59,7 +61,7 @@ func (l *Ledger) applied(log string, run uint64, receipts int, late int64) {
 }
 
 // insertRun records the run and reports whether it was not there before.
-func insertRun(ctx context.Context, tx *sql.Tx, log string, run uint64) (bool, error) {
+func insertRun(ctx context.Context, tx *store.Tx, log string, run uint64) (bool, error) {
 	before, err := forgottenBefore(ctx, tx, log)
 	if err != nil || run < before {
 		return false, err
@@ -73,7 +75,7 @@ func insertRun(ctx context.Context, tx *sql.Tx, log string, run uint64) (bool, e
 }
 
 // forgottenBefore returns the run before which all runs of the log count as applied.
-func forgottenBefore(ctx context.Context, tx *sql.Tx, log string) (uint64, error) {
+func forgottenBefore(ctx context.Context, tx *store.Tx, log string) (uint64, error) {
 	var before int64
 	err := tx.QueryRowContext(ctx, `SELECT forgotten_before FROM applied_logs WHERE log_id = ?`, log).Scan(&before)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -86,7 +88,7 @@ func forgottenBefore(ctx context.Context, tx *sql.Tx, log string) (uint64, error
 // applied, and what the meter is to be told by Restore.
 func (l *Ledger) Applied(ctx context.Context, log string, runs []uint64) (map[uint64]bool, error) {
 	out := map[uint64]bool{}
-	err := l.db.View(ctx, func(tx *sql.Tx) error {
+	err := l.db.View(ctx, func(tx *store.Tx) error {
 		before, err := forgottenBefore(ctx, tx, log)
 		if err != nil {
 			return err
@@ -117,7 +119,7 @@ func (l *Ledger) Applied(ctx context.Context, log string, runs []uint64) (map[ui
 // its runs from beyond it: one that was restored from a backup would use numbers again, and what is new would count as
 // applied.
 func (l *Ledger) NewestRun(ctx context.Context, log string) (run uint64, err error) {
-	err = l.db.View(ctx, func(tx *sql.Tx) error {
+	err = l.db.View(ctx, func(tx *store.Tx) error {
 		before, err := forgottenBefore(ctx, tx, log)
 		if err != nil {
 			return err
@@ -143,7 +145,7 @@ func (l *Ledger) NewestRun(ctx context.Context, log string) (run uint64, err err
 // ForgetRuns gives back the space of the log's runs before the given one. It is called once the log's checkpoint has
 // passed them for good, and from then on they count as applied: a log that is restored from a backup bills nothing twice.
 func (l *Ledger) ForgetRuns(ctx context.Context, log string, before uint64) error {
-	err := l.db.Update(ctx, func(tx *sql.Tx) error {
+	err := l.db.Update(ctx, func(tx *store.Tx) error {
 		known, err := forgottenBefore(ctx, tx, log)
 		if err != nil || before <= known {
 			return err

@@ -2,7 +2,6 @@ package metering
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math"
@@ -19,8 +18,8 @@ const testLog = "3f9a"
 
 func execute(t *testing.T, db *store.DB, query string, args ...any) {
 	t.Helper()
-	err := db.Update(t.Context(), func(tx *sql.Tx) error {
-		_, err := tx.Exec(query, args...)
+	err := db.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.ExecContext(t.Context(), query, args...)
 		return err
 	})
 	if err != nil {
@@ -102,8 +101,8 @@ func TestForgottenRunsStayApplied(t *testing.T) {
 	apply(t, l, "other", 1, true)
 	kept := func() (n int) {
 		t.Helper()
-		err := db.View(t.Context(), func(tx *sql.Tx) error {
-			return tx.QueryRow(`SELECT count(*) FROM applied_runs WHERE log_id = ?`, testLog).Scan(&n)
+		err := db.View(t.Context(), func(tx *store.Tx) error {
+			return tx.QueryRowContext(t.Context(), `SELECT count(*) FROM applied_runs WHERE log_id = ?`, testLog).Scan(&n)
 		})
 		if err != nil {
 			t.Fatal(err)

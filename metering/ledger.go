@@ -2,7 +2,6 @@ package metering
 
 import (
 	"context"
-	"database/sql"
 	"log/slog"
 	"sync"
 	"time"
@@ -85,9 +84,9 @@ func (l *Ledger) keep() {
 }
 
 // update runs fn in a transaction that is timed. open is the first hour that is not sealed: fn writes to no hour before.
-func (l *Ledger) update(ctx context.Context, fn func(tx *sql.Tx, open int64) error) error {
+func (l *Ledger) update(ctx context.Context, fn func(tx *store.Tx, open int64) error) error {
 	start := l.now()
-	err := l.db.Update(ctx, func(tx *sql.Tx) error {
+	err := l.db.Update(ctx, func(tx *store.Tx) error {
 		open, err := sealedThrough(ctx, tx, start)
 		if err != nil {
 			return err
@@ -105,7 +104,7 @@ func add(rows map[row]sums, k row, s sums) {
 }
 
 // addRows adds rows to what the ledger has.
-func addRows(ctx context.Context, tx *sql.Tx, rows map[row]sums) error {
+func addRows(ctx context.Context, tx *store.Tx, rows map[row]sums) error {
 	stmt, err := tx.PrepareContext(ctx, `INSERT INTO usage_hours (tenant_id, hour, signal, key_id, billed_bytes,
 			overage_bytes, unbilled_bytes, records, requests, rejected_records, refused_bytes, refused_requests)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

@@ -2,7 +2,6 @@ package metering
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"path/filepath"
 	"reflect"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
@@ -99,8 +99,8 @@ func TestDatabaseFailureLosesNoCount(t *testing.T) {
 	l := startLedger(t, db, (&clock{t: noon}).now)
 	exec := func(q string) {
 		t.Helper()
-		err := db.Update(t.Context(), func(tx *sql.Tx) error {
-			_, err := tx.Exec(q)
+		err := db.Update(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.ExecContext(t.Context(), q)
 			return err
 		})
 		if err != nil {

@@ -2,7 +2,6 @@ package metering
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -70,8 +69,8 @@ func tempDB(t *testing.T) *store.DB {
 // addTenant writes the row that auth would.
 func addTenant(t *testing.T, db *store.DB, name, parent string) {
 	t.Helper()
-	err := db.Update(t.Context(), func(tx *sql.Tx) error {
-		_, err := tx.Exec(`INSERT INTO tenants (id, name, parent_id, status, retention_days, at_limit, placement, created_at,
+	err := db.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `INSERT INTO tenants (id, name, parent_id, status, retention_days, at_limit, placement, created_at,
 			changed_at, rev) VALUES (?, ?, NULLIF(?, ''), 'active', 30, 'refuse', 'shared-00', 0, 0, 1)`, "ID-"+name, name, parent)
 		return err
 	})
@@ -183,8 +182,8 @@ func benchDB(b *testing.B) *store.DB {
 
 func setParent(t *testing.T, db *store.DB, child, parent string) {
 	t.Helper()
-	err := db.Update(t.Context(), func(tx *sql.Tx) error {
-		_, err := tx.Exec(`UPDATE tenants SET parent_id = ? WHERE id = ?`, parent, child)
+	err := db.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `UPDATE tenants SET parent_id = ? WHERE id = ?`, parent, child)
 		return err
 	})
 	if err != nil {

@@ -2,8 +2,9 @@ package metering
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
+
+	"github.com/headgate-io/headgate/internal/store"
 )
 
 // maxCounts bounds the rows of refusals that wait while the database is away.
@@ -56,7 +57,7 @@ func (l *Ledger) writeCounts(ctx context.Context) error {
 	if len(counts) == 0 {
 		return nil
 	}
-	err := l.update(ctx, func(tx *sql.Tx, open int64) error {
+	err := l.update(ctx, func(tx *store.Tx, open int64) error {
 		rows, _ := place(counts, open)
 		return addRows(ctx, tx, rows)
 	})

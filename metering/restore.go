@@ -2,7 +2,6 @@ package metering
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -20,7 +19,7 @@ const maxChain = 64
 // afterwards would be missed, and those that wait in the log are for Restore. reg may be nil.
 func OpenMeter(ctx context.Context, db *store.DB, now time.Time, reg prometheus.Registerer) (*Meter, error) {
 	m := newMeter(dayOf(now)-1, reg)
-	err := db.View(ctx, func(tx *sql.Tx) error {
+	err := db.View(ctx, func(tx *store.Tx) error {
 		var err error
 		if m.parents, err = queryParents(ctx, tx); err != nil {
 			return err
@@ -34,7 +33,7 @@ func OpenMeter(ctx context.Context, db *store.DB, now time.Time, reg prometheus.
 }
 
 // queryParents returns each child's parent. Deleted tenants are in it: what they used today still counts for their parents.
-func queryParents(ctx context.Context, tx *sql.Tx) (map[string]string, error) {
+func queryParents(ctx context.Context, tx *store.Tx) (map[string]string, error) {
 	rows, err := tx.QueryContext(ctx, `SELECT id, parent_id FROM tenants WHERE parent_id IS NOT NULL`)
 	if err != nil {
 		return nil, err
@@ -52,7 +51,7 @@ func queryParents(ctx context.Context, tx *sql.Tx) (map[string]string, error) {
 }
 
 // restore adds the ledger's rows from the floor on. Nobody else has m yet, so it takes no lock.
-func (m *Meter) restore(ctx context.Context, tx *sql.Tx) error {
+func (m *Meter) restore(ctx context.Context, tx *store.Tx) error {
 	rows, err := tx.QueryContext(ctx, `SELECT hour / 86400, tenant_id, key_id, SUM(billed_bytes) FROM usage_hours
 		WHERE hour >= ? GROUP BY 1, 2, 3 ORDER BY 1`, m.floor*daySeconds)
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/headgate-io/headgate/internal/store"
 )
 
 const (
@@ -42,7 +44,7 @@ func (l *Ledger) seal(ctx context.Context) error {
 		return nil
 	}
 	var stored, next int64
-	err := l.db.Update(ctx, func(tx *sql.Tx) error {
+	err := l.db.Update(ctx, func(tx *store.Tx) error {
 		var err error
 		if stored, err = storedSeal(ctx, tx); err != nil {
 			return err
@@ -65,7 +67,7 @@ func (l *Ledger) seal(ctx context.Context) error {
 	return nil
 }
 
-func storedSeal(ctx context.Context, tx *sql.Tx) (through int64, err error) {
+func storedSeal(ctx context.Context, tx *store.Tx) (through int64, err error) {
 	err = tx.QueryRowContext(ctx, `SELECT through FROM usage_seal WHERE id = 1`).Scan(&through)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
@@ -74,7 +76,7 @@ func storedSeal(ctx context.Context, tx *sql.Tx) (through int64, err error) {
 }
 
 // sealedThrough returns the first hour that is open: the one that is told to readers, and that late receipts go to.
-func sealedThrough(ctx context.Context, tx *sql.Tx, now time.Time) (int64, error) {
+func sealedThrough(ctx context.Context, tx *store.Tx, now time.Time) (int64, error) {
 	stored, err := storedSeal(ctx, tx)
 	return trusted(stored, now), err
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
@@ -91,7 +92,7 @@ func (l *Ledger) usage(ctx context.Context, f Filter) (Usage, error) {
 		return Usage{}, err
 	}
 	u := Usage{Rows: []Row{}}
-	err = l.db.View(ctx, func(tx *sql.Tx) error {
+	err = l.db.View(ctx, func(tx *store.Tx) error {
 		open, err := sealedThrough(ctx, tx, l.now())
 		if err != nil {
 			return err
@@ -207,7 +208,7 @@ func column(apart bool, name string) string {
 
 // nextSpan appends the rows of the next span that has any, no more than fill a page by one, and moves from behind the
 // span. It returns false at the end.
-func (q *usageQuery) nextSpan(ctx context.Context, tx *sql.Tx, rows *[]Row) (bool, error) {
+func (q *usageQuery) nextSpan(ctx context.Context, tx *store.Tx, rows *[]Row) (bool, error) {
 	var hour sql.NullInt64
 	args := append([]any{q.from, q.to}, q.ids...)
 	err := tx.QueryRowContext(ctx, `SELECT MIN(hour) FROM usage_hours WHERE hour >= ? AND hour < ?`+q.owners, args...).Scan(&hour)
@@ -227,7 +228,7 @@ func (q *usageQuery) nextSpan(ctx context.Context, tx *sql.Tx, rows *[]Row) (boo
 	return true, nil
 }
 
-func (q *usageQuery) readSpan(ctx context.Context, tx *sql.Tx, start, end int64, after cursor, out *[]Row) error {
+func (q *usageQuery) readSpan(ctx context.Context, tx *store.Tx, start, end int64, after cursor, out *[]Row) error {
 	args := append([]any{start, end}, q.ids...)
 	args = append(args, after.Tenant, after.Signal, after.Key, q.limit+1-len(*out))
 	rows, err := tx.QueryContext(ctx, `SELECT u.tenant_id, COALESCE(t.name, ''), row_signal, row_key_id, billed, overage,

@@ -2,7 +2,6 @@ package metering
 
 import (
 	"context"
-	"database/sql"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -25,7 +24,7 @@ func fill(t *testing.T, db *store.DB, rs []Receipt) *Ledger {
 		k, s := r.row()
 		add(rows, k, s)
 	}
-	if err := l.update(t.Context(), func(tx *sql.Tx, _ int64) error { return addRows(t.Context(), tx, rows) }); err != nil {
+	if err := l.update(t.Context(), func(tx *store.Tx, _ int64) error { return addRows(t.Context(), tx, rows) }); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -205,8 +204,8 @@ func TestDeletedTenantKeepsItsNameInTheUsage(t *testing.T) {
 	db := tempDB(t)
 	addTenant(t, db, "acme", "")
 	l := fill(t, db, []Receipt{logs("ID-acme", "k", 1, noon)})
-	err := db.Update(t.Context(), func(tx *sql.Tx) error {
-		_, err := tx.Exec(`UPDATE tenants SET deleted_at = 1, status = 'deleting'`)
+	err := db.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `UPDATE tenants SET deleted_at = 1, status = 'deleting'`)
 		return err
 	})
 	if err != nil {

@@ -30,11 +30,11 @@ func migrate(ctx context.Context, w *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	if err := inTx(ctx, w, func(tx *sql.Tx) error { return prepare(ctx, tx) }); err != nil {
+	if err := inTx(ctx, w, func(tx *Tx) error { return prepare(ctx, tx) }); err != nil {
 		return err
 	}
 	for _, m := range all {
-		if err := inTx(ctx, w, func(tx *sql.Tx) error { return apply(ctx, tx, m) }); err != nil {
+		if err := inTx(ctx, w, func(tx *Tx) error { return apply(ctx, tx, m) }); err != nil {
 			return fmt.Errorf("migration %s: %w", m.name, err)
 		}
 	}
@@ -42,7 +42,7 @@ func migrate(ctx context.Context, w *sql.DB) error {
 }
 
 // prepare makes the table of applied migrations, and refuses a database that holds tables but not this one.
-func prepare(ctx context.Context, tx *sql.Tx) error {
+func prepare(ctx context.Context, tx *Tx) error {
 	var tables, ours int
 	err := tx.QueryRowContext(ctx, `SELECT count(*), count(CASE WHEN name = 'schema_migrations' THEN 1 END)
 		FROM sqlite_schema WHERE type = 'table'`).Scan(&tables, &ours)
@@ -62,7 +62,7 @@ func prepare(ctx context.Context, tx *sql.Tx) error {
 
 // apply runs m unless it is recorded. The check is inside the transaction, which holds the write lock: a second process
 // starting now waits and then finds it recorded.
-func apply(ctx context.Context, tx *sql.Tx, m migration) error {
+func apply(ctx context.Context, tx *Tx, m migration) error {
 	var name string
 	err := tx.QueryRowContext(ctx, `SELECT name FROM schema_migrations WHERE version = ?`, m.version).Scan(&name)
 	switch {

@@ -62,26 +62,26 @@ func (d *DB) Path() string { return d.path }
 
 // Update runs fn in a write transaction. It returns nil only after the commit is synced to disk; on any error nothing of
 // fn's work is kept. Writers run one after another, so fn must be short and must not call Update.
-func (d *DB) Update(ctx context.Context, fn func(tx *sql.Tx) error) error {
+func (d *DB) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	return inTx(ctx, d.w, fn)
 }
 
 // View runs fn in a read transaction: all its queries see one state, the newest committed one when the first of them
 // runs. Writing in it is an error.
-func (d *DB) View(ctx context.Context, fn func(tx *sql.Tx) error) error {
+func (d *DB) View(ctx context.Context, fn func(tx *Tx) error) error {
 	return inTx(ctx, d.r, fn)
 }
 
 // Close closes all connections. Calls in progress end first or fail.
 func (d *DB) Close() error { return errors.Join(d.r.Close(), d.w.Close()) }
 
-func inTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
+func inTx(ctx context.Context, db *sql.DB, fn func(tx *Tx) error) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", explain(err))
 	}
 	defer tx.Rollback() // after Commit it does nothing
-	if err := fn(tx); err != nil {
+	if err := fn(&Tx{tx}); err != nil {
 		return explain(err)
 	}
 	if err := tx.Commit(); err != nil {

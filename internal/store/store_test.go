@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"os"
@@ -21,16 +22,16 @@ func openTest(t *testing.T, path string) *DB {
 	return d
 }
 
-func exec(query string, args ...any) func(tx *sql.Tx) error {
-	return func(tx *sql.Tx) error {
-		_, err := tx.Exec(query, args...)
+func exec(query string, args ...any) func(tx *Tx) error {
+	return func(tx *Tx) error {
+		_, err := tx.ExecContext(context.Background(), query, args...)
 		return err
 	}
 }
 
 func counter(t *testing.T, d *DB) (n int) {
 	t.Helper()
-	err := d.View(t.Context(), func(tx *sql.Tx) error { return tx.QueryRow(`SELECT n FROM changes`).Scan(&n) })
+	err := d.View(t.Context(), func(tx *Tx) error { return tx.QueryRowContext(t.Context(), `SELECT n FROM changes`).Scan(&n) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +45,7 @@ func TestUpdateIsKeptAndFailedUpdateIsNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	boom := errors.New("boom")
-	err := d.Update(t.Context(), func(tx *sql.Tx) error {
+	err := d.Update(t.Context(), func(tx *Tx) error {
 		if err := exec(`UPDATE changes SET n = 8`)(tx); err != nil {
 			t.Error(err)
 		}
@@ -82,15 +83,15 @@ func TestViewCannotWrite(t *testing.T) {
 
 func TestViewSeesOneState(t *testing.T) {
 	d := openTest(t, filepath.Join(t.TempDir(), "state.db"))
-	err := d.View(t.Context(), func(tx *sql.Tx) error {
+	err := d.View(t.Context(), func(tx *Tx) error {
 		var a, b int
-		if err := tx.QueryRow(`SELECT n FROM changes`).Scan(&a); err != nil {
+		if err := tx.QueryRowContext(t.Context(), `SELECT n FROM changes`).Scan(&a); err != nil {
 			return err
 		}
 		if err := d.Update(t.Context(), exec(`UPDATE changes SET n = n + 1`)); err != nil {
 			return err
 		}
-		if err := tx.QueryRow(`SELECT n FROM changes`).Scan(&b); err != nil {
+		if err := tx.QueryRowContext(t.Context(), `SELECT n FROM changes`).Scan(&b); err != nil {
 			return err
 		}
 		if a != b {

@@ -1,0 +1,32 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+)
+
+// Tx is a transaction. Statements are written once, with ? for each argument, and mean the same to every database. It is used
+// by one goroutine, and within the function that it is handed to alone.
+type Tx struct {
+	tx *sql.Tx
+}
+
+// ExecContext runs a statement that returns no rows.
+func (t *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return t.tx.ExecContext(ctx, query, args...)
+}
+
+// QueryContext runs a statement that returns rows, which the caller closes.
+func (t *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return t.tx.QueryContext(ctx, query, args...)
+}
+
+// QueryRowContext runs a statement that returns one row at most.
+func (t *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return t.tx.QueryRowContext(ctx, query, args...)
+}
+
+// PrepareContext prepares a statement to run more than once. The caller closes it.
+func (t *Tx) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
+	return t.tx.PrepareContext(ctx, query)
+}
