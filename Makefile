@@ -16,7 +16,7 @@ race: engine-lib ; CGO_ENABLED=1 go test -race -timeout 25m ./...
 demo: engine-lib build bin/telemetrygen ; sh deploy/demo.sh
 bench: engine-lib build ; go test -run '^$$' -bench . -benchtime 1s ./ingest/otlp ./cmd/bench && go run ./cmd/bench
 compare: engine-lib build ; cd clients/collector && go build -o ../../bin/collector . && cd ../.. && go run ./cmd/bench -collector bin/collector -loads 4x1000
-hostile: engine-lib build ; go run ./cmd/bench -hostile
+hostile: engine-lib build ; go run ./cmd/bench -hostile -duration 30s
 kill: engine-lib ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -timeout 60m -v -run 'TestKills' ./cmd/headgate
 crash: ; HEADGATE_WAL_CRASH=$(CRASHTIME) go test -count=1 -timeout 90m -v -run 'Crash|Tear|Recovery|Failed|Failure' ./storage/wal
 fuzz: engine-lib ; sh .ci/fuzz $(FUZZTIME)

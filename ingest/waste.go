@@ -7,7 +7,7 @@ import (
 
 // waste knows of each key how much work was done for nothing: for requests that were refused, had been stored before, or had
 // no record that could be accepted. A key that has wasted more than its
-// share is refused before its bodies are read, and after a second only: clients that heed no Retry-After wait there, which
+// share is refused before its bodies are read, and after about a second only: clients that heed no Retry-After wait there, which
 // costs nothing. It is safe for concurrent use, and remembers as many keys as have something to wait for.
 //
 // Work is estimated from sizes, so that a request costs its key the same on any machine, however busy.
@@ -27,7 +27,7 @@ type debt struct {
 const (
 	wasteFree  = 500 * time.Millisecond // that a key may owe
 	wasteShare = 20                     // it may waste a twentieth of one processor
-	wasteDelay = time.Second            // of the refusals beyond
+	wasteDelay = time.Second            // of the refusals beyond, on average
 
 	costOfRequest  = 200 * time.Microsecond
 	costOfByte     = 1 * time.Nanosecond // received

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"github.com/headgate-io/headgate/ingest/otlp"
@@ -39,7 +40,7 @@ func (r *receiver) enter(ctx context.Context, t tenant.ID, key string) (*work, *
 	}
 	if r.budget.waste.spent(key) {
 		defer h.release()
-		wait := time.NewTimer(wasteDelay)
+		wait := time.NewTimer(wasteDelay/2 + rand.N(wasteDelay)) // not all of a crowd in the same moment
 		defer wait.Stop()
 		select {
 		case <-wait.C:
