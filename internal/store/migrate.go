@@ -11,12 +11,12 @@ import (
 	"strings"
 )
 
-//go:embed migrations/*.sql
+//go:embed migrations/sqlite/*.sql migrations/postgres/*.sql
 var embedded embed.FS
 
 var errForeign = errors.New("tables of another program are in it: choose another file")
 
-// migration is one file migrations/NNNN_name.sql.
+// migration is one file migrations/<dialect>/NNNN_name.sql. The dialects have the same files.
 type migration struct {
 	version int
 	name    string
@@ -26,7 +26,7 @@ type migration struct {
 // migrate applies what is missing, each file in a transaction of its own: dying between two leaves a valid older schema.
 // Versions above the newest known one belong to a newer binary and are left alone.
 func migrate(ctx context.Context, w *sql.DB) error {
-	all, err := migrations(embedded)
+	all, err := migrations(embedded, "sqlite")
 	if err != nil {
 		return err
 	}
@@ -78,15 +78,16 @@ func apply(ctx context.Context, tx *Tx, m migration) error {
 	return err
 }
 
-// migrations lists the files of fsys in order and refuses gaps, doubles and odd names.
-func migrations(fsys fs.FS) ([]migration, error) {
-	paths, err := fs.Glob(fsys, "migrations/*.sql") // sorted
+// migrations lists the files of a dialect in order and refuses gaps, doubles and odd names.
+func migrations(fsys fs.FS, dialect string) ([]migration, error) {
+	dir := "migrations/" + dialect + "/"
+	paths, err := fs.Glob(fsys, dir+"*.sql") // sorted
 	if err != nil {
 		return nil, err
 	}
 	var out []migration
 	for _, p := range paths {
-		name := strings.TrimPrefix(p, "migrations/")
+		name := strings.TrimPrefix(p, dir)
 		number, _, _ := strings.Cut(name, "_")
 		v, err := strconv.Atoi(number)
 		if err != nil || len(number) != 4 || v != len(out)+1 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -265,10 +266,26 @@ func TestMigrationNames(t *testing.T) {
 	} {
 		fsys := fstest.MapFS{}
 		for _, n := range c.names {
-			fsys["migrations/"+n] = file
+			fsys["migrations/sqlite/"+n] = file
 		}
-		if _, err := migrations(fsys); (err == nil) != c.ok {
+		if _, err := migrations(fsys, "sqlite"); (err == nil) != c.ok {
 			t.Errorf("migrations(%v) = %v, want ok %v", c.names, err, c.ok)
 		}
+	}
+}
+
+func TestDialectsHaveTheSameMigrations(t *testing.T) {
+	var names [2][]string
+	for i, dialect := range []string{"sqlite", "postgres"} {
+		all, err := migrations(embedded, dialect)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range all {
+			names[i] = append(names[i], m.name)
+		}
+	}
+	if !slices.Equal(names[0], names[1]) {
+		t.Fatalf("sqlite has %v, postgres has %v", names[0], names[1])
 	}
 }

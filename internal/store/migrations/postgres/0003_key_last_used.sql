@@ -1,0 +1,2 @@
+-- When a key last opened something, to about a minute. It is not a change: rev stays.
+ALTER TABLE api_keys ADD COLUMN last_used_at BIGINT;

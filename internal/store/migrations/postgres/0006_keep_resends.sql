@@ -1,0 +1,2 @@
+-- Whether a request that a tenant's agents send again is stored again.
+ALTER TABLE tenants ADD COLUMN keep_resends BIGINT NOT NULL DEFAULT 0 CHECK (keep_resends IN (0, 1));
