@@ -88,16 +88,19 @@ func (w *work) turn(ctx context.Context, size int64) error {
 		return nil
 	}
 	w.endTurn()
-	if w.receiver.budget.waste.spent(w.key) {
-		return errWasted
-	}
 	start := time.Now()
 	err := lane.take(ctx, w.hold.tenant, turnPatience)
 	w.receiver.metrics.waited.Observe(time.Since(start).Seconds())
-	if err == nil {
-		w.lane = lane
+	if err != nil {
+		return err
 	}
-	return err
+	w.lane = lane
+	// SECURITY: not before the turn: of a crowd that came in one moment, all would pass before the first of them is charged.
+	if w.receiver.budget.waste.spent(w.key) {
+		w.endTurn()
+		return errWasted
+	}
+	return nil
 }
 
 func (w *work) endTurn() {
