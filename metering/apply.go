@@ -38,6 +38,9 @@ func (l *Ledger) Apply(ctx context.Context, log string, run uint64, receipts []R
 		if applied, err = insertRun(ctx, tx, log, run); err != nil || !applied {
 			return err
 		}
+		if err := recordRun(ctx, tx, log, run, l.now(), receipts); err != nil {
+			return err
+		}
 		rows, late = place(rows, open)
 		return addRows(ctx, tx, rows)
 	})
