@@ -107,6 +107,7 @@ func (r *receiver) refused(c call, err error, size int, now time.Time) *failure 
 	}
 	r.Ledger.CountRefused(metering.Refusal{
 		Tenant: c.principal.Tenant(), Key: c.principal.KeyID(), Signal: metering.Signal(c.signal.String()), At: now, Bytes: int64(size),
+		Reason: metering.Reason(limit.LimitID), Limit: limit,
 	})
 	f := &failure{kind: limitReached, text: limit.Error()}
 	f.id = limit.LimitID
@@ -224,7 +225,7 @@ func (r *receiver) discard(c call, body []byte, limit *metering.LimitError, now 
 	n := int64(result.Accepted + result.Rejected)
 	r.Ledger.CountRefused(metering.Refusal{
 		Tenant: c.principal.Tenant(), Key: c.principal.KeyID(), Signal: metering.Signal(c.signal.String()),
-		At: now, Bytes: int64(len(body)), Records: n,
+		At: now, Bytes: int64(len(body)), Records: n, Reason: metering.DroppedAtLimit, Limit: limit,
 	})
 	r.metrics.dropped.WithLabelValues(c.signal.String()).Add(float64(n))
 	return partial{rejected: n, message: limit.Error()}, nil

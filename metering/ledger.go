@@ -38,10 +38,12 @@ type Ledger struct {
 	log             *slog.Logger
 	m               *ledgerMetrics
 
-	mu     sync.Mutex   // guards counts
-	counts map[row]sums // refusals that are not yet written
+	mu       sync.Mutex                 // guards counts and refusals
+	counts   map[row]sums               // refusals that are not yet written
+	refusals map[refusalRow]refusalSums // the same by reason
 
 	sealed int64 // what seal has last stored or found stored; Run's alone
+	pruned int64 // the hour before which no refusals are kept; Run's alone
 }
 
 // NewLedger makes the ledger of db. It starts nothing; counts of refusals and the seal wait for Run.
@@ -50,7 +52,7 @@ func NewLedger(db *store.DB, o LedgerOptions) *Ledger {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Ledger{db: db, now: o.Now, pendingReceipts: o.Pending, log: o.Logger, m: newLedgerMetrics(o.Registry),
-		counts: map[row]sums{}}
+		counts: map[row]sums{}, refusals: map[refusalRow]refusalSums{}}
 }
 
 // Run writes what CountRefused is given and moves the seal until ctx ends, then writes what is left, and returns.
@@ -76,6 +78,10 @@ func (l *Ledger) keep() {
 	if err := l.writeCounts(ctx); err != nil {
 		l.m.commitFailures.Inc()
 		l.log.Warn("counts of refusals were not written", "err", err)
+	}
+	if err := l.pruneRefusals(ctx); err != nil {
+		l.m.commitFailures.Inc()
+		l.log.Warn("old refusals were not removed", "err", err)
 	}
 	if err := l.seal(ctx); err != nil {
 		l.m.commitFailures.Inc()

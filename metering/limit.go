@@ -59,6 +59,15 @@ type LimitError struct {
 	Reset   time.Time // the next UTC midnight
 	// Policy is how to answer: Refuse, Drop or Sample (a refusal, the heartbeat being spent).
 	Policy tenant.Policy
+
+	owner limitState // for the owner's own events alone
+}
+
+// limitState is what a limit's owner may know of it.
+type limitState struct {
+	id        string
+	day       int64
+	max, used int64
 }
 
 // Error names the limit, the use, the reset and the stable id.

@@ -186,7 +186,8 @@ func (m *Meter) dropOldestLocked() {
 }
 
 func limitError(a account, policy tenant.Policy, at time.Time) *LimitError {
-	e := &LimitError{LimitID: stableID(a.Owner), Owner: a.Owner, Reset: resetOf(at), Policy: policy}
+	e := &LimitError{LimitID: stableID(a.Owner), Owner: a.Owner, Reset: resetOf(at), Policy: policy,
+		owner: limitState{a.ID, dayOf(at), a.DailyBytes, a.used}}
 	if a.Owner != tenant.OwnerParent {
 		e.Limit, e.Used = a.DailyBytes, a.used
 	}

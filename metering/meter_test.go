@@ -21,7 +21,7 @@ func TestRefusalSaysWhichLimitHowMuchAndWhen(t *testing.T) {
 	spend(t, m, c, 90, noon)
 	e := refusal(t, m, c, 11, noon)
 	want := &LimitError{LimitID: LimitTenant, Owner: tenant.OwnerTenant, Limit: 100, Used: 90,
-		Reset: time.Date(2025, 3, 2, 0, 0, 0, 0, time.UTC), Policy: tenant.Refuse}
+		Reset: time.Date(2025, 3, 2, 0, 0, 0, 0, time.UTC), Policy: tenant.Refuse, owner: limitState{"a", dayOf(noon), 100, 90}}
 	if !reflect.DeepEqual(e, want) {
 		t.Errorf("refusal %+v, want %+v", e, want)
 	}

@@ -63,17 +63,6 @@ func (r Receipt) check() error {
 	return nil
 }
 
-// Refusal is one request that was not accepted. Its counts are for information: they reach the ledger within a few seconds
-// and those of the last seconds are lost in a crash.
-type Refusal struct {
-	Tenant  tenant.ID
-	Key     string
-	Signal  Signal
-	At      time.Time
-	Bytes   int64 // 0 if the body was not read
-	Records int64 // 0 if it was not decoded
-}
-
 // row names a row of the ledger.
 type row struct {
 	tenant string
@@ -104,11 +93,6 @@ func (r Receipt) row() (row, sums) {
 	return row{r.Tenant.String(), hourOf(r.ReceivedAt), r.Signal, r.Key},
 		sums{billed: r.BilledBytes, overage: r.OverageBytes, unbilled: r.UnbilledBytes,
 			records: r.Records, requests: 1, rejected: r.Rejected}
-}
-
-func (r Refusal) row() (row, sums) {
-	return row{r.Tenant.String(), hourOf(r.At), r.Signal, r.Key},
-		sums{refusedBytes: r.Bytes, refusedRequests: 1, rejected: r.Records}
 }
 
 const hourSeconds = 60 * 60

@@ -41,7 +41,7 @@ type Event struct {
 	OwnerID   string // the key's or tenant's id; "" for OwnerParent
 	LimitID   string // stable id, as in errors; "" for kinds without limits
 	Signal    string // "" is all signals
-	Day       int64  // of the use, in days of UTC since 1970-01-01
+	Day       int64  // of the use: days from 1970-01-01 to its date where the owner is
 	Threshold int    // percent; 0 for kinds that have none
 	Used, Max int64  // in the limit's unit; 0 for OwnerParent
 	At        time.Time
@@ -49,10 +49,16 @@ type Event struct {
 
 const maxTextBytes = 255
 
+// The times that events may have.
+var (
+	firstTime = time.Unix(0, 0)
+	lastTime  = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
 // check refuses what is no event: Record is called in transactions that must not fail for one.
 func (e Event) check() error {
-	if e.Tenant == "" || e.Kind == "" || e.At.IsZero() {
-		return fmt.Errorf("alert: no tenant, kind or time in %+v", e)
+	if e.Tenant == "" || e.Kind == "" || e.At.Before(firstTime) || !e.At.Before(lastTime) {
+		return fmt.Errorf("alert: no tenant, kind or possible time in %+v", e)
 	}
 	for _, s := range []string{e.Tenant, string(e.Kind), e.Owner, e.OwnerID, e.LimitID, e.Signal} {
 		if len(s) > maxTextBytes {

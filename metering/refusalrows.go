@@ -1,0 +1,96 @@
+package metering
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/metering/alert"
+)
+
+// addRefusals adds rows to the refusals that the ledger has, and records the events of spent limits.
+func addRefusals(ctx context.Context, tx *store.Tx, rows map[refusalRow]refusalSums) error {
+	stmt, err := tx.PrepareContext(ctx, `INSERT INTO usage_refusals (tenant_id, hour, signal, key_id, reason, bytes, records,
+			requests, first_at, last_at, last_text)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (tenant_id, hour, signal, key_id, reason) DO UPDATE SET
+			bytes = usage_refusals.bytes + excluded.bytes,
+			records = usage_refusals.records + excluded.records,
+			requests = usage_refusals.requests + excluded.requests,
+			first_at = CASE WHEN excluded.first_at < usage_refusals.first_at
+				THEN excluded.first_at ELSE usage_refusals.first_at END,
+			last_text = CASE WHEN excluded.last_at >= usage_refusals.last_at
+				THEN excluded.last_text ELSE usage_refusals.last_text END,
+			last_at = CASE WHEN excluded.last_at >= usage_refusals.last_at
+				THEN excluded.last_at ELSE usage_refusals.last_at END`)
+	if err != nil {
+		return err
+	}
+	defer stmt.Close()
+	for k, s := range rows {
+		text := ""
+		if s.limit != nil {
+			text = s.limit.Error()
+		}
+		_, err := stmt.ExecContext(ctx, k.tenant, k.hour, k.signal, k.key, k.reason, s.bytes, s.records, s.requests,
+			s.first.UnixMilli(), s.last.UnixMilli(), text)
+		if err != nil {
+			return err
+		}
+		for _, e := range limitEvents(k, s) {
+			if err := alert.Record(ctx, tx, e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// limitEvents returns what a refusal tells of the limit that stood in the way: that it is spent, to its owner and, if that
+// is an ancestor, to the tenant too. There are none for limits that are no sum of a day, nor for one of which not even half
+// is used: then the request was large, and its refusal says that itself.
+//
+// SECURITY: a tenant hears of an ancestor's limit as its errors do, without a name and a number.
+func limitEvents(k refusalRow, s refusalSums) []alert.Event {
+	l := s.limit
+	if l == nil || !strings.HasPrefix(l.LimitID, LimitTenant) || l.owner.id == "" || l.owner.used < l.owner.max/2 {
+		return nil
+	}
+	e := alert.Event{Tenant: k.tenant, Kind: alert.DailyBytes, LimitID: l.LimitID, Day: l.owner.day,
+		Threshold: 100, OwnerID: l.owner.id, Used: l.owner.used, Max: max(0, l.owner.max), At: s.last}
+	switch l.Owner {
+	case tenant.OwnerKey:
+		e.Owner = alert.OwnerKey
+	case tenant.OwnerTenant:
+		e.Owner = alert.OwnerTenant
+	default:
+		own, told := e, e
+		own.Tenant, own.Owner, own.LimitID = l.owner.id, alert.OwnerTenant, strings.Replace(l.LimitID, LimitParent, LimitTenant, 1)
+		told.Owner, told.OwnerID, told.Used, told.Max = alert.OwnerParent, "", 0, 0
+		return []alert.Event{own, told}
+	}
+	return []alert.Event{e}
+}
+
+// keepRefusals is how long rows of refusals are kept.
+const keepRefusals = 90 * 24 * time.Hour
+
+// pruneRefusals removes rows that are too old, once an hour.
+func (l *Ledger) pruneRefusals(ctx context.Context) error {
+	before := hourOf(l.now().Add(-keepRefusals))
+	if before == l.pruned {
+		return nil
+	}
+	err := l.db.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM usage_refusals WHERE hour < ?`, before)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("remove old refusals: %w", err)
+	}
+	l.pruned = before
+	return nil
+}
