@@ -8,21 +8,22 @@ FUZZTIME ?= 30s
 KILLS ?= 200
 CRASHTIME ?= 10m
 
-.PHONY: build run test race demo bench compare hostile kill crash fuzz clients lint fmt engine-lib clean
+.PHONY: build run test race demo bench compare hostile kill crash fuzz clients lint fmt engine-lib postgres clean
 build: ; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/headgate ./cmd/headgate
 run: engine-lib build ; exec bin/headgate serve --data-dir ./data --demo
-test: engine-lib bin/telemetrygen ; HEADGATE_TELEMETRYGEN=$(CURDIR)/bin/telemetrygen go test -timeout 15m ./...
-race: engine-lib ; CGO_ENABLED=1 go test -race -timeout 25m ./...
+test: engine-lib postgres bin/telemetrygen ; HEADGATE_TELEMETRYGEN=$(CURDIR)/bin/telemetrygen go test -timeout 15m ./...
+race: engine-lib postgres ; CGO_ENABLED=1 go test -race -timeout 25m ./...
 demo: engine-lib build bin/telemetrygen ; sh deploy/demo.sh
 bench: engine-lib build ; go test -run '^$$' -bench . -benchtime 1s ./ingest/otlp ./cmd/bench && go run ./cmd/bench
 compare: engine-lib build ; cd clients/collector && go build -o ../../bin/collector . && cd ../.. && go run ./cmd/bench -collector bin/collector -loads 4x1000
 hostile: engine-lib build ; go run ./cmd/bench -hostile -duration 30s
-kill: engine-lib ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -timeout 60m -v -run 'TestKills' ./cmd/headgate
+kill: engine-lib postgres ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -timeout 60m -v -run 'TestKills' ./cmd/headgate
 crash: ; HEADGATE_WAL_CRASH=$(CRASHTIME) go test -count=1 -timeout 90m -v -run 'Crash|Tear|Recovery|Failed|Failure' ./storage/wal
 fuzz: engine-lib ; sh .ci/fuzz $(FUZZTIME)
 clients: engine-lib build bin/telemetrygen ; cd clients/node && npm ci --ignore-scripts --no-audit --no-fund && cd .. && go test -count=1 -timeout 8m -v . $(CLIENTFLAGS)
 lint: ; STATICCHECK=$(STATICCHECK) sh .ci/lint
 fmt: ; gofmt -w $$(git ls-files '*.go')
 engine-lib: ; @sh storage/engine/fetch.sh
+postgres: ; @sh internal/pgtest/fetch.sh
 clean: ; rm -rf bin
 bin/telemetrygen: ; GOBIN=$(CURDIR)/bin go install $(TELEMETRYGEN)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/headgate-io/headgate/internal/store"
@@ -48,7 +49,11 @@ func (d *Directory) Audit(ctx context.Context, by Principal, f AuditFilter) (ent
 	}
 	limit := pageSize(f.Limit)
 	err = d.db.View(ctx, func(tx *store.Tx) error {
-		where, args := `(? = 0 OR id < ?)`, []any{f.Before, f.Before}
+		before := f.Before
+		if before == 0 {
+			before = math.MaxInt64
+		}
+		where, args := `id < ?`, []any{before}
 		if f.Tenant != "" || !by.IsOperator() {
 			ref := f.Tenant
 			if ref == "" {
@@ -109,7 +114,7 @@ func writeEntry(ctx context.Context, tx *store.Tx, e Entry) error {
 	}
 	_, err := tx.ExecContext(ctx, `INSERT INTO audit (at, actor, tenant_id, action, target, outcome, detail)
 		VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		e.At.UnixMilli(), e.Actor, e.Tenant.String(), e.Action, e.Target, e.Outcome, string(e.Detail))
+		e.At.UnixMilli(), e.Actor, e.Tenant.String(), e.Action, plainText(e.Target), e.Outcome, plainText(string(e.Detail)))
 	return err
 }
 

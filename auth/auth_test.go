@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/pgtest"
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 )
 
 // clock is a settable time source.
@@ -37,26 +39,29 @@ type world struct {
 	t     *testing.T
 	clock *clock
 	op    Principal
-	path  string
+	place string // of the database
+	dir   string // of the secrets
 }
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	return openWorld(t, filepath.Join(t.TempDir(), "state.db"), &clock{t: time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)})
+	return openWorld(t, storetest.Place(t), t.TempDir(), &clock{t: time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)})
 }
 
-func openWorld(t *testing.T, path string, c *clock) *world {
+func openWorld(t *testing.T, place, dir string, c *clock) *world {
 	t.Helper()
-	db, err := store.Open(path)
+	db, err := store.Open(place)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	d, err := Open(t.Context(), db, Options{Now: c.now})
+	d, err := Open(t.Context(), db, Options{Now: c.now, Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{Directory: d, t: t, clock: c, op: operatorOf(t, d, filepath.Dir(path)), path: path}
+	return &world{Directory: d, t: t, clock: c, op: operatorOf(t, d, dir), place: place, dir: dir}
 }
 
 func operatorOf(t *testing.T, d *Directory, dir string) Principal {

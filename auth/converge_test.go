@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
@@ -46,10 +47,14 @@ func (d *Directory) memory() memory {
 // Two processes change tenants and keys at random, each learning of the other's changes now and then. What they hold is
 // always what a third that starts then and there loads.
 func TestCatchingUpEqualsLoadingAnew(t *testing.T) {
+	storetest.Each(t, testCatchingUpEqualsLoadingAnew)
+}
+
+func testCatchingUpEqualsLoadingAnew(t *testing.T) {
 	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		first := newWorld(t)
-		second := openWorld(t, first.path, first.clock)
+		second := openWorld(t, first.place, first.dir, first.clock)
 		var names, keys []string
 		for step := range 120 {
 			w := []*world{first, second}[rng.IntN(2)]
@@ -97,7 +102,7 @@ func TestCatchingUpEqualsLoadingAnew(t *testing.T) {
 			if step%30 != 29 {
 				continue
 			}
-			want := openWorld(t, first.path, first.clock).memory()
+			want := openWorld(t, first.place, first.dir, first.clock).memory()
 			for i, w := range []*world{first, second} {
 				if err := w.sync(ctx); err != nil {
 					t.Fatal(err)
@@ -111,6 +116,10 @@ func TestCatchingUpEqualsLoadingAnew(t *testing.T) {
 }
 
 func TestParentsChangeReachesItsDescendantsKeys(t *testing.T) {
+	storetest.Each(t, testParentsChangeReachesItsDescendantsKeys)
+}
+
+func testParentsChangeReachesItsDescendantsKeys(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(NewTenant{Name: "root"})
 	w.tenant(NewTenant{Name: "mid", Parent: "root"})
@@ -144,7 +153,7 @@ func TestOutageIsToldOnceAndCaughtUpWith(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer
-		d, err := Open(t.Context(), db, Options{Now: time.Now, Logger: slog.New(slog.NewTextHandler(&out, nil))})
+		d, err := Open(t.Context(), db, Options{Now: time.Now, Dir: dir, Logger: slog.New(slog.NewTextHandler(&out, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +201,9 @@ func TestOutageIsToldOnceAndCaughtUpWith(t *testing.T) {
 	})
 }
 
-func TestRunKeepsLastUsesWhenItEnds(t *testing.T) {
+func TestRunKeepsLastUsesWhenItEnds(t *testing.T) { storetest.Each(t, testRunKeepsLastUsesWhenItEnds) }
+
+func testRunKeepsLastUsesWhenItEnds(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(NewTenant{Name: "acme"})
 	k, text := w.key(NewKey{Tenant: "acme"})
@@ -212,7 +223,7 @@ func TestRunKeepsLastUsesWhenItEnds(t *testing.T) {
 func TestMetricsAreWellNamed(t *testing.T) {
 	w := newWorld(t)
 	reg := prometheus.NewRegistry()
-	if _, err := Open(t.Context(), w.db, Options{Now: w.clock.now, Registry: reg}); err != nil {
+	if _, err := Open(t.Context(), w.db, Options{Now: w.clock.now, Dir: w.dir, Registry: reg}); err != nil {
 		t.Fatal(err)
 	}
 	problems, err := testutil.GatherAndLint(reg)
@@ -237,10 +248,14 @@ func TestAuthenticateAllocatesLittle(t *testing.T) {
 }
 
 func TestDamagedRowsAreAnErrorNotAGap(t *testing.T) {
+	storetest.Each(t, testDamagedRowsAreAnErrorNotAGap)
+}
+
+func testDamagedRowsAreAnErrorNotAGap(t *testing.T) {
 	for name, q := range map[string]string{
 		"tenant id": `INSERT INTO tenants (id, name, status, retention_days, at_limit, placement, created_at, changed_at, rev)
 			VALUES ('a b', 'x', 'active', 1, 'refuse', 'p', 0, 0, 9)`,
-		"key hash": `UPDATE api_keys SET mac = x'00', rev = 9`,
+		"key hash": `UPDATE api_keys SET mac = substr(mac, 1, 1), rev = 9`,
 	} {
 		w := newWorld(t)
 		w.tenant(NewTenant{Name: "acme"})
@@ -259,7 +274,7 @@ func TestDamagedRowsAreAnErrorNotAGap(t *testing.T) {
 }
 
 func TestSecretsMayLieElsewhere(t *testing.T) {
-	db, err := store.Open(filepath.Join(t.TempDir(), "state.db"))
+	db, err := store.Open(storetest.Place(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -21,10 +20,10 @@ import (
 // PollInterval is how often Run looks for changes by other processes: four chances within the promised second.
 const PollInterval = 250 * time.Millisecond
 
-// Options configures Open. Now is required.
+// Options configures Open. Now and Dir are required.
 type Options struct {
 	Now      func() time.Time
-	Dir      string       // of the pepper and operator token; "" is the database's directory
+	Dir      string       // of the pepper and the operator token, which are the same for all processes of a database
 	Logger   *slog.Logger // nil discards
 	Registry prometheus.Registerer
 }
@@ -51,9 +50,6 @@ type Directory struct {
 
 // Open loads the directory, making the pepper and the operator token at the first start. It starts nothing; call Run.
 func Open(ctx context.Context, db *store.DB, o Options) (*Directory, error) {
-	if o.Dir == "" {
-		o.Dir = filepath.Dir(db.Path())
-	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -79,9 +75,14 @@ func (d *Directory) Tenants() *Tenants { return &Tenants{d} }
 // Keys returns the control of API keys.
 func (d *Directory) Keys() *Keys { return &Keys{d} }
 
-// Run brings in the changes of other processes until ctx ends, and writes last-used times about once a minute. While the database cannot be read, the last known state
-// stays in force: nobody is refused because of an outage, and nothing new is let in.
+// Run brings in the changes of other processes until ctx ends, and writes last-used times about once a minute. It looks for
+// changes at each PollInterval, and at once when the database tells of one. While the database cannot be read, the last known
+// state stays in force: nobody is refused because of an outage, and nothing new is let in.
 func (d *Directory) Run(ctx context.Context) error {
+	wake := make(chan struct{}, 1)
+	var watch sync.WaitGroup
+	defer watch.Wait() // ctx has ended by then
+	watch.Go(func() { d.db.Watch(ctx, wake) })
 	tick := time.NewTicker(PollInterval)
 	defer tick.Stop()
 	uses := time.NewTicker(useInterval)
@@ -98,6 +99,7 @@ func (d *Directory) Run(ctx context.Context) error {
 			}
 			continue
 		case <-tick.C:
+		case <-wake:
 		}
 		err := d.sync(ctx)
 		if ctx.Err() != nil {

@@ -14,10 +14,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
 func TestKeyBecomesItsTenantsPrincipal(t *testing.T) {
+	storetest.Each(t, testKeyBecomesItsTenantsPrincipal)
+}
+
+func testKeyBecomesItsTenantsPrincipal(t *testing.T) {
 	w := newWorld(t)
 	acme := w.tenant(NewTenant{Name: "Acme", DailyBytes: ptr(int64(1000)), RetentionDays: 7, AtLimit: tenant.Drop})
 	k, text := w.key(NewKey{Tenant: "acme", Scopes: []KeyScope{ScopeQuery, ScopeIngest, ScopeIngest}, DailyBytes: ptr(int64(10))})
@@ -42,6 +47,10 @@ func TestKeyBecomesItsTenantsPrincipal(t *testing.T) {
 }
 
 func TestPrincipalCannotBeChangedThroughItsResults(t *testing.T) {
+	storetest.Each(t, testPrincipalCannotBeChangedThroughItsResults)
+}
+
+func testPrincipalCannotBeChangedThroughItsResults(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(NewTenant{Name: "acme"})
 	p := w.as("acme", ScopeIngest)
@@ -53,6 +62,10 @@ func TestPrincipalCannotBeChangedThroughItsResults(t *testing.T) {
 }
 
 func TestChainNamesKeyTenantAndAncestors(t *testing.T) {
+	storetest.Each(t, testChainNamesKeyTenantAndAncestors)
+}
+
+func testChainNamesKeyTenantAndAncestors(t *testing.T) {
 	w := newWorld(t)
 	root := w.tenant(NewTenant{Name: "root", DailyBytes: ptr(int64(0)), AtLimit: tenant.Sample})
 	mid := w.tenant(NewTenant{Name: "mid", Parent: "ROOT", AtLimit: tenant.Bill})
@@ -69,7 +82,9 @@ func TestChainNamesKeyTenantAndAncestors(t *testing.T) {
 	}
 }
 
-func TestZeroPrincipalMayDoNothing(t *testing.T) {
+func TestZeroPrincipalMayDoNothing(t *testing.T) { storetest.Each(t, testZeroPrincipalMayDoNothing) }
+
+func testZeroPrincipalMayDoNothing(t *testing.T) {
 	var p Principal
 	for _, sc := range []KeyScope{ScopeIngest, ScopeQuery, ScopeUsage, ScopeAdmin} {
 		wantErr(t, "Require", p.Require(sc), ErrNoCredential)
@@ -84,7 +99,9 @@ func TestZeroPrincipalMayDoNothing(t *testing.T) {
 	wantErr(t, "List", err, ErrNoCredential)
 }
 
-func TestCredentialsThatAreRefused(t *testing.T) {
+func TestCredentialsThatAreRefused(t *testing.T) { storetest.Each(t, testCredentialsThatAreRefused) }
+
+func testCredentialsThatAreRefused(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(NewTenant{Name: "acme"})
 	k, text := w.key(NewKey{Tenant: "acme"})
@@ -112,9 +129,11 @@ func TestCredentialsThatAreRefused(t *testing.T) {
 	w.expect(text, nil)
 }
 
-func TestOperatorTokenIsNoKey(t *testing.T) {
+func TestOperatorTokenIsNoKey(t *testing.T) { storetest.Each(t, testOperatorTokenIsNoKey) }
+
+func testOperatorTokenIsNoKey(t *testing.T) {
 	w := newWorld(t)
-	token, err := os.ReadFile(filepath.Join(filepath.Dir(w.path), OperatorFile))
+	token, err := os.ReadFile(filepath.Join(w.dir, OperatorFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +152,9 @@ func TestOperatorTokenIsNoKey(t *testing.T) {
 	}
 }
 
-func TestExpiryEndsAKeyToTheMoment(t *testing.T) {
+func TestExpiryEndsAKeyToTheMoment(t *testing.T) { storetest.Each(t, testExpiryEndsAKeyToTheMoment) }
+
+func testExpiryEndsAKeyToTheMoment(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(NewTenant{Name: "acme"})
 	_, text := w.key(NewKey{Tenant: "acme", ExpiresAt: ptr(w.clock.now().Add(time.Hour))})
@@ -144,6 +165,10 @@ func TestExpiryEndsAKeyToTheMoment(t *testing.T) {
 }
 
 func TestDisabledTenantAndDisabledAncestorAreRefused(t *testing.T) {
+	storetest.Each(t, testDisabledTenantAndDisabledAncestorAreRefused)
+}
+
+func testDisabledTenantAndDisabledAncestorAreRefused(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	w.tenant(NewTenant{Name: "root"})
@@ -174,12 +199,19 @@ func TestDisabledTenantAndDisabledAncestorAreRefused(t *testing.T) {
 }
 
 func TestDamagedTreeCountsAsInactive(t *testing.T) {
+	storetest.Each(t, testDamagedTreeCountsAsInactive)
+}
+
+func testDamagedTreeCountsAsInactive(t *testing.T) {
 	w := newWorld(t)
 	a := w.tenant(NewTenant{Name: "a"})
 	b := w.tenant(NewTenant{Name: "b", Parent: "a"})
 	_, text := w.key(NewKey{Tenant: "b"})
 	err := w.db.Update(t.Context(), func(tx *store.Tx) error {
-		_, err := tx.ExecContext(t.Context(), `UPDATE changes SET n = 1000; UPDATE tenants SET parent_id = ?, rev = 1000 WHERE id = ?`,
+		if err := execute(`UPDATE changes SET n = 1000`)(tx); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(t.Context(), `UPDATE tenants SET parent_id = ?, rev = 1000 WHERE id = ?`,
 			b.ID.String(), a.ID.String())
 		return err
 	})
@@ -193,6 +225,10 @@ func TestDamagedTreeCountsAsInactive(t *testing.T) {
 }
 
 func TestChangeIsInForceWhenItReturns(t *testing.T) {
+	storetest.Each(t, testChangeIsInForceWhenItReturns)
+}
+
+func testChangeIsInForceWhenItReturns(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	w.tenant(NewTenant{Name: "acme"})
@@ -220,7 +256,7 @@ func TestChangeByAnotherProcessIsInForceWithinASecond(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, err := Open(t.Context(), db, Options{Now: time.Now})
+			d, err := Open(t.Context(), db, Options{Now: time.Now, Dir: dir})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -274,6 +310,10 @@ func TestChangeByAnotherProcessIsInForceWithinASecond(t *testing.T) {
 }
 
 func TestOutageKeepsTheLastKnownState(t *testing.T) {
+	storetest.Each(t, testOutageKeepsTheLastKnownState)
+}
+
+func testOutageKeepsTheLastKnownState(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(NewTenant{Name: "acme"})
 	_, text := w.key(NewKey{Tenant: "acme"})
@@ -289,6 +329,10 @@ func TestOutageKeepsTheLastKnownState(t *testing.T) {
 }
 
 func TestRestartFindsEverythingAgain(t *testing.T) {
+	storetest.Each(t, testRestartFindsEverythingAgain)
+}
+
+func testRestartFindsEverythingAgain(t *testing.T) {
 	w := newWorld(t)
 	acme := w.tenant(NewTenant{Name: "acme", DailyBytes: ptr(int64(7)), OwnPartition: true})
 	_, text := w.key(NewKey{Tenant: "acme"})
@@ -297,7 +341,7 @@ func TestRestartFindsEverythingAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.db.Close()
-	again := openWorld(t, w.path, w.clock)
+	again := openWorld(t, w.place, w.dir, w.clock)
 	again.expect(text, nil)
 	again.expect(revokedText, ErrUnknownKey)
 	got, err := again.Tenants().Show(t.Context(), again.op, "acme")
@@ -307,6 +351,10 @@ func TestRestartFindsEverythingAgain(t *testing.T) {
 }
 
 func TestRestoredOlderDatabaseIsReadWhole(t *testing.T) {
+	storetest.Each(t, testRestoredOlderDatabaseIsReadWhole)
+}
+
+func testRestoredOlderDatabaseIsReadWhole(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(NewTenant{Name: "acme"})
 	_, text := w.key(NewKey{Tenant: "acme"})
@@ -324,6 +372,10 @@ func TestRestoredOlderDatabaseIsReadWhole(t *testing.T) {
 }
 
 func TestAuthenticateWhileEverythingChanges(t *testing.T) {
+	storetest.Each(t, testAuthenticateWhileEverythingChanges)
+}
+
+func testAuthenticateWhileEverythingChanges(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	parent := w.tenant(NewTenant{Name: "parent"})

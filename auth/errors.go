@@ -51,10 +51,12 @@ var (
 	ErrState = &Error{"wrong-state", "not possible in this state"}
 )
 
+const fromReplica = "or copy " + PepperFile + " and " + OperatorFile + " from the secrets directory of another replica"
+
 // What keeps a directory from opening. The operator has to act.
 var (
-	ErrPepperMissing = errors.New("the pepper file is missing but API keys exist that only it can check: restore it from a backup")
-	ErrPepperChanged = errors.New("the pepper file is not the one the API keys were made with: restore it from a backup")
+	ErrPepperMissing = errors.New("the pepper file is missing but API keys are made with it: restore it from a backup, " + fromReplica)
+	ErrPepperChanged = errors.New("the pepper file is not the one the API keys are made with: restore it from a backup, " + fromReplica)
 )
 
 // detail returns an error of base's code with a text of its own.

@@ -122,7 +122,7 @@ func (s *Keys) List(ctx context.Context, by Principal, tenantRef, after string, 
 			owner = t.ID
 		}
 		rows, err := queryKeys(ctx, tx, `WHERE (? = '' OR tenant_id = ?) AND id > ? ORDER BY id LIMIT ?`,
-			owner.String(), owner.String(), after, limit+1)
+			owner.String(), owner.String(), plainText(after), limit+1)
 		for _, r := range rows {
 			out = append(out, r.Key)
 		}
@@ -171,7 +171,7 @@ func findKey(ctx context.Context, tx *store.Tx, by Principal, id string) (Key, e
 	if err := by.Require(ScopeAdmin); err != nil {
 		return Key{}, err
 	}
-	rows, err := queryKeys(ctx, tx, `WHERE id = ?`, id)
+	rows, err := queryKeys(ctx, tx, `WHERE id = ?`, plainText(id))
 	if err != nil {
 		return Key{}, err
 	}

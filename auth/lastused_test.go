@@ -3,9 +3,13 @@ package auth
 import (
 	"testing"
 	"time"
+
+	"github.com/headgate-io/headgate/internal/store/storetest"
 )
 
-func TestLastUseIsKeptToTheMinute(t *testing.T) {
+func TestLastUseIsKeptToTheMinute(t *testing.T) { storetest.Each(t, testLastUseIsKeptToTheMinute) }
+
+func testLastUseIsKeptToTheMinute(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	w.tenant(NewTenant{Name: "acme"})
@@ -52,12 +56,16 @@ func TestLastUseIsKeptToTheMinute(t *testing.T) {
 }
 
 func TestUsesThatCouldNotBeWrittenAreWrittenLater(t *testing.T) {
+	storetest.Each(t, testUsesThatCouldNotBeWrittenAreWrittenLater)
+}
+
+func testUsesThatCouldNotBeWrittenAreWrittenLater(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(NewTenant{Name: "acme"})
 	_, text := w.key(NewKey{Tenant: "acme"})
 	w.expect(text, nil)
 	db := w.db
-	w.db = openWorld(t, w.path, w.clock).db
+	w.db = openWorld(t, w.place, w.dir, w.clock).db
 	w.db.Close()
 	if err := w.flushUses(t.Context()); err == nil {
 		t.Fatal("wrote to a closed database")

@@ -2,10 +2,11 @@ package auth
 
 import (
 	"errors"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/headgate-io/headgate/internal/store/storetest"
 )
 
 func TestOriginsAreWrittenAsBrowsersSendThem(t *testing.T) {
@@ -25,7 +26,9 @@ func TestOriginsAreWrittenAsBrowsersSendThem(t *testing.T) {
 
 // TestOriginsLiveWithTheirKeys: what some key allows is known while that key lives, in this process and in others on the
 // same database, and after a restart.
-func TestOriginsLiveWithTheirKeys(t *testing.T) {
+func TestOriginsLiveWithTheirKeys(t *testing.T) { storetest.Each(t, testOriginsLiveWithTheirKeys) }
+
+func testOriginsLiveWithTheirKeys(t *testing.T) {
 	const app, shop = "https://app.example", "https://shop.example"
 	w := newWorld(t)
 	w.tenant(NewTenant{Name: "acme"})
@@ -66,7 +69,7 @@ func TestOriginsLiveWithTheirKeys(t *testing.T) {
 			}
 		}
 	}
-	other := openWorld(t, filepath.Clean(w.path), w.clock)
+	other := openWorld(t, w.place, w.dir, w.clock)
 	allowed(w, app, shop)
 	allowed(other, app, shop)
 	for _, step := range []struct {

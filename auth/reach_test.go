@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/store/storetest"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
@@ -35,6 +36,10 @@ func asks(w *world, by Principal) map[string]func(ref, id string) error {
 
 // Whatever is asked about a tenant or key of somewhere else is answered, letter by letter, like what does not exist.
 func TestOutOfReachIsAnsweredLikeMissingByEveryMethod(t *testing.T) {
+	storetest.Each(t, testOutOfReachIsAnsweredLikeMissingByEveryMethod)
+}
+
+func testOutOfReachIsAnsweredLikeMissingByEveryMethod(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(NewTenant{Name: "parent"})
 	w.tenant(NewTenant{Name: "acme", Parent: "parent"})
@@ -61,6 +66,10 @@ func TestOutOfReachIsAnsweredLikeMissingByEveryMethod(t *testing.T) {
 }
 
 func TestKeysWithoutTheAdminScopeAskInVain(t *testing.T) {
+	storetest.Each(t, testKeysWithoutTheAdminScopeAskInVain)
+}
+
+func testKeysWithoutTheAdminScopeAskInVain(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(NewTenant{Name: "acme"})
 	by := w.as("acme", ScopeIngest, ScopeQuery, ScopeUsage)
@@ -107,6 +116,10 @@ func FuzzAuthenticate(f *testing.F) {
 }
 
 func TestAuthenticateDoesNotWaitForTheDatabase(t *testing.T) {
+	storetest.Each(t, testAuthenticateDoesNotWaitForTheDatabase)
+}
+
+func testAuthenticateDoesNotWaitForTheDatabase(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(NewTenant{Name: "acme"})
 	_, text := w.key(NewKey{Tenant: "acme"})

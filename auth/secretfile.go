@@ -14,7 +14,7 @@ import (
 	"github.com/headgate-io/headgate/internal/store"
 )
 
-// Files in the data directory, mode 0600.
+// Files in the secrets directory, mode 0600.
 const (
 	// PepperFile holds the 32 random bytes that key hashes are made with.
 	PepperFile = "key.pepper"
@@ -54,19 +54,21 @@ func readOrCreate(path string, fresh []byte) ([]byte, error) {
 // keys were made with.
 //
 // SECURITY: with keys in the database a missing or other pepper is an error and nothing is written. A fresh one would
-// answer every agent 401, and would make the right one useless once keys were made with it.
+// answer every agent 401, and would make the right one useless once keys were made with it. Where other processes may have
+// the database open, so it is even without keys: their next one would be made with the pepper that they have.
 func loadPepper(ctx context.Context, db *store.DB, dir string) ([]byte, error) {
 	path := filepath.Join(dir, PepperFile)
 	var pepper []byte
 	err := db.Update(ctx, func(tx *store.Tx) error {
 		var keys int
 		var want []byte
-		err := tx.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM (SELECT 1 FROM api_keys LIMIT 1)),
+		err := tx.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM (SELECT 1 FROM api_keys LIMIT 1) AS any_key),
 			(SELECT mac FROM pepper_check)`).Scan(&keys, &want)
 		if err != nil {
 			return err
 		}
-		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && keys > 0 {
+		bound := keys > 0 || want != nil && db.Shared()
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && bound {
 			return ErrPepperMissing
 		}
 		fresh := make([]byte, pepperBytes)
@@ -81,7 +83,7 @@ func loadPepper(ctx context.Context, db *store.DB, dir string) ([]byte, error) {
 		if hmac.Equal(got, want) {
 			return nil
 		}
-		if keys > 0 {
+		if bound {
 			return ErrPepperChanged
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO pepper_check (id, mac) VALUES (1, ?)

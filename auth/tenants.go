@@ -39,7 +39,7 @@ func (s *Tenants) Create(ctx context.Context, by Principal, n NewTenant) (Tenant
 		_, err = tx.ExecContext(ctx, `INSERT INTO tenants (id, name, parent_id, status, daily_bytes, retention_days,
 			at_limit, placement, keep_resends, created_at, changed_at, rev) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			t.ID.String(), t.Name, nullText(t.Parent.String()), t.Status, t.DailyBytes, t.RetentionDays, t.AtLimit,
-			t.Partition, t.KeepResends, at.UnixMilli(), at.UnixMilli(), rev)
+			t.Partition, number(t.KeepResends), at.UnixMilli(), at.UnixMilli(), rev)
 		if err != nil {
 			return Entry{}, nameTaken(err, t.Name)
 		}
@@ -120,8 +120,9 @@ func (s *Tenants) List(ctx context.Context, by Principal, l ListTenants) (out []
 		return nil, "", err
 	}
 	limit := pageSize(l.Limit)
-	where := `WHERE deleted_at IS NULL AND name > ? AND instr(name, ?) > 0 AND (? = '' OR status = ?)`
-	args := []any{l.After, strings.ToLower(l.Search), l.Status, l.Status}
+	where := `WHERE deleted_at IS NULL AND name > ? AND name LIKE ? ESCAPE '!' AND (? = '' OR status = ?)`
+	status := plainText(string(l.Status))
+	args := []any{plainText(l.After), contains(strings.ToLower(l.Search)), status, status}
 	if !by.IsOperator() {
 		where, args = where+` AND id = ?`, append(args, by.Tenant().String())
 	}
@@ -187,7 +188,7 @@ func (s *Tenants) modify(ctx context.Context, by Principal, action, ref string, 
 		t.ChangedAt = at
 		_, err = tx.ExecContext(ctx, `UPDATE tenants SET name = ?, status = ?, daily_bytes = ?, retention_days = ?,
 			at_limit = ?, placement = ?, keep_resends = ?, changed_at = ?, rev = ? WHERE id = ?`,
-			t.Name, t.Status, t.DailyBytes, t.RetentionDays, t.AtLimit, t.Partition, t.KeepResends, at.UnixMilli(), rev,
+			t.Name, t.Status, t.DailyBytes, t.RetentionDays, t.AtLimit, t.Partition, number(t.KeepResends), at.UnixMilli(), rev,
 			t.ID.String())
 		if err != nil {
 			return Entry{}, nameTaken(err, t.Name)
@@ -245,6 +246,24 @@ func nameTaken(err error, name string) error {
 		return detail(ErrNameTaken, "tenant name %s is taken", name)
 	}
 	return err
+}
+
+// contains returns the pattern of texts that have part in them; ! escapes.
+func contains(part string) string {
+	return "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(plainText(part)) + "%"
+}
+
+// plainText returns s without what no stored text has, and PostgreSQL takes in none: NUL, and what is not UTF-8.
+func plainText(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// number is a truth value as the database has it.
+func number(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func nullText(s string) any {

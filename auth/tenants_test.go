@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/store/storetest"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
@@ -47,7 +48,9 @@ func TestNamesThatLookAlikeAreRefused(t *testing.T) {
 	bad("01arz3ndektsv4rrffq69g5fav")
 }
 
-func TestNamesAreUniqueInAnyCase(t *testing.T) {
+func TestNamesAreUniqueInAnyCase(t *testing.T) { storetest.Each(t, testNamesAreUniqueInAnyCase) }
+
+func testNamesAreUniqueInAnyCase(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(NewTenant{Name: "Acme"})
 	for _, name := range []string{"acme", "ACME", "Acme"} {
@@ -65,7 +68,9 @@ func TestNamesAreUniqueInAnyCase(t *testing.T) {
 	}
 }
 
-func TestNewTenantHasTheDefaults(t *testing.T) {
+func TestNewTenantHasTheDefaults(t *testing.T) { storetest.Each(t, testNewTenantHasTheDefaults) }
+
+func testNewTenantHasTheDefaults(t *testing.T) {
 	w := newWorld(t)
 	a := w.tenant(NewTenant{Name: "a"})
 	if a.Status != Active || a.DailyBytes != nil || a.RetentionDays != 30 || a.AtLimit != tenant.Refuse || !a.Parent.IsZero() ||
@@ -102,7 +107,9 @@ func TestPlacementSpreadsOverAllSharedPartitions(t *testing.T) {
 	}
 }
 
-func TestValuesOutOfRangeAreRefused(t *testing.T) {
+func TestValuesOutOfRangeAreRefused(t *testing.T) { storetest.Each(t, testValuesOutOfRangeAreRefused) }
+
+func testValuesOutOfRangeAreRefused(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	for name, n := range map[string]NewTenant{
@@ -132,6 +139,10 @@ func TestValuesOutOfRangeAreRefused(t *testing.T) {
 }
 
 func TestSetChangesWhatItNamesAndNothingElse(t *testing.T) {
+	storetest.Each(t, testSetChangesWhatItNamesAndNothingElse)
+}
+
+func testSetChangesWhatItNamesAndNothingElse(t *testing.T) {
 	w := newWorld(t)
 	want := w.tenant(NewTenant{Name: "a", DailyBytes: ptr(int64(5)), RetentionDays: 9, AtLimit: tenant.Sample})
 	w.clock.add(time.Minute)
@@ -171,10 +182,14 @@ func TestSetChangesWhatItNamesAndNothingElse(t *testing.T) {
 // TestKeepResendsIsEachTenantsOwn: keys learn of it at once, in other processes when they look; children do not have it from
 // their parent; the audit tells.
 func TestKeepResendsIsEachTenantsOwn(t *testing.T) {
+	storetest.Each(t, testKeepResendsIsEachTenantsOwn)
+}
+
+func testKeepResendsIsEachTenantsOwn(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(NewTenant{Name: "parent", KeepResends: true})
 	w.tenant(NewTenant{Name: "child", Parent: "parent"})
-	other := openWorld(t, w.path, w.clock)
+	other := openWorld(t, w.place, w.dir, w.clock)
 	_, parent := w.key(NewKey{Tenant: "parent"})
 	_, child := w.key(NewKey{Tenant: "child"})
 	want := func(wantParent, wantChild bool) {
@@ -215,7 +230,9 @@ func TestKeepResendsIsEachTenantsOwn(t *testing.T) {
 	}
 }
 
-func TestTreeIsEightDeepAtMost(t *testing.T) {
+func TestTreeIsEightDeepAtMost(t *testing.T) { storetest.Each(t, testTreeIsEightDeepAtMost) }
+
+func testTreeIsEightDeepAtMost(t *testing.T) {
 	w := newWorld(t)
 	parent := ""
 	for depth := 1; depth <= 8; depth++ {
@@ -238,6 +255,10 @@ func TestTreeIsEightDeepAtMost(t *testing.T) {
 }
 
 func TestListSearchesFiltersAndPages(t *testing.T) {
+	storetest.Each(t, testListSearchesFiltersAndPages)
+}
+
+func testListSearchesFiltersAndPages(t *testing.T) {
 	w := newWorld(t)
 	for i := range 25 {
 		w.tenant(NewTenant{Name: fmt.Sprintf("t-%02d", i)})
@@ -279,6 +300,10 @@ func TestListSearchesFiltersAndPages(t *testing.T) {
 }
 
 func TestTenantsAdminSeesItsOwnAndNothingElse(t *testing.T) {
+	storetest.Each(t, testTenantsAdminSeesItsOwnAndNothingElse)
+}
+
+func testTenantsAdminSeesItsOwnAndNothingElse(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	w.tenant(NewTenant{Name: "acme"})
@@ -311,6 +336,10 @@ func TestTenantsAdminSeesItsOwnAndNothingElse(t *testing.T) {
 }
 
 func TestDeletionNeedsEveryPrecaution(t *testing.T) {
+	storetest.Each(t, testDeletionNeedsEveryPrecaution)
+}
+
+func testDeletionNeedsEveryPrecaution(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	ts := w.Tenants()
@@ -372,7 +401,9 @@ func TestDeletionNeedsEveryPrecaution(t *testing.T) {
 	wantErr(t, "Create below an orphan", err, ErrState)
 }
 
-func TestStatusMovesAreIdempotent(t *testing.T) {
+func TestStatusMovesAreIdempotent(t *testing.T) { storetest.Each(t, testStatusMovesAreIdempotent) }
+
+func testStatusMovesAreIdempotent(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(NewTenant{Name: "acme"})
 	for range 2 {

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"reflect"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 )
 
 const testLog = "3f9a"
@@ -25,6 +25,20 @@ func execute(t *testing.T, db *store.DB, query string, args ...any) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// refuseInserts makes the inserts of rows into table fail for which the condition holds, until mend is called.
+func refuseInserts(t *testing.T, db *store.DB, table, condition string) (mend func()) {
+	t.Helper()
+	if storetest.IsPostgres(t) {
+		execute(t, db, `CREATE FUNCTION disk_full() RETURNS trigger LANGUAGE plpgsql AS
+				'BEGIN RAISE EXCEPTION ''disk is full''; END';
+			CREATE TRIGGER disk_full BEFORE INSERT ON `+table+` FOR EACH ROW WHEN (`+condition+`) EXECUTE FUNCTION disk_full()`)
+		return func() { execute(t, db, `DROP FUNCTION disk_full CASCADE`) }
+	}
+	execute(t, db, `CREATE TRIGGER disk_full BEFORE INSERT ON `+table+` WHEN `+condition+`
+		BEGIN SELECT RAISE(ABORT, 'disk is full'); END`)
+	return func() { execute(t, db, `DROP TRIGGER disk_full`) }
 }
 
 func newTestLedger(db *store.DB) *Ledger {
@@ -54,8 +68,10 @@ func wantApplied(t *testing.T, l *Ledger, log string, want ...uint64) {
 	}
 }
 
-func TestRunIsAppliedOnce(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.db")
+func TestRunIsAppliedOnce(t *testing.T) { storetest.Each(t, testRunIsAppliedOnce) }
+
+func testRunIsAppliedOnce(t *testing.T) {
+	path := storetest.Place(t)
 	l := newTestLedger(openDB(t, path))
 	rs := []Receipt{logs("a", "k", 10, noon), logs("a", "k", 5, noon), logs("b", "k", 1, noon)}
 	apply(t, l, testLog, 7, true, rs...)
@@ -70,6 +86,10 @@ func TestRunIsAppliedOnce(t *testing.T) {
 }
 
 func TestEveryCountOfAReceiptIsApplied(t *testing.T) {
+	storetest.Each(t, testEveryCountOfAReceiptIsApplied)
+}
+
+func testEveryCountOfAReceiptIsApplied(t *testing.T) {
 	l := newTestLedger(tempDB(t))
 	r := Receipt{Tenant: id("a"), Key: "k", Signal: Metrics, ReceivedAt: noon, BilledBytes: 10, OverageBytes: 4,
 		UnbilledBytes: 7, Records: 3, Rejected: 2}
@@ -84,6 +104,10 @@ func TestEveryCountOfAReceiptIsApplied(t *testing.T) {
 }
 
 func TestAppliedTellsWhichRunsAreBilled(t *testing.T) {
+	storetest.Each(t, testAppliedTellsWhichRunsAreBilled)
+}
+
+func testAppliedTellsWhichRunsAreBilled(t *testing.T) {
 	l := newTestLedger(tempDB(t))
 	for _, run := range []uint64{0, 2, math.MaxInt64 + 1, math.MaxUint64} {
 		apply(t, l, testLog, run, true)
@@ -92,7 +116,9 @@ func TestAppliedTellsWhichRunsAreBilled(t *testing.T) {
 	wantApplied(t, l, "other")
 }
 
-func TestForgottenRunsStayApplied(t *testing.T) {
+func TestForgottenRunsStayApplied(t *testing.T) { storetest.Each(t, testForgottenRunsStayApplied) }
+
+func testForgottenRunsStayApplied(t *testing.T) {
 	db := tempDB(t)
 	l := newTestLedger(db)
 	for _, run := range []uint64{0, 1, 2, 3, math.MaxInt64, math.MaxInt64 + 1, math.MaxUint64} {
@@ -129,6 +155,10 @@ func TestForgottenRunsStayApplied(t *testing.T) {
 }
 
 func TestNewestRunIsTheOneToNumberFrom(t *testing.T) {
+	storetest.Each(t, testNewestRunIsTheOneToNumberFrom)
+}
+
+func testNewestRunIsTheOneToNumberFrom(t *testing.T) {
 	l := newTestLedger(tempDB(t))
 	want := func(want uint64) {
 		t.Helper()
@@ -152,7 +182,9 @@ func TestNewestRunIsTheOneToNumberFrom(t *testing.T) {
 	want(math.MaxInt64 + 2)
 }
 
-func TestFailedApplyLeavesNothing(t *testing.T) {
+func TestFailedApplyLeavesNothing(t *testing.T) { storetest.Each(t, testFailedApplyLeavesNothing) }
+
+func testFailedApplyLeavesNothing(t *testing.T) {
 	db := tempDB(t)
 	l := newTestLedger(db)
 	rs := []Receipt{logs("a", "k", 10, noon), logs("b", "k", 20, noon), logs("c", "k", 30, noon)}
@@ -168,10 +200,9 @@ func TestFailedApplyLeavesNothing(t *testing.T) {
 	}
 	// On the way to each of the rows, whatever their order.
 	for _, tenant := range []string{"a", "b", "c"} {
-		execute(t, db, `CREATE TRIGGER full BEFORE INSERT ON usage_hours WHEN NEW.tenant_id = '`+tenant+`'
-			BEGIN SELECT RAISE(ABORT, 'disk is full'); END`)
+		mend := refuseInserts(t, db, "usage_hours", `NEW.tenant_id = '`+tenant+`'`)
 		failed(deadline(t), rs)
-		execute(t, db, `DROP TRIGGER full`)
+		mend()
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -183,6 +214,10 @@ func TestFailedApplyLeavesNothing(t *testing.T) {
 }
 
 func TestDatabaseAwayIsThePlainErrorOfApply(t *testing.T) {
+	storetest.Each(t, testDatabaseAwayIsThePlainErrorOfApply)
+}
+
+func testDatabaseAwayIsThePlainErrorOfApply(t *testing.T) {
 	db := tempDB(t)
 	l := newTestLedger(db)
 	db.Close()
@@ -202,7 +237,11 @@ func TestDatabaseAwayIsThePlainErrorOfApply(t *testing.T) {
 
 // Resolvers that do not know of each other: of all that apply a run, one adds it.
 func TestRacingAppliesOfARunAddItOnce(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.db")
+	storetest.Each(t, testRacingAppliesOfARunAddItOnce)
+}
+
+func testRacingAppliesOfARunAddItOnce(t *testing.T) {
+	path := storetest.Place(t)
 	ls := []*Ledger{newTestLedger(openDB(t, path)), newTestLedger(openDB(t, path))}
 	var wg sync.WaitGroup
 	for i := range 60 {
@@ -224,6 +263,10 @@ func TestRacingAppliesOfARunAddItOnce(t *testing.T) {
 
 // The operator's question: a tenant is deleted while receipts of it wait in the log, and they still reach the ledger.
 func TestDeletedTenantsReceiptsAreBilledUnderItsName(t *testing.T) {
+	storetest.Each(t, testDeletedTenantsReceiptsAreBilledUnderItsName)
+}
+
+func testDeletedTenantsReceiptsAreBilledUnderItsName(t *testing.T) {
 	db := tempDB(t)
 	addTenant(t, db, "gone", "")
 	addTenant(t, db, "here", "")

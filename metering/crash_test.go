@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
@@ -53,6 +54,10 @@ func (s *steps) Err() error {
 }
 
 func TestApplyStoppedAnywhereIsAllOrNothing(t *testing.T) {
+	storetest.Each(t, testApplyStoppedAnywhereIsAllOrNothing)
+}
+
+func testApplyStoppedAnywhereIsAllOrNothing(t *testing.T) {
 	l := newTestLedger(tempDB(t))
 	rs := []Receipt{logs("a", "k", 1, noon), logs("b", "k", 2, noon), logs("c", "k", 4, noon)}
 	stopped, want := 0, int64(0)
@@ -98,6 +103,10 @@ func sum(m map[string]int64) (n int64) {
 // Runs that are applied, broken off, repeated and forgotten in any order, by ledgers that come and go: the ledger is the
 // sum of the receipts of the runs that Applied names.
 func TestLedgerIsTheSumOfDistinctRuns(t *testing.T) {
+	storetest.Each(t, testLedgerIsTheSumOfDistinctRuns)
+}
+
+func testLedgerIsTheSumOfDistinctRuns(t *testing.T) {
 	rng := rand.New(rand.NewPCG(71, 72))
 	db := tempDB(t)
 	l := newTestLedger(db)
@@ -304,6 +313,7 @@ func (g *fileLog) flush(ctx context.Context, l *Ledger, waiting *backlog) error 
 const (
 	applyChildEnv   = "HEADGATE_METERING_TEST_APPLY_CHILD"
 	applyChildRound = "HEADGATE_METERING_TEST_ROUND"
+	applyChildStore = "HEADGATE_METERING_TEST_STORE"
 )
 
 func roundClock(round int) time.Time { return noon.Add(time.Duration(round) * 17 * time.Minute) }
@@ -314,7 +324,7 @@ func applyChild(dir string, round int, out io.Writer) error {
 	ctx := context.Background()
 	at := roundClock(round)
 	now := func() time.Time { return at }
-	db, err := store.Open(filepath.Join(dir, "state.db"))
+	db, err := store.Open(os.Getenv(applyChildStore))
 	if err != nil {
 		return err
 	}
@@ -386,8 +396,12 @@ func applyChild(dir string, round int, out io.Writer) error {
 }
 
 func TestKilledProcessBillsEachAcknowledgedByteOnce(t *testing.T) {
+	storetest.Each(t, testKilledProcessBillsEachAcknowledgedByteOnce)
+}
+
+func testKilledProcessBillsEachAcknowledgedByteOnce(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(dir, "state.db")
+	path := storetest.Place(t)
 	db := openDB(t, path)
 	addTenant(t, db, "p", "")
 	addTenant(t, db, "a", "ID-p")
@@ -395,7 +409,7 @@ func TestKilledProcessBillsEachAcknowledgedByteOnce(t *testing.T) {
 	before := map[string]int64{} // what the log had of each key
 	full, undone, cut := false, 0, 0
 	for round := 0; round < 30 && !full; round++ {
-		said, ended := killChild(t, 40+round*7%60, applyChildEnv+"="+dir, fmt.Sprint(applyChildRound, "=", round))
+		said, ended := killChild(t, 40+round*7%60, applyChildEnv+"="+dir, applyChildStore+"="+path, fmt.Sprint(applyChildRound, "=", round))
 		full = ended
 		db := openDB(t, path)
 		g, err := openFileLog(filepath.Join(dir, "log"))
@@ -485,6 +499,10 @@ func sumOf(rs []Receipt) (n int64) {
 
 // One receipt, and a death between any two steps on its way into the ledger, by hand.
 func TestDeathAnywhereLeavesTheDaysUse(t *testing.T) {
+	storetest.Each(t, testDeathAnywhereLeavesTheDaysUse)
+}
+
+func testDeathAnywhereLeavesTheDaysUse(t *testing.T) {
 	dir := t.TempDir()
 	db := tempDB(t)
 	addTenant(t, db, "p", "")
@@ -533,7 +551,9 @@ func TestDeathAnywhereLeavesTheDaysUse(t *testing.T) {
 }
 
 // A meter that is told of receipts by Restore is the same as one that finds them in the ledger.
-func TestRestoreCountsLikeTheLedger(t *testing.T) {
+func TestRestoreCountsLikeTheLedger(t *testing.T) { storetest.Each(t, testRestoreCountsLikeTheLedger) }
+
+func testRestoreCountsLikeTheLedger(t *testing.T) {
 	rng := rand.New(rand.NewPCG(81, 82))
 	for range 8 {
 		db := tempDB(t)
@@ -568,6 +588,10 @@ func TestRestoreCountsLikeTheLedger(t *testing.T) {
 }
 
 func TestRestoreIsRefusedOnceRequestsAreAdmitted(t *testing.T) {
+	storetest.Each(t, testRestoreIsRefusedOnceRequestsAreAdmitted)
+}
+
+func testRestoreIsRefusedOnceRequestsAreAdmitted(t *testing.T) {
 	m := openMeter(t, tempDB(t), noon)
 	if err := m.Restore(logs("a", "k", 10, noon)); err != nil {
 		t.Fatal(err)

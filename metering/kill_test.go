@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/pgtest"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
@@ -24,7 +25,7 @@ const (
 func TestMain(m *testing.M) {
 	dir := os.Getenv(applyChildEnv)
 	if dir == "" {
-		os.Exit(m.Run())
+		pgtest.Main(m)
 	}
 	round, err := strconv.Atoi(os.Getenv(applyChildRound))
 	if err == nil {

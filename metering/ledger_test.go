@@ -3,7 +3,6 @@ package metering
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"reflect"
 	"sync"
 	"testing"
@@ -11,7 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
@@ -28,7 +27,11 @@ func deadline(t *testing.T) context.Context {
 
 // A second handle on the file reads what any other process would.
 func TestReceiptIsInTheDatabaseWhenApplyReturns(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.db")
+	storetest.Each(t, testReceiptIsInTheDatabaseWhenApplyReturns)
+}
+
+func testReceiptIsInTheDatabaseWhenApplyReturns(t *testing.T) {
+	path := storetest.Place(t)
 	l, other := newTestLedger(openDB(t, path)), newTestLedger(openDB(t, path))
 	for i := range int64(20) {
 		apply(t, l, testLog, uint64(i), true, logs("a", "k", 10, noon))
@@ -39,6 +42,10 @@ func TestReceiptIsInTheDatabaseWhenApplyReturns(t *testing.T) {
 }
 
 func TestReceiptsAddUpPerTenantKeySignalAndHour(t *testing.T) {
+	storetest.Each(t, testReceiptsAddUpPerTenantKeySignalAndHour)
+}
+
+func testReceiptsAddUpPerTenantKeySignalAndHour(t *testing.T) {
 	l := newTestLedger(tempDB(t))
 	run := uint64(0)
 	rec := func(rs ...Receipt) {
@@ -83,6 +90,10 @@ func until(t *testing.T, what string, cond func() bool) {
 }
 
 func TestEndingLedgerWritesWhatItHasCounted(t *testing.T) {
+	storetest.Each(t, testEndingLedgerWritesWhatItHasCounted)
+}
+
+func testEndingLedgerWritesWhatItHasCounted(t *testing.T) {
 	l := newTestLedger(tempDB(t))
 	stop := run(t, l)
 	until(t, "it has begun", func() bool { return sealedNow(t, l).After(time.Unix(0, 0)) })
@@ -95,19 +106,13 @@ func TestEndingLedgerWritesWhatItHasCounted(t *testing.T) {
 }
 
 func TestDatabaseFailureLosesNoCount(t *testing.T) {
+	storetest.Each(t, testDatabaseFailureLosesNoCount)
+}
+
+func testDatabaseFailureLosesNoCount(t *testing.T) {
 	db := tempDB(t)
 	l := startLedger(t, db, (&clock{t: noon}).now)
-	exec := func(q string) {
-		t.Helper()
-		err := db.Update(t.Context(), func(tx *store.Tx) error {
-			_, err := tx.ExecContext(t.Context(), q)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	exec(`CREATE TRIGGER full BEFORE INSERT ON usage_hours BEGIN SELECT RAISE(ABORT, 'disk is full'); END`)
+	mend := refuseInserts(t, db, "usage_hours", "1 = 1")
 	l.CountRefused(Refusal{Tenant: id("a"), Key: "k", Signal: Logs, At: noon, Bytes: 9, Records: 2})
 	until(t, "writing the counts fails", func() bool { return testutil.ToFloat64(l.m.commitFailures) >= 1 })
 	if applied, err := l.Apply(deadline(t), testLog, 1, []Receipt{logs("a", "k", 5, noon)}); err == nil || applied {
@@ -116,7 +121,7 @@ func TestDatabaseFailureLosesNoCount(t *testing.T) {
 	if got := testutil.ToFloat64(l.m.commitFailures); got < 2 {
 		t.Errorf("commit failures %v", got)
 	}
-	exec(`DROP TRIGGER full`)
+	mend()
 	apply(t, l, testLog, 1, true, logs("a", "k", 5, noon))
 	until(t, "the counts are written", func() bool {
 		u, err := l.Usage(t.Context(), Filter{Tenants: ids("a")})
@@ -129,6 +134,10 @@ func TestDatabaseFailureLosesNoCount(t *testing.T) {
 }
 
 func TestRefusalsAreCountedWithoutWaiting(t *testing.T) {
+	storetest.Each(t, testRefusalsAreCountedWithoutWaiting)
+}
+
+func testRefusalsAreCountedWithoutWaiting(t *testing.T) {
 	l := NewLedger(tempDB(t), LedgerOptions{Now: (&clock{t: noon}).now})
 	for range 1000 { // nobody writes yet
 		l.CountRefused(Refusal{Tenant: id("a"), Key: "k", Signal: Metrics, At: noon, Bytes: 3})
@@ -146,7 +155,9 @@ func TestRefusalsAreCountedWithoutWaiting(t *testing.T) {
 	}
 }
 
-func TestWaitingCountsAreBounded(t *testing.T) {
+func TestWaitingCountsAreBounded(t *testing.T) { storetest.Each(t, testWaitingCountsAreBounded) }
+
+func testWaitingCountsAreBounded(t *testing.T) {
 	l := NewLedger(tempDB(t), LedgerOptions{Now: (&clock{t: noon}).now})
 	for i := range maxCounts + 10 {
 		l.CountRefused(Refusal{Tenant: id("a"), Key: fmt.Sprint(i), Signal: Logs, At: noon})
@@ -157,6 +168,10 @@ func TestWaitingCountsAreBounded(t *testing.T) {
 }
 
 func TestBadReceiptsDoNotFailTheirNeighbours(t *testing.T) {
+	storetest.Each(t, testBadReceiptsDoNotFailTheirNeighbours)
+}
+
+func testBadReceiptsDoNotFailTheirNeighbours(t *testing.T) {
 	l := newTestLedger(tempDB(t))
 	good := logs("a", "k", 1, noon)
 	for name, change := range map[string]func(r *Receipt){
@@ -181,6 +196,10 @@ func TestBadReceiptsDoNotFailTheirNeighbours(t *testing.T) {
 // The whole path of racing requests, while runs of those before them are applied: what was acknowledged is what the ledger
 // holds is what the meter counts, and no limit is passed.
 func TestAcknowledgedBytesEqualTheLedger(t *testing.T) {
+	storetest.Each(t, testAcknowledgedBytesEqualTheLedger)
+}
+
+func testAcknowledgedBytesEqualTheLedger(t *testing.T) {
 	db := tempDB(t)
 	l := newTestLedger(db)
 	addTenant(t, db, "p", "")

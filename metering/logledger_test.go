@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+
+	"github.com/headgate-io/headgate/internal/store/storetest"
 )
 
 // encoded returns receipts as a log has them.
@@ -21,6 +23,10 @@ func encoded(t *testing.T, rs ...Receipt) (out [][]byte) {
 }
 
 func TestReceiptsThatAreNotUnderstoodWholeFailTheirRun(t *testing.T) {
+	storetest.Each(t, testReceiptsThatAreNotUnderstoodWholeFailTheirRun)
+}
+
+func testReceiptsThatAreNotUnderstoodWholeFailTheirRun(t *testing.T) {
 	l := newTestLedger(tempDB(t))
 	good := encoded(t, logs("a", "k", 10, noon))[0]
 	for name, bad := range map[string][]byte{
@@ -46,6 +52,10 @@ func TestReceiptsThatAreNotUnderstoodWholeFailTheirRun(t *testing.T) {
 // Receipts that are not billed are an error that a human sees; a run that is tried again after a failure is none, whichever
 // way its commit went.
 func TestNewRunUnderAUsedNumberIsAnError(t *testing.T) {
+	storetest.Each(t, testNewRunUnderAUsedNumberIsAnError)
+}
+
+func testNewRunUnderAUsedNumberIsAnError(t *testing.T) {
 	db := tempDB(t)
 	var text bytes.Buffer
 	l := NewLedger(db, LedgerOptions{Now: (&clock{t: noon}).now, Logger: slog.New(slog.NewTextHandler(&text, nil))})
@@ -63,11 +73,11 @@ func TestNewRunUnderAUsedNumberIsAnError(t *testing.T) {
 	}
 	fail := func(run uint64) {
 		t.Helper()
-		execute(t, db, `CREATE TRIGGER full BEFORE INSERT ON usage_hours BEGIN SELECT RAISE(ABORT, 'disk is full'); END`)
+		mend := refuseInserts(t, db, "usage_hours", "1 = 1")
 		if err := log.Apply(deadline(t), run, raw); err == nil {
 			t.Error("applied into a broken table")
 		}
-		execute(t, db, `DROP TRIGGER full`)
+		mend()
 	}
 	do(1, false)
 	do(1, true)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
@@ -63,7 +64,7 @@ func openDB(t *testing.T, path string) *store.DB {
 
 func tempDB(t *testing.T) *store.DB {
 	t.Helper()
-	return openDB(t, filepath.Join(t.TempDir(), "state.db"))
+	return openDB(t, storetest.Place(t))
 }
 
 // addTenant writes the row that auth would.

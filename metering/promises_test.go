@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"reflect"
 	"strconv"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/headgate-io/headgate/internal/store/storetest"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
@@ -95,7 +95,9 @@ func TestRefusalTellsHowToAnswer(t *testing.T) {
 	}
 }
 
-func TestMeterCountsWhatItDoes(t *testing.T) {
+func TestMeterCountsWhatItDoes(t *testing.T) { storetest.Each(t, testMeterCountsWhatItDoes) }
+
+func testMeterCountsWhatItDoes(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m, err := OpenMeter(t.Context(), tempDB(t), noon, reg)
 	if err != nil {
@@ -128,7 +130,11 @@ func TestMeterCountsWhatItDoes(t *testing.T) {
 
 // A day's end with everything in motion: requests on both sides of midnight, a restart after it.
 func TestMidnightSplitsMeterAndLedgerAlike(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.db")
+	storetest.Each(t, testMidnightSplitsMeterAndLedgerAlike)
+}
+
+func testMidnightSplitsMeterAndLedgerAlike(t *testing.T) {
+	path := storetest.Place(t)
 	db := openDB(t, path)
 	midnight := time.Date(2025, 3, 2, 0, 0, 0, 0, time.UTC)
 	c := &clock{t: midnight.Add(-time.Minute)}
@@ -171,7 +177,7 @@ func TestMidnightSplitsMeterAndLedgerAlike(t *testing.T) {
 
 // The ledger's own clock: refusals are written within keepInterval. The second is synctest's.
 func TestRefusalsAreInTheLedgerWithinSeconds(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.db")
+	path := storetest.Place(t)
 	synctest.Test(t, func(t *testing.T) {
 		db := openDB(t, path)
 		l := NewLedger(db, LedgerOptions{Now: time.Now})
@@ -189,8 +195,10 @@ func TestRefusalsAreInTheLedgerWithinSeconds(t *testing.T) {
 }
 
 // Two ledgers on one file, as while one process replaces another.
-func TestTwoProcessesAddUp(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.db")
+func TestTwoProcessesAddUp(t *testing.T) { storetest.Each(t, testTwoProcessesAddUp) }
+
+func testTwoProcessesAddUp(t *testing.T) {
+	path := storetest.Place(t)
 	ls := []*Ledger{newTestLedger(openDB(t, path)), newTestLedger(openDB(t, path))}
 	var wg sync.WaitGroup
 	for i := range 100 {

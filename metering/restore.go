@@ -52,7 +52,7 @@ func queryParents(ctx context.Context, tx *store.Tx) (map[string]string, error) 
 
 // restore adds the ledger's rows from the floor on. Nobody else has m yet, so it takes no lock.
 func (m *Meter) restore(ctx context.Context, tx *store.Tx) error {
-	rows, err := tx.QueryContext(ctx, `SELECT hour / 86400, tenant_id, key_id, SUM(billed_bytes) FROM usage_hours
+	rows, err := tx.QueryContext(ctx, `SELECT hour / 86400, tenant_id, key_id, CAST(SUM(billed_bytes) AS BIGINT) FROM usage_hours
 		WHERE hour >= ? GROUP BY 1, 2, 3 ORDER BY 1`, m.floor*daySeconds)
 	if err != nil {
 		return err

@@ -1,15 +1,17 @@
 package metering
 
 import (
-	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/store/storetest"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
-func TestRestartKnowsTheDaysUse(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.db")
+func TestRestartKnowsTheDaysUse(t *testing.T) { storetest.Each(t, testRestartKnowsTheDaysUse) }
+
+func testRestartKnowsTheDaysUse(t *testing.T) {
+	path := storetest.Place(t)
 	db := openDB(t, path)
 	addTenant(t, db, "root", "")
 	addTenant(t, db, "p", "ID-root")
@@ -55,6 +57,10 @@ func TestRestartKnowsTheDaysUse(t *testing.T) {
 }
 
 func TestDamagedTreeDoesNotHangTheStart(t *testing.T) {
+	storetest.Each(t, testDamagedTreeDoesNotHangTheStart)
+}
+
+func testDamagedTreeDoesNotHangTheStart(t *testing.T) {
 	db := tempDB(t)
 	addTenant(t, db, "a", "")
 	addTenant(t, db, "b", "ID-a")

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 )
 
 // seal does by hand what Run does every second.
@@ -55,6 +56,10 @@ func byHour(t *testing.T, l *Ledger) map[time.Time]int64 {
 }
 
 func TestHoursAreSealedFiveMinutesAfterTheirEnd(t *testing.T) {
+	storetest.Each(t, testHoursAreSealedFiveMinutesAfterTheirEnd)
+}
+
+func testHoursAreSealedFiveMinutesAfterTheirEnd(t *testing.T) {
 	c := &clock{t: noon.Add(sealGrace - 1)}
 	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now})
 	wantSealed(t, l, time.Unix(0, 0))
@@ -71,7 +76,9 @@ func TestHoursAreSealedFiveMinutesAfterTheirEnd(t *testing.T) {
 	}
 }
 
-func TestRunSealsAsTimePasses(t *testing.T) {
+func TestRunSealsAsTimePasses(t *testing.T) { storetest.Each(t, testRunSealsAsTimePasses) }
+
+func testRunSealsAsTimePasses(t *testing.T) {
 	c := &clock{t: noon}
 	l := startLedger(t, tempDB(t), c.now)
 	for _, want := range []time.Time{noon.Add(-time.Hour), noon, noon.Add(time.Hour)} {
@@ -83,6 +90,10 @@ func TestRunSealsAsTimePasses(t *testing.T) {
 
 // ClickHouse is away for a day: receipts that were acknowledged wait, and with them all seals from the first one's hour on.
 func TestReceiptsInTheLogKeepTheirHourOpen(t *testing.T) {
+	storetest.Each(t, testReceiptsInTheLogKeepTheirHourOpen)
+}
+
+func testReceiptsInTheLogKeepTheirHourOpen(t *testing.T) {
 	c := &clock{t: noon}
 	var waiting backlog
 	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now, Pending: waiting.Oldest})
@@ -110,6 +121,10 @@ func TestReceiptsInTheLogKeepTheirHourOpen(t *testing.T) {
 // A request of the hour's last moment, known after anything up to the grace, and the ledger asking at any time, pausing
 // before and after Pending has looked: at no moment may the request's hour be sealed.
 func TestNoMomentSealsTheHourOfARequestOnItsWay(t *testing.T) {
+	storetest.Each(t, testNoMomentSealsTheHourOfARequestOnItsWay)
+}
+
+func testNoMomentSealsTheHourOfARequestOnItsWay(t *testing.T) {
 	received := noon.Add(-1)
 	db := tempDB(t)
 	pauses := []time.Duration{0, time.Minute, 4 * time.Minute, 10 * time.Minute}
@@ -152,6 +167,10 @@ type life struct {
 // Random lives of requests, with time passing everywhere: between requests, and while the ledger asks for Pending, both
 // before and after the backlog has answered. Every receipt must find its own hour open.
 func TestAcknowledgedReceiptAlwaysFindsItsHourOpen(t *testing.T) {
+	storetest.Each(t, testAcknowledgedReceiptAlwaysFindsItsHourOpen)
+}
+
+func testAcknowledgedReceiptAlwaysFindsItsHourOpen(t *testing.T) {
 	for seed := range uint64(5) {
 		rng := rand.New(rand.NewPCG(seed, 51))
 		c := &clock{t: noon}
@@ -232,6 +251,10 @@ func TestAcknowledgedReceiptAlwaysFindsItsHourOpen(t *testing.T) {
 }
 
 func TestLateReceiptsAreBilledInTheFirstOpenHour(t *testing.T) {
+	storetest.Each(t, testLateReceiptsAreBilledInTheFirstOpenHour)
+}
+
+func testLateReceiptsAreBilledInTheFirstOpenHour(t *testing.T) {
 	c := &clock{t: noon.Add(30 * time.Minute)}
 	var waiting backlog
 	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now, Pending: waiting.Oldest})
@@ -257,7 +280,9 @@ func TestLateReceiptsAreBilledInTheFirstOpenHour(t *testing.T) {
 	}
 }
 
-func TestSealHoldsForEveryProcess(t *testing.T) {
+func TestSealHoldsForEveryProcess(t *testing.T) { storetest.Each(t, testSealHoldsForEveryProcess) }
+
+func testSealHoldsForEveryProcess(t *testing.T) {
 	db := tempDB(t)
 	ahead, behind := &clock{t: noon.Add(time.Hour)}, &clock{t: noon.Add(2 * time.Minute)}
 	a, b := NewLedger(db, LedgerOptions{Now: ahead.now}), startLedger(t, db, behind.now)
@@ -276,6 +301,10 @@ func TestSealHoldsForEveryProcess(t *testing.T) {
 }
 
 func TestWrongClocksDoNotBrickTheLedger(t *testing.T) {
+	storetest.Each(t, testWrongClocksDoNotBrickTheLedger)
+}
+
+func testWrongClocksDoNotBrickTheLedger(t *testing.T) {
 	c := &clock{t: noon.AddDate(10, 0, 0)}
 	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now})
 	seal(t, l)
@@ -315,10 +344,15 @@ func csvThrough(t *testing.T, l *Ledger, to time.Time) string {
 // Billing reads a sealed span once and for ever: whatever comes afterwards, by whatever way, with the clock going on or
 // stepping back, through whichever process, the bytes it gets stay the same. Nothing is lost either.
 func TestSealedUsageIsTheSameForEver(t *testing.T) {
+	storetest.Each(t, testSealedUsageIsTheSameForEver)
+}
+
+func testSealedUsageIsTheSameForEver(t *testing.T) {
 	c := &clock{t: noon}
-	db := tempDB(t)
+	place := storetest.Place(t)
+	db := openDB(t, place)
 	var ls []*Ledger
-	for _, db := range []*store.DB{db, openDB(t, db.Path())} {
+	for _, db := range []*store.DB{db, openDB(t, place)} {
 		ls = append(ls, NewLedger(db, LedgerOptions{Now: c.now}))
 	}
 	rng := rand.New(rand.NewPCG(21, 22))
@@ -363,7 +397,9 @@ func TestSealedUsageIsTheSameForEver(t *testing.T) {
 }
 
 // All at once: hours pass, requests are received and applied in any order, hours are sealed and read.
-func TestRacingSealsAndRunsAgree(t *testing.T) {
+func TestRacingSealsAndRunsAgree(t *testing.T) { storetest.Each(t, testRacingSealsAndRunsAgree) }
+
+func testRacingSealsAndRunsAgree(t *testing.T) {
 	c := &clock{t: noon}
 	var grace sync.RWMutex // held for reading from a request's receive time until the backlog knows it; time waits for that
 	var waiting backlog
@@ -420,15 +456,17 @@ func TestRacingSealsAndRunsAgree(t *testing.T) {
 	}
 }
 
-func TestSealWaitsForTheDatabase(t *testing.T) {
+func TestSealWaitsForTheDatabase(t *testing.T) { storetest.Each(t, testSealWaitsForTheDatabase) }
+
+func testSealWaitsForTheDatabase(t *testing.T) {
 	db := tempDB(t)
 	l := newTestLedger(db)
-	execute(t, db, `CREATE TRIGGER full BEFORE INSERT ON usage_seal BEGIN SELECT RAISE(ABORT, 'disk is full'); END`)
+	mend := refuseInserts(t, db, "usage_seal", "1 = 1")
 	if err := l.seal(deadline(t)); err == nil {
 		t.Error("sealed into a broken table")
 	}
 	wantSealed(t, l, time.Unix(0, 0))
-	execute(t, db, `DROP TRIGGER full`)
+	mend()
 	seal(t, l)
 	wantSealed(t, l, noon.Add(-time.Hour))
 }

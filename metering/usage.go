@@ -233,10 +233,10 @@ func (q *usageQuery) readSpan(ctx context.Context, tx *store.Tx, start, end int6
 	args = append(args, after.Tenant, after.Signal, after.Key, q.limit+1-len(*out))
 	rows, err := tx.QueryContext(ctx, `SELECT u.tenant_id, COALESCE(t.name, ''), row_signal, row_key_id, billed, overage,
 			unbilled, records, requests, rejected, refused_bytes, refused_requests
-		FROM (SELECT tenant_id, `+q.columns+`, SUM(billed_bytes) AS billed, SUM(overage_bytes) AS overage,
-				SUM(unbilled_bytes) AS unbilled, SUM(records) AS records, SUM(requests) AS requests,
-				SUM(rejected_records) AS rejected, SUM(refused_bytes) AS refused_bytes,
-				SUM(refused_requests) AS refused_requests
+		FROM (SELECT tenant_id, `+q.columns+`, CAST(SUM(billed_bytes) AS BIGINT) AS billed, CAST(SUM(overage_bytes) AS BIGINT) AS overage,
+				CAST(SUM(unbilled_bytes) AS BIGINT) AS unbilled, CAST(SUM(records) AS BIGINT) AS records, CAST(SUM(requests) AS BIGINT) AS requests,
+				CAST(SUM(rejected_records) AS BIGINT) AS rejected, CAST(SUM(refused_bytes) AS BIGINT) AS refused_bytes,
+				CAST(SUM(refused_requests) AS BIGINT) AS refused_requests
 			FROM usage_hours WHERE hour >= ? AND hour < ?`+q.owners+`
 			GROUP BY tenant_id, row_signal, row_key_id) u
 		LEFT JOIN tenants t ON t.id = u.tenant_id

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 )
 
 // fill writes rows to the ledger at once and returns them as receipts.
@@ -120,6 +121,10 @@ func summed(rs []Receipt, f Filter) []Row {
 }
 
 func TestUsageAgreesWithAMapForAnyFilterAndPageSize(t *testing.T) {
+	storetest.Each(t, testUsageAgreesWithAMapForAnyFilterAndPageSize)
+}
+
+func testUsageAgreesWithAMapForAnyFilterAndPageSize(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	db := tempDB(t)
 	var rs []Receipt
@@ -151,6 +156,10 @@ func TestUsageAgreesWithAMapForAnyFilterAndPageSize(t *testing.T) {
 }
 
 func TestUsageWithoutEndsIsTheWholeLedger(t *testing.T) {
+	storetest.Each(t, testUsageWithoutEndsIsTheWholeLedger)
+}
+
+func testUsageWithoutEndsIsTheWholeLedger(t *testing.T) {
 	rs := []Receipt{logs("a", "k", 1, time.Unix(0, 0)), logs("a", "k", 2, noon), logs("a", "k", 4, noon.AddDate(500, 0, 0))}
 	l := fill(t, tempDB(t), rs)
 	sum := int64(0)
@@ -163,6 +172,10 @@ func TestUsageWithoutEndsIsTheWholeLedger(t *testing.T) {
 }
 
 func TestUsageShowsOnlyTheTenantsAskedFor(t *testing.T) {
+	storetest.Each(t, testUsageShowsOnlyTheTenantsAskedFor)
+}
+
+func testUsageShowsOnlyTheTenantsAskedFor(t *testing.T) {
 	db := tempDB(t)
 	l := fill(t, db, []Receipt{logs("a", "ka", 1, noon), logs("b", "kb", 2, noon.Add(time.Hour)), logs("c", "kc", 4, noon)})
 	u, err := l.Usage(t.Context(), Filter{Tenants: ids("b"), ByKey: true})
@@ -179,6 +192,10 @@ func TestUsageShowsOnlyTheTenantsAskedFor(t *testing.T) {
 }
 
 func TestUnsafeUsageOfAllShowsEveryTenant(t *testing.T) {
+	storetest.Each(t, testUnsafeUsageOfAllShowsEveryTenant)
+}
+
+func testUnsafeUsageOfAllShowsEveryTenant(t *testing.T) {
 	l := fill(t, tempDB(t), []Receipt{logs("a", "ka", 1, noon), logs("b", "kb", 2, noon)})
 	u, err := l.UnsafeUsageOfAll(t.Context(), Filter{Tenants: ids("a")})
 	if err != nil || len(u.Rows) != 2 {
@@ -187,6 +204,10 @@ func TestUnsafeUsageOfAllShowsEveryTenant(t *testing.T) {
 }
 
 func TestUsageOfNobodyIsAnErrorNotEverybody(t *testing.T) {
+	storetest.Each(t, testUsageOfNobodyIsAnErrorNotEverybody)
+}
+
+func testUsageOfNobodyIsAnErrorNotEverybody(t *testing.T) {
 	l := fill(t, tempDB(t), []Receipt{logs("a", "ka", 1, noon)})
 	for name, f := range map[string]Filter{
 		"no tenant":   {},
@@ -201,6 +222,10 @@ func TestUsageOfNobodyIsAnErrorNotEverybody(t *testing.T) {
 }
 
 func TestDeletedTenantKeepsItsNameInTheUsage(t *testing.T) {
+	storetest.Each(t, testDeletedTenantKeepsItsNameInTheUsage)
+}
+
+func testDeletedTenantKeepsItsNameInTheUsage(t *testing.T) {
 	db := tempDB(t)
 	addTenant(t, db, "acme", "")
 	l := fill(t, db, []Receipt{logs("ID-acme", "k", 1, noon)})
@@ -217,7 +242,9 @@ func TestDeletedTenantKeepsItsNameInTheUsage(t *testing.T) {
 	}
 }
 
-func TestUsageSaysHowFarItIsSealed(t *testing.T) {
+func TestUsageSaysHowFarItIsSealed(t *testing.T) { storetest.Each(t, testUsageSaysHowFarItIsSealed) }
+
+func testUsageSaysHowFarItIsSealed(t *testing.T) {
 	l := fill(t, tempDB(t), nil)
 	seal(t, l)
 	u, err := l.Usage(t.Context(), Filter{Tenants: ids("a")})
@@ -226,7 +253,9 @@ func TestUsageSaysHowFarItIsSealed(t *testing.T) {
 	}
 }
 
-func TestUsageEndsWithItsContext(t *testing.T) {
+func TestUsageEndsWithItsContext(t *testing.T) { storetest.Each(t, testUsageEndsWithItsContext) }
+
+func testUsageEndsWithItsContext(t *testing.T) {
 	l := fill(t, tempDB(t), []Receipt{logs("a", "k", 1, noon)})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -14,7 +14,7 @@ import (
 //go:embed migrations/sqlite/*.sql migrations/postgres/*.sql
 var embedded embed.FS
 
-var errForeign = errors.New("tables of another program are in it: choose another file")
+var errForeign = errors.New("tables of another program are in it: choose another file or, of PostgreSQL, another database or schema")
 
 // migration is one file migrations/<dialect>/NNNN_name.sql. The dialects have the same files.
 type migration struct {
@@ -23,18 +23,25 @@ type migration struct {
 	sql     string
 }
 
+// dialect is what migrate needs to know of a database.
+type dialect struct {
+	name   string // of the directory of its migrations
+	tables string // counts all tables, and those that are the table of applied migrations
+	create string // makes that table
+}
+
 // migrate applies what is missing, each file in a transaction of its own: dying between two leaves a valid older schema.
 // Versions above the newest known one belong to a newer binary and are left alone.
-func migrate(ctx context.Context, w *sql.DB) error {
-	all, err := migrations(embedded, "sqlite")
+func migrate(ctx context.Context, w *pool, d dialect) error {
+	all, err := migrations(embedded, d.name)
 	if err != nil {
 		return err
 	}
-	if err := inTx(ctx, w, func(tx *Tx) error { return prepare(ctx, tx) }); err != nil {
+	if err := w.inTx(ctx, func(tx *Tx) error { return prepare(ctx, tx, d) }); err != nil {
 		return err
 	}
 	for _, m := range all {
-		if err := inTx(ctx, w, func(tx *Tx) error { return apply(ctx, tx, m) }); err != nil {
+		if err := w.inTx(ctx, func(tx *Tx) error { return apply(ctx, tx, m) }); err != nil {
 			return fmt.Errorf("migration %s: %w", m.name, err)
 		}
 	}
@@ -42,11 +49,9 @@ func migrate(ctx context.Context, w *sql.DB) error {
 }
 
 // prepare makes the table of applied migrations, and refuses a database that holds tables but not this one.
-func prepare(ctx context.Context, tx *Tx) error {
+func prepare(ctx context.Context, tx *Tx, d dialect) error {
 	var tables, ours int
-	err := tx.QueryRowContext(ctx, `SELECT count(*), count(CASE WHEN name = 'schema_migrations' THEN 1 END)
-		FROM sqlite_schema WHERE type = 'table'`).Scan(&tables, &ours)
-	if err != nil {
+	if err := tx.QueryRowContext(ctx, d.tables).Scan(&tables, &ours); err != nil {
 		return err
 	}
 	if ours == 1 {
@@ -55,8 +60,7 @@ func prepare(ctx context.Context, tx *Tx) error {
 	if tables > 0 {
 		return errForeign
 	}
-	_, err = tx.ExecContext(ctx, `CREATE TABLE schema_migrations (
-		version INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT`)
+	_, err := tx.ExecContext(ctx, d.create)
 	return err
 }
 

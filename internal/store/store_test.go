@@ -11,7 +11,12 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+
+	"github.com/headgate-io/headgate/internal/pgtest"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 )
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
 
 func openTest(t *testing.T, path string) *DB {
 	t.Helper()
@@ -40,7 +45,11 @@ func counter(t *testing.T, d *DB) (n int) {
 }
 
 func TestUpdateIsKeptAndFailedUpdateIsNot(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.db")
+	storetest.Each(t, testUpdateIsKeptAndFailedUpdateIsNot)
+}
+
+func testUpdateIsKeptAndFailedUpdateIsNot(t *testing.T) {
+	path := storetest.Place(t)
 	d := openTest(t, path)
 	if err := d.Update(t.Context(), exec(`UPDATE changes SET n = 7`)); err != nil {
 		t.Fatal(err)
@@ -66,24 +75,28 @@ func TestDurabilitySettings(t *testing.T) {
 		"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000",
 	} {
 		var got string
-		if err := d.w.QueryRow("PRAGMA " + pragma).Scan(&got); err != nil || got != want {
+		if err := d.w.db.QueryRow("PRAGMA " + pragma).Scan(&got); err != nil || got != want {
 			t.Errorf("writer %s = %q, %v, want %q", pragma, got, err, want)
 		}
 	}
-	if got := d.w.Stats().MaxOpenConnections; got != 1 {
+	if got := d.w.db.Stats().MaxOpenConnections; got != 1 {
 		t.Errorf("writer connections = %d, want 1", got)
 	}
 }
 
-func TestViewCannotWrite(t *testing.T) {
-	d := openTest(t, filepath.Join(t.TempDir(), "state.db"))
+func TestViewCannotWrite(t *testing.T) { storetest.Each(t, testViewCannotWrite) }
+
+func testViewCannotWrite(t *testing.T) {
+	d := openTest(t, storetest.Place(t))
 	if err := d.View(t.Context(), exec(`UPDATE changes SET n = 1`)); err == nil {
 		t.Fatal("View wrote")
 	}
 }
 
-func TestViewSeesOneState(t *testing.T) {
-	d := openTest(t, filepath.Join(t.TempDir(), "state.db"))
+func TestViewSeesOneState(t *testing.T) { storetest.Each(t, testViewSeesOneState) }
+
+func testViewSeesOneState(t *testing.T) {
+	d := openTest(t, storetest.Place(t))
 	err := d.View(t.Context(), func(tx *Tx) error {
 		var a, b int
 		if err := tx.QueryRowContext(t.Context(), `SELECT n FROM changes`).Scan(&a); err != nil {
@@ -193,7 +206,11 @@ func TestMissingDirectoryIsNamed(t *testing.T) {
 }
 
 func TestOlderBinaryRunsOnNewerSchema(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.db")
+	storetest.Each(t, testOlderBinaryRunsOnNewerSchema)
+}
+
+func testOlderBinaryRunsOnNewerSchema(t *testing.T) {
+	path := storetest.Place(t)
 	d := openTest(t, path)
 	err := d.Update(t.Context(), exec(`ALTER TABLE changes ADD COLUMN later TEXT;
 		INSERT INTO schema_migrations (version, name) VALUES (9000, '9000_later.sql')`))
@@ -208,7 +225,11 @@ func TestOlderBinaryRunsOnNewerSchema(t *testing.T) {
 }
 
 func TestMigrationOfAnotherBuildIsRefused(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.db")
+	storetest.Each(t, testMigrationOfAnotherBuildIsRefused)
+}
+
+func testMigrationOfAnotherBuildIsRefused(t *testing.T) {
+	path := storetest.Place(t)
 	d := openTest(t, path)
 	if err := d.Update(t.Context(), exec(`UPDATE schema_migrations SET name = '0001_other.sql' WHERE version = 1`)); err != nil {
 		t.Fatal(err)
@@ -219,8 +240,12 @@ func TestMigrationOfAnotherBuildIsRefused(t *testing.T) {
 	}
 }
 
-func TestManyOpenANewFileTogether(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.db")
+func TestManyOpenANewDatabaseTogether(t *testing.T) {
+	storetest.Each(t, testManyOpenANewDatabaseTogether)
+}
+
+func testManyOpenANewDatabaseTogether(t *testing.T) {
+	path := storetest.Place(t)
 	var wg sync.WaitGroup
 	for range 6 {
 		wg.Go(func() {
@@ -241,8 +266,10 @@ func TestManyOpenANewFileTogether(t *testing.T) {
 	}
 }
 
-func TestConflictIsTold(t *testing.T) {
-	d := openTest(t, filepath.Join(t.TempDir(), "state.db"))
+func TestConflictIsTold(t *testing.T) { storetest.Each(t, testConflictIsTold) }
+
+func testConflictIsTold(t *testing.T) {
+	d := openTest(t, storetest.Place(t))
 	err := d.Update(t.Context(), exec(`INSERT INTO changes (id, n) VALUES (1, 0)`))
 	if !IsConflict(err) {
 		t.Errorf("IsConflict(%v) = false", err)

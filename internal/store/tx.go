@@ -7,26 +7,36 @@ import (
 
 // Tx is a transaction. Statements are written once, with ? for each argument, and mean the same to every database. It is used
 // by one goroutine, and within the function that it is handed to alone.
+//
+// Text that is stored or compared is valid UTF-8 without NUL: PostgreSQL takes no other.
 type Tx struct {
-	tx *sql.Tx
+	tx     *sql.Tx
+	rebind func(query string) string // nil: the database takes ? itself
 }
 
-// ExecContext runs a statement that returns no rows.
+// ExecContext runs a statement that returns no rows. Without arguments it may be several statements.
 func (t *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	return t.tx.ExecContext(ctx, query, args...)
+	return t.tx.ExecContext(ctx, t.text(query), args...)
 }
 
 // QueryContext runs a statement that returns rows, which the caller closes.
 func (t *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return t.tx.QueryContext(ctx, query, args...)
+	return t.tx.QueryContext(ctx, t.text(query), args...)
 }
 
 // QueryRowContext runs a statement that returns one row at most.
 func (t *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	return t.tx.QueryRowContext(ctx, query, args...)
+	return t.tx.QueryRowContext(ctx, t.text(query), args...)
 }
 
 // PrepareContext prepares a statement to run more than once. The caller closes it.
 func (t *Tx) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
-	return t.tx.PrepareContext(ctx, query)
+	return t.tx.PrepareContext(ctx, t.text(query))
+}
+
+func (t *Tx) text(query string) string {
+	if t.rebind == nil {
+		return query
+	}
+	return t.rebind(query)
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -49,9 +50,38 @@ func SyncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// connect opens a pool on path and proves with one query that it works. The writer pool has one connection and begins
+// openSQLite opens the database file at path.
+func openSQLite(ctx context.Context, path string) (*DB, error) {
+	if err := createFile(path); err != nil {
+		return nil, err
+	}
+	w, err := connectSQLite(path, false)
+	if err != nil {
+		return nil, err
+	}
+	d := &DB{w: &pool{db: w, tries: 1}}
+	if err := migrate(ctx, d.w, sqliteDialect); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	r, err := connectSQLite(path, true)
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	r.SetMaxOpenConns(readConns)
+	r.SetMaxIdleConns(readConns)
+	d.r = &pool{db: r, tries: 1}
+	return d, nil
+}
+
+var sqliteDialect = dialect{
+	name:   "sqlite",
+	tables: `SELECT count(*), count(CASE WHEN name = 'schema_migrations' THEN 1 END) FROM sqlite_schema WHERE type = 'table'`,
+	create: `CREATE TABLE schema_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT`,
+}
+
+// connectSQLite opens a pool on path and proves with one query that it works. The writer pool has one connection and begins
 // its transactions with the write lock, so that a transaction never fails half-way for want of it.
-func connect(path string, readOnly bool) (*sql.DB, error) {
+func connectSQLite(path string, readOnly bool) (*sql.DB, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -87,8 +117,7 @@ func connect(path string, readOnly bool) (*sql.DB, error) {
 	}
 }
 
-// IsConflict reports whether err is the violation of a unique index or primary key.
-func IsConflict(err error) bool {
+func isSQLiteConflict(err error) bool {
 	c := code(err)
 	return c == sqlite3.SQLITE_CONSTRAINT_UNIQUE || c == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
 }
