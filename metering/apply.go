@@ -19,7 +19,8 @@ import (
 // run are those that ReadReceipt returned: one that the ledger's table cannot hold fails the run.
 //
 // A receipt's hour is open as long as Pending knows the receipt. If it is sealed all the same (somebody restored an old log)
-// the receipt is billed in the first hour that is open, counted and logged: what was sealed stays, and nothing is lost.
+// the receipt becomes part of a correction of its hour, dated in the first hour that is open, counted and logged: what was
+// sealed stays, and nothing is lost.
 //
 // A tenant or key that was deleted while its receipts waited in the log is billed like any other: what was acknowledged
 // is owed. The ledger has no reference to either, and a tenant's row keeps the name for the bill.
@@ -32,17 +33,23 @@ func (l *Ledger) Apply(ctx context.Context, log string, run uint64, receipts []R
 		k, s := r.row()
 		add(rows, k, s)
 	}
-	var late int64
+	var late int64 // requests
 	err = l.update(ctx, func(tx *store.Tx, open int64) error {
 		var err error
 		if applied, err = insertRun(ctx, tx, log, run); err != nil || !applied {
 			return err
 		}
-		if err := recordRun(ctx, tx, log, run, l.now(), receipts); err != nil {
+		if err = recordRun(ctx, tx, log, run, l.now(), receipts); err != nil {
 			return err
 		}
-		rows, late = place(rows, open)
-		return addRows(ctx, tx, rows)
+		timely, tooLate := split(rows, open)
+		for _, s := range tooLate {
+			late += s.requests
+		}
+		if err := addLate(ctx, tx, lateRun{log, run, open, l.now()}, tooLate); err != nil {
+			return err
+		}
+		return addRows(ctx, tx, timely)
 	})
 	if err != nil {
 		l.m.commitFailures.Inc()
@@ -58,7 +65,7 @@ func (l *Ledger) applied(log string, run uint64, receipts int, late int64) {
 	l.m.receipts.Add(float64(receipts))
 	if late > 0 {
 		l.m.lateReceipts.Add(float64(late))
-		l.log.Warn("receipts came after their hour was sealed; they are billed in the first open hour",
+		l.log.Warn("receipts came after their hour was sealed; they are billed as corrections in the first open hour",
 			"log", log, "run", run, "receipts", late)
 	}
 }

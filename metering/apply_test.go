@@ -97,7 +97,7 @@ func testEveryCountOfAReceiptIsApplied(t *testing.T) {
 	apply(t, l, testLog, 2, true, r)
 	u, err := l.Usage(t.Context(), Filter{Tenants: ids("a"), By: ByHour, BySignal: true, ByKey: true})
 	want := []Row{{Start: noon, End: noon.Add(time.Hour), TenantID: "a", Signal: "metrics", Key: "k", BilledBytes: 30,
-		OverageBytes: 12, UnbilledBytes: 21, Records: 9, Requests: 3, RejectedRecords: 6}}
+		OverageBytes: 12, UnbilledBytes: 21, Records: 9, Requests: 3, RejectedRecords: 6, State: Open}}
 	if err != nil || !reflect.DeepEqual(u.Rows, want) {
 		t.Errorf("rows %+v, %v, want %+v", u.Rows, err, want)
 	}

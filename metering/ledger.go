@@ -24,9 +24,10 @@ type LedgerOptions struct {
 	// Pending returns the receive time of the oldest receipt, or its hour's start, that may still come by Apply: none of
 	// the hours from there on is sealed. False means that there is none. It knows a receipt within five minutes of its
 	// receive time and until Apply has returned nil for it, so it must know the log's receipts before Run begins. The log's
-	// Oldest does this. Nil: nothing is waited for. With several processes on one database each needs to know all.
+	// Oldest does this. Nil: nothing is waited for.
 	Pending  func() (oldest time.Time, ok bool)
-	Logger   *slog.Logger // nil discards
+	Replica  ReplicaOptions // needed where several processes share the database
+	Logger   *slog.Logger   // nil discards
 	Registry prometheus.Registerer
 }
 
@@ -42,8 +43,15 @@ type Ledger struct {
 	counts   map[row]sums               // refusals that are not yet written
 	refusals map[refusalRow]refusalSums // the same by reason
 
-	sealed int64 // what seal has last stored or found stored; Run's alone
-	pruned int64 // the hour before which no refusals are kept; Run's alone
+	// What Run alone uses: the seal that was last stored or found stored, who holds it, and what was last said to the other
+	// replicas.
+	sealed int64
+	pruned int64 // the hour before which no refusals are kept
+	holder string
+	said   Replica
+
+	replica ReplicaOptions
+	started time.Time
 }
 
 // NewLedger makes the ledger of db. It starts nothing; counts of refusals and the seal wait for Run.
@@ -52,27 +60,28 @@ func NewLedger(db *store.DB, o LedgerOptions) *Ledger {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Ledger{db: db, now: o.Now, pendingReceipts: o.Pending, log: o.Logger, m: newLedgerMetrics(o.Registry),
-		counts: map[row]sums{}, refusals: map[refusalRow]refusalSums{}}
+		counts: map[row]sums{}, refusals: map[refusalRow]refusalSums{}, replica: o.Replica, started: o.Now()}
 }
 
 // Run writes what CountRefused is given and moves the seal until ctx ends, then writes what is left, and returns.
 func (l *Ledger) Run(ctx context.Context) error {
 	tick := time.NewTicker(keepInterval)
 	defer tick.Stop()
-	l.keep()
+	l.keep(false)
 	for {
 		select {
 		case <-tick.C:
-			l.keep()
+			l.keep(false)
 		case <-ctx.Done():
-			l.keep()
+			l.keep(true)
 			return nil
 		}
 	}
 }
 
-// keep does what is due from time to time. What fails is due again.
-func (l *Ledger) keep() {
+// keep does what is due from time to time. What fails is due again, unless it is the last time: then a replica that holds
+// nothing any more says so.
+func (l *Ledger) keep(last bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	if err := l.writeCounts(ctx); err != nil {
@@ -82,6 +91,10 @@ func (l *Ledger) keep() {
 	if err := l.pruneRefusals(ctx); err != nil {
 		l.m.commitFailures.Inc()
 		l.log.Warn("old refusals were not removed", "err", err)
+	}
+	if err := l.sayPending(ctx, last); err != nil {
+		l.m.commitFailures.Inc()
+		l.log.Warn("the other replicas were not told what is pending here", "err", err)
 	}
 	if err := l.seal(ctx); err != nil {
 		l.m.commitFailures.Inc()
@@ -111,9 +124,13 @@ func add(rows map[row]sums, k row, s sums) {
 
 // addRows adds rows to what the ledger has.
 func addRows(ctx context.Context, tx *store.Tx, rows map[row]sums) error {
+	rev, err := nextRev(ctx, tx)
+	if err != nil {
+		return err
+	}
 	stmt, err := tx.PrepareContext(ctx, `INSERT INTO usage_hours (tenant_id, hour, signal, key_id, billed_bytes,
-			overage_bytes, unbilled_bytes, records, requests, rejected_records, refused_bytes, refused_requests)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			overage_bytes, unbilled_bytes, records, requests, rejected_records, refused_bytes, refused_requests, rev)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (tenant_id, hour, signal, key_id) DO UPDATE SET
 			billed_bytes = usage_hours.billed_bytes + excluded.billed_bytes,
 			overage_bytes = usage_hours.overage_bytes + excluded.overage_bytes,
@@ -122,14 +139,15 @@ func addRows(ctx context.Context, tx *store.Tx, rows map[row]sums) error {
 			requests = usage_hours.requests + excluded.requests,
 			rejected_records = usage_hours.rejected_records + excluded.rejected_records,
 			refused_bytes = usage_hours.refused_bytes + excluded.refused_bytes,
-			refused_requests = usage_hours.refused_requests + excluded.refused_requests`)
+			refused_requests = usage_hours.refused_requests + excluded.refused_requests,
+			rev = excluded.rev`)
 	if err != nil {
 		return err
 	}
 	defer stmt.Close()
 	for k, s := range rows {
 		_, err := stmt.ExecContext(ctx, k.tenant, k.hour, k.signal, k.key, s.billed, s.overage, s.unbilled,
-			s.records, s.requests, s.rejected, s.refusedBytes, s.refusedRequests)
+			s.records, s.requests, s.rejected, s.refusedBytes, s.refusedRequests, rev)
 		if err != nil {
 			return err
 		}

@@ -66,10 +66,10 @@ func testReceiptsAddUpPerTenantKeySignalAndHour(t *testing.T) {
 	end := noon.Add(time.Hour)
 	want := []Row{
 		{Start: noon, End: end, TenantID: "a", Signal: "logs", Key: "k", BilledBytes: 15, OverageBytes: 4, UnbilledBytes: 7,
-			Records: 5, Requests: 3, RejectedRecords: 2},
-		{Start: noon, End: end, TenantID: "a", Signal: "traces", Key: "k2", BilledBytes: 2, Requests: 1},
-		{Start: noon, End: end, TenantID: "b", Signal: "metrics", Key: "k3", BilledBytes: 3, Requests: 1},
-		{Start: end, End: end.Add(time.Hour), TenantID: "a", Signal: "logs", Key: "k", BilledBytes: 1, Requests: 1},
+			Records: 5, Requests: 3, RejectedRecords: 2, State: Open},
+		{Start: noon, End: end, TenantID: "a", Signal: "traces", Key: "k2", BilledBytes: 2, Requests: 1, State: Open},
+		{Start: noon, End: end, TenantID: "b", Signal: "metrics", Key: "k3", BilledBytes: 3, Requests: 1, State: Open},
+		{Start: end, End: end.Add(time.Hour), TenantID: "a", Signal: "logs", Key: "k", BilledBytes: 1, Requests: 1, State: Open},
 	}
 	if !reflect.DeepEqual(u.Rows, want) {
 		t.Errorf("rows\n%+v, want\n%+v", u.Rows, want)

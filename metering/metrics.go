@@ -46,6 +46,7 @@ type ledgerMetrics struct {
 	commitFailures prometheus.Counter
 	commitSeconds  prometheus.Histogram
 	droppedCounts  prometheus.Counter
+	sealHeld       prometheus.Gauge
 }
 
 // newLedgerMetrics registers the metrics unless reg is nil.
@@ -57,7 +58,7 @@ func newLedgerMetrics(reg prometheus.Registerer) *ledgerMetrics {
 		}),
 		lateReceipts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_metering_late_receipts_total",
-			Help: "Receipts whose hour was sealed before they were applied: billed in the first open hour.",
+			Help: "Receipts whose hour was sealed before they were applied: billed as corrections in the first open hour.",
 		}),
 		commitFailures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_metering_commit_failures_total",
@@ -72,9 +73,13 @@ func newLedgerMetrics(reg prometheus.Registerer) *ledgerMetrics {
 			Name: "headgate_metering_dropped_counts_total",
 			Help: "Refused requests that the ledger could not count: malformed, or too many rows waited for the database.",
 		}),
+		sealHeld: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "headgate_metering_seal_held_seconds",
+			Help: "How much of the usage another replica that is gone or behind keeps from being sealed.",
+		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.receipts, m.lateReceipts, m.commitFailures, m.commitSeconds, m.droppedCounts)
+		reg.MustRegister(m.receipts, m.lateReceipts, m.commitFailures, m.commitSeconds, m.droppedCounts, m.sealHeld)
 	}
 	return m
 }

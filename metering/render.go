@@ -23,7 +23,7 @@ const (
 
 // columnNames are the names of Row's fields in JSON, in order. CSV and table have them as their head.
 var columnNames = []string{"start", "end", "tenant", "tenant_id", "signal", "key", "billed_bytes", "overage_bytes",
-	"unbilled_bytes", "records", "requests", "rejected_records", "refused_bytes", "refused_requests"}
+	"unbilled_bytes", "records", "requests", "rejected_records", "refused_bytes", "refused_requests", "correction_bytes", "state"}
 
 // Write writes u to w. CSV and JSON are exact and the same for the same rows; the table is for people. CSV and table leave
 // out Next and SealedThrough.
@@ -76,8 +76,8 @@ func (u Usage) writeTable(w io.Writer) error {
 func (r Row) fields() []string {
 	out := []string{r.Start.Format(time.RFC3339), r.End.Format(time.RFC3339), r.Tenant, r.TenantID, r.Signal, r.Key}
 	for _, n := range []int64{r.BilledBytes, r.OverageBytes, r.UnbilledBytes, r.Records, r.Requests,
-		r.RejectedRecords, r.RefusedBytes, r.RefusedRequests} {
+		r.RejectedRecords, r.RefusedBytes, r.RefusedRequests, r.CorrectionBytes} {
 		out = append(out, strconv.FormatInt(n, 10))
 	}
-	return out
+	return append(out, string(r.State))
 }

@@ -14,8 +14,9 @@ func sampleUsage() Usage {
 	return Usage{
 		Rows: []Row{
 			{Start: noon, End: noon.Add(time.Hour), Tenant: "acme", TenantID: "01A", Signal: "logs", Key: "01K", BilledBytes: 10,
-				OverageBytes: 2, UnbilledBytes: 3, Records: 4, Requests: 5, RejectedRecords: 6, RefusedBytes: 7, RefusedRequests: 8},
-			{Start: noon, End: noon.Add(time.Hour), Tenant: "globex", TenantID: "01B", BilledBytes: 1 << 60},
+				OverageBytes: 2, UnbilledBytes: 3, Records: 4, Requests: 5, RejectedRecords: 6, RefusedBytes: 7, RefusedRequests: 8,
+				CorrectionBytes: -9, State: Sealed},
+			{Start: noon, End: noon.Add(time.Hour), Tenant: "globex", TenantID: "01B", BilledBytes: 1 << 60, State: Open},
 		},
 		SealedThrough: noon,
 		Next:          "abc",
@@ -24,15 +25,15 @@ func sampleUsage() Usage {
 
 func TestRenderedUsage(t *testing.T) {
 	for format, want := range map[Format]string{
-		FormatJSON: `{"rows":[{"start":"2025-03-01T12:00:00Z","end":"2025-03-01T13:00:00Z","tenant":"acme","tenant_id":"01A","signal":"logs","key":"01K","billed_bytes":10,"overage_bytes":2,"unbilled_bytes":3,"records":4,"requests":5,"rejected_records":6,"refused_bytes":7,"refused_requests":8},{"start":"2025-03-01T12:00:00Z","end":"2025-03-01T13:00:00Z","tenant":"globex","tenant_id":"01B","signal":"","key":"","billed_bytes":1152921504606846976,"overage_bytes":0,"unbilled_bytes":0,"records":0,"requests":0,"rejected_records":0,"refused_bytes":0,"refused_requests":0}],"sealed_through":"2025-03-01T12:00:00Z","next":"abc"}
+		FormatJSON: `{"rows":[{"start":"2025-03-01T12:00:00Z","end":"2025-03-01T13:00:00Z","tenant":"acme","tenant_id":"01A","signal":"logs","key":"01K","billed_bytes":10,"overage_bytes":2,"unbilled_bytes":3,"records":4,"requests":5,"rejected_records":6,"refused_bytes":7,"refused_requests":8,"correction_bytes":-9,"state":"sealed"},{"start":"2025-03-01T12:00:00Z","end":"2025-03-01T13:00:00Z","tenant":"globex","tenant_id":"01B","signal":"","key":"","billed_bytes":1152921504606846976,"overage_bytes":0,"unbilled_bytes":0,"records":0,"requests":0,"rejected_records":0,"refused_bytes":0,"refused_requests":0,"correction_bytes":0,"state":"open"}],"sealed_through":"2025-03-01T12:00:00Z","next":"abc"}
 `,
-		FormatCSV: `start,end,tenant,tenant_id,signal,key,billed_bytes,overage_bytes,unbilled_bytes,records,requests,rejected_records,refused_bytes,refused_requests
-2025-03-01T12:00:00Z,2025-03-01T13:00:00Z,acme,01A,logs,01K,10,2,3,4,5,6,7,8
-2025-03-01T12:00:00Z,2025-03-01T13:00:00Z,globex,01B,,,1152921504606846976,0,0,0,0,0,0,0
+		FormatCSV: `start,end,tenant,tenant_id,signal,key,billed_bytes,overage_bytes,unbilled_bytes,records,requests,rejected_records,refused_bytes,refused_requests,correction_bytes,state
+2025-03-01T12:00:00Z,2025-03-01T13:00:00Z,acme,01A,logs,01K,10,2,3,4,5,6,7,8,-9,sealed
+2025-03-01T12:00:00Z,2025-03-01T13:00:00Z,globex,01B,,,1152921504606846976,0,0,0,0,0,0,0,0,open
 `,
-		FormatTable: `START                 END                   TENANT  TENANT_ID  SIGNAL  KEY  BILLED_BYTES         OVERAGE_BYTES  UNBILLED_BYTES  RECORDS  REQUESTS  REJECTED_RECORDS  REFUSED_BYTES  REFUSED_REQUESTS
-2025-03-01T12:00:00Z  2025-03-01T13:00:00Z  acme    01A        logs    01K  10                   2              3               4        5         6                 7              8
-2025-03-01T12:00:00Z  2025-03-01T13:00:00Z  globex  01B        -       -    1152921504606846976  0              0               0        0         0                 0              0
+		FormatTable: `START                 END                   TENANT  TENANT_ID  SIGNAL  KEY  BILLED_BYTES         OVERAGE_BYTES  UNBILLED_BYTES  RECORDS  REQUESTS  REJECTED_RECORDS  REFUSED_BYTES  REFUSED_REQUESTS  CORRECTION_BYTES  STATE
+2025-03-01T12:00:00Z  2025-03-01T13:00:00Z  acme    01A        logs    01K  10                   2              3               4        5         6                 7              8                 -9                sealed
+2025-03-01T12:00:00Z  2025-03-01T13:00:00Z  globex  01B        -       -    1152921504606846976  0              0               0        0         0                 0              0                 0                 open
 `,
 	} {
 		var b bytes.Buffer

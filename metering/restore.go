@@ -52,8 +52,12 @@ func queryParents(ctx context.Context, tx *store.Tx) (map[string]string, error) 
 
 // restore adds the ledger's rows from the floor on. Nobody else has m yet, so it takes no lock.
 func (m *Meter) restore(ctx context.Context, tx *store.Tx) error {
-	rows, err := tx.QueryContext(ctx, `SELECT hour / 86400, tenant_id, key_id, CAST(SUM(billed_bytes) AS BIGINT) FROM usage_hours
-		WHERE hour >= ? GROUP BY 1, 2, 3 ORDER BY 1`, m.floor*daySeconds)
+	// What came late counts on the day that it came on to headgate, and an operator's correction on none.
+	rows, err := tx.QueryContext(ctx, `SELECT hour / 86400, tenant_id, key_id, CAST(SUM(billed_bytes) AS BIGINT) FROM (
+			SELECT hour, tenant_id, key_id, billed_bytes FROM usage_hours WHERE hour >= ?
+			UNION ALL
+			SELECT corrects, tenant_id, key_id, billed_bytes FROM usage_corrections WHERE corrects >= ? AND source = 'late'
+		) u GROUP BY 1, 2, 3 ORDER BY 1`, m.floor*daySeconds, m.floor*daySeconds)
 	if err != nil {
 		return err
 	}

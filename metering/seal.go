@@ -37,34 +37,83 @@ func (l *Ledger) sealable() (now time.Time, through int64) {
 	return now, through
 }
 
-// seal moves the seal as far as may be.
+// seal moves the seal as far as may be: as far as this process and all replicas agree.
 func (l *Ledger) seal(ctx context.Context) error {
-	now, through := l.sealable()
-	if through == l.sealed {
+	now, own := l.sealable()
+	if own == l.sealed {
 		return nil
 	}
-	var stored, next int64
-	err := l.db.Update(ctx, func(tx *store.Tx) error {
-		var err error
-		if stored, err = storedSeal(ctx, tx); err != nil {
-			return err
-		}
-		if next = max(trusted(stored, now), through); next == stored {
-			return nil
-		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO usage_seal (id, through) VALUES (1, ?)
-			ON CONFLICT (id) DO UPDATE SET through = excluded.through`, next)
+	var p sealPlan
+	look := func(tx *store.Tx) (err error) {
+		p, err = l.planSeal(ctx, tx, now, own)
 		return err
-	})
+	}
+	err := l.db.View(ctx, look)
+	if err == nil && p.next != p.stored {
+		err = l.db.Update(ctx, func(tx *store.Tx) error {
+			if err := look(tx); err != nil || p.next == p.stored {
+				return err
+			}
+			return moveSeal(ctx, tx, p.next, now)
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("seal usage: %w", err)
 	}
-	if next < stored {
-		l.log.Error("usage was sealed by a clock far ahead of this one; the seal is taken back",
-			"sealed_through", time.Unix(stored, 0).UTC(), "now_through", time.Unix(next, 0).UTC())
+	if p.next < p.stored {
+		l.log.Error("usage was sealed far ahead of this clock; the seal was set back",
+			"sealed_through", time.Unix(p.stored, 0).UTC(), "now", now)
 	}
-	l.sealed = through
+	l.tellHolder(p.holder, own-p.next)
+	l.sealed = p.next
 	return nil
+}
+
+// sealPlan is where the seal is and should be, and the log of the replica that holds it back, "" if none does.
+type sealPlan struct {
+	stored, next int64
+	holder       string
+}
+
+func (l *Ledger) planSeal(ctx context.Context, tx *store.Tx, now time.Time, own int64) (p sealPlan, err error) {
+	through, holder, err := replicasAgree(ctx, tx, l.replica.Log, own)
+	if err != nil {
+		return p, err
+	}
+	stored, err := storedSeal(ctx, tx)
+	return sealPlan{stored, max(trusted(stored, now), through), holder}, err
+}
+
+// moveSeal stores the seal and its place in history. No reader has been told of a moment at or after which it is dated: what
+// was read as of a moment stays.
+func moveSeal(ctx context.Context, tx *store.Tx, through int64, now time.Time) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO usage_seal (id, through) VALUES (1, ?)
+		ON CONFLICT (id) DO UPDATE SET through = excluded.through`, through)
+	if err != nil {
+		return err
+	}
+	var readAt, last int64
+	err = tx.QueryRowContext(ctx, `SELECT read_at, COALESCE((SELECT MAX(sealed_at) FROM usage_seals), 0) FROM usage_state`).
+		Scan(&readAt, &last)
+	if err != nil {
+		return err
+	}
+	at := now.UnixMilli()
+	for _, before := range []int64{readAt, last} {
+		if before <= now.Add(maxSealAhead).UnixMilli() { // else a clock was wrong
+			at = max(at, before+1)
+		}
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO usage_seals (sealed_at, through) VALUES (?, ?)
+		ON CONFLICT (sealed_at) DO UPDATE SET through = excluded.through`, at, through)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO usage_names (tenant_id, since, name)
+		SELECT t.id, CAST(? AS BIGINT), t.name FROM tenants t WHERE t.name <> COALESCE(
+			(SELECT n.name FROM usage_names n WHERE n.tenant_id = t.id ORDER BY n.since DESC LIMIT 1), '')
+		ON CONFLICT (tenant_id, since) DO UPDATE SET name = excluded.name`, at)
+	return err
 }
 
 func storedSeal(ctx context.Context, tx *store.Tx) (through int64, err error) {
@@ -101,4 +150,17 @@ func place(rows map[row]sums, open int64) (placed map[row]sums, late int64) {
 		add(placed, k, s)
 	}
 	return placed, late
+}
+
+// split parts rows of open hours from those that came after their hour was sealed.
+func split(rows map[row]sums, open int64) (timely, late map[row]sums) {
+	timely, late = make(map[row]sums, len(rows)), map[row]sums{}
+	for k, s := range rows {
+		if k.hour < open {
+			late[k] = s
+		} else {
+			timely[k] = s
+		}
+	}
+	return timely, late
 }
