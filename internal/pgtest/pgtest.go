@@ -56,8 +56,8 @@ func New(t testing.TB) string {
 	t.Helper()
 	base, n := server(t)
 	schema := fmt.Sprintf("t%d_%d", os.Getpid(), n)
-	execute(t, base, `CREATE SCHEMA `+schema)
-	t.Cleanup(func() { execute(t, base, `DROP SCHEMA `+schema+` CASCADE`) })
+	Execute(t, base, `CREATE SCHEMA `+schema)
+	t.Cleanup(func() { Execute(t, base, `DROP SCHEMA `+schema+` CASCADE`) })
 	return Schema(t, base, schema)
 }
 
@@ -91,8 +91,8 @@ func server(t testing.TB) (base string, n int) {
 	return shared.server.URL(), shared.n
 }
 
-// execute runs a statement on a connection of its own, also when the test is over.
-func execute(t testing.TB, url, statement string) {
+// Execute runs a statement on a connection of its own.
+func Execute(t testing.TB, url, statement string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
 	defer cancel()

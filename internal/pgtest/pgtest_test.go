@@ -12,8 +12,8 @@ func TestMain(m *testing.M) { Main(m) }
 func TestEachTestHasItsOwnTables(t *testing.T) {
 	a, b := New(t), New(t)
 	for _, url := range []string{a, b} {
-		execute(t, url, `CREATE TABLE things (n BIGINT)`)
-		execute(t, url, `INSERT INTO things VALUES (1)`)
+		Execute(t, url, `CREATE TABLE things (n BIGINT)`)
+		Execute(t, url, `INSERT INTO things VALUES (1)`)
 		if n := count(t, url); n != 1 {
 			t.Errorf("%d rows, want 1", n)
 		}
@@ -22,9 +22,9 @@ func TestEachTestHasItsOwnTables(t *testing.T) {
 
 func TestCommittedRowsOutliveKillsAndRestarts(t *testing.T) {
 	s := Start(t)
-	execute(t, s.URL(), `CREATE TABLE things (n BIGINT)`)
+	Execute(t, s.URL(), `CREATE TABLE things (n BIGINT)`)
 	for i, again := range []func(){func() { s.Kill(); s.Start(t) }, func() { s.Restart(t) }} {
-		execute(t, s.URL(), `INSERT INTO things VALUES (1)`)
+		Execute(t, s.URL(), `INSERT INTO things VALUES (1)`)
 		again()
 		if n := count(t, s.URL()); n != i+1 {
 			t.Errorf("%d rows, want %d", n, i+1)

@@ -28,13 +28,13 @@ func isClosed(err error) bool {
 	return !pgconn.Timeout(err)
 }
 
-// inDoubt reports that a commit that failed with err may have been done: all but what the server answered and went on, and
-// what never reached it.
+// inDoubt reports that a commit that failed with err may have been done: unless the server answered, and went on. The driver's
+// SafeToRetry is no help: it also says so of a connection that broke while the answer was awaited.
 func inDoubt(err error) bool {
 	if answer := (*pgconn.PgError)(nil); errors.As(err, &answer) {
 		return ends(answer)
 	}
-	return !errors.Is(err, pgx.ErrTxCommitRollback) && !errors.Is(err, sql.ErrTxDone) && !pgconn.SafeToRetry(err)
+	return !errors.Is(err, pgx.ErrTxCommitRollback) && !errors.Is(err, sql.ErrTxDone)
 }
 
 // ends reports that the server has closed the connection with this answer, such as when it is shut down.

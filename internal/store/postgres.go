@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -29,17 +28,19 @@ const (
 	migrationLimit = time.Hour        // of one migration, waiting for another process's included
 )
 
-// What the server itself bounds, so that a replica that died, hangs or is cut off holds nobody up for long: it ends the
-// transaction of a client that has been silent for idleLimit, and with it the lock. Who waits for the lock waits longer.
-const (
-	idleLimit      = 10 * time.Second
-	lockLimit      = 15 * time.Second
-	statementLimit = 20 * time.Second
+// bounds are what the server itself bounds, so that a replica that died, hangs or is cut off holds nobody up for long: it ends
+// the transaction of a client that has been silent for idle, and with it the lock. Who waits for the lock waits longer.
+type bounds struct{ idle, lock, statement time.Duration }
+
+var (
+	usual     = bounds{idle: 10 * time.Second, lock: 15 * time.Second, statement: 20 * time.Second}
+	migrating = bounds{idle: usual.idle, lock: migrationLimit, statement: migrationLimit}
 )
 
 // postgres is a state database on a PostgreSQL server.
 type postgres struct {
 	config *pgx.ConnConfig
+	bounds bounds
 	name   string // what errors call it
 	schema string // of the tables; known when it is open
 }
@@ -72,8 +73,8 @@ func parsePostgres(where string) (*postgres, error) {
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "headgate"
 	}
-	name := url.URL{Scheme: "postgres", Host: net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))), Path: c.Database}
-	return &postgres{config: c, name: name.String()}, nil
+	host := net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port)))
+	return &postgres{config: c, bounds: usual, name: "postgres://" + host + "/" + c.Database}, nil
 }
 
 // open connects, checks that the server will do, and migrates.
@@ -93,7 +94,7 @@ func (pg *postgres) pool(conns int, limit time.Duration, opt sql.TxOptions) *poo
 	db.SetConnMaxLifetime(connLifetime)
 	// Every connection of the pool may have been closed; then one is made.
 	return &pool{db: db, tx: opt, limit: limit, tries: conns + 1, rebind: new(rebinder).rebind, pg: pg,
-		first: limits(lockLimit, statementLimit)}
+		first: pg.bounds.set()}
 }
 
 func (pg *postgres) prepare(ctx context.Context, d *DB) error {
@@ -101,9 +102,9 @@ func (pg *postgres) prepare(ctx context.Context, d *DB) error {
 		return err
 	}
 	d.w.first += pg.lock()
-	migrating := *d.w
-	migrating.limit, migrating.first = migrationLimit, limits(migrationLimit, migrationLimit)+pg.lock()
-	return migrate(ctx, &migrating, postgresDialect)
+	w := *d.w
+	w.limit, w.first = migrationLimit, migrating.set()+pg.lock()
+	return migrate(ctx, &w, postgresDialect)
 }
 
 // check refuses a server that is not fit, and learns the schema.
@@ -114,26 +115,32 @@ func (pg *postgres) check(tx *Tx) error {
 	err := tx.QueryRowContext(context.Background(), `SELECT CAST(current_setting('server_version_num') AS BIGINT),
 		current_setting('server_version'), current_setting('server_encoding'), current_schema()`).
 		Scan(&number, &version, &encoding, &schema)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	pg.schema = schema.String
+	return fit(number, version, encoding, pg.schema)
+}
+
+// fit returns what a server lacks. No schema is "".
+func fit(number int, version, encoding, schema string) error {
+	switch {
 	case number < minPostgres:
 		return fmt.Errorf("the server is PostgreSQL %s: headgate needs %d or later", version, minPostgres/10000)
 	case encoding != "UTF8":
 		return fmt.Errorf("the database has the encoding %s: create one WITH ENCODING 'UTF8' TEMPLATE template0", encoding)
-	case !schema.Valid:
+	case schema == "":
 		return errors.New("no schema of its search_path exists: create the one that the URL names")
 	}
-	pg.schema = schema.String
 	return nil
 }
 
-// limits begins every transaction. The synchronous_commit of a server, database or role counts unless it is off.
-func limits(lock, statement time.Duration) string {
+// set begins every transaction. The synchronous_commit of a server, database or role counts unless it is off.
+func (b bounds) set() string {
 	return fmt.Sprintf(`SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d;
 		SET LOCAL idle_in_transaction_session_timeout = %d;
 		SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off';`,
-		lock.Milliseconds(), statement.Milliseconds(), idleLimit.Milliseconds())
+		b.lock.Milliseconds(), b.statement.Milliseconds(), b.idle.Milliseconds())
 }
 
 // lock lets one Update run at a time in the schema, over all replicas. It comes before the first query, whose snapshot is
