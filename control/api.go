@@ -22,6 +22,7 @@ type API struct {
 	Ledger    *metering.Ledger
 	// DeleteData removes every row of a tenant and proves that none is left.
 	DeleteData func(context.Context, tenant.ID) error
+	Verifier   *metering.Verifier
 	Now        func() time.Time
 	Log        *slog.Logger
 	Version    string
@@ -70,6 +71,8 @@ func (a *API) routes() []route {
 		{"POST", "/api/v1/keys", "Create an API key; its text is shown once", auth.ScopeAdmin, nil, KeyRequest{}, NewKey{}, http.StatusCreated, a.createKey},
 		{"DELETE", "/api/v1/keys/{key}", "Revoke an API key", auth.ScopeAdmin, nil, nil, Key{}, 0, a.revokeKey},
 		{"GET", "/api/v1/usage", "Read metered usage", auth.ScopeUsage, append([]string{"tenant", "from", "to", "by", "group", "format"}, paging...), nil, metering.Usage{}, 0, a.usage},
+		{"GET", "/api/v1/usage/verify", "Read the last comparison of ledger, runs and ClickHouse (operator)", "", nil, nil, metering.Report{}, 0, a.lastVerified},
+		{"POST", "/api/v1/usage/verify", "Compare ledger, runs and ClickHouse; answers with lines of progress, then the report (operator)", "", nil, VerifyRequest{}, VerifyLine{}, 0, a.verifyUsage},
 		{"GET", "/api/v1/limits", "Read the limits that hold for the calling key", "", nil, nil, Limits{}, 0, a.limits},
 		{"GET", "/api/v1/audit", "Read the audit, newest first", auth.ScopeAdmin, append([]string{"tenant"}, paging...), nil, AuditPage{}, 0, a.audit},
 	}

@@ -99,6 +99,8 @@ func schemaOf(t reflect.Type, schemas map[string]any) map[string]any {
 			s["type"] = []string{kind, "null"}
 		}
 		return s
+	case reflect.Map:
+		return map[string]any{"type": "object", "additionalProperties": schemaOf(t.Elem(), schemas)}
 	case reflect.Slice:
 		return map[string]any{"type": "array", "items": schemaOf(t.Elem(), schemas)}
 	case reflect.Struct:

@@ -72,6 +72,8 @@ Every flag can be set by an environment variable: --data-dir by HEADGATE_DATA_DI
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServe(), newEngine(), newTenant(), newKey(), newQuery(), newUsage(), newLimits(), newWAL())
+	usage := newUsage()
+	usage.AddCommand(newUsageVerify())
+	root.AddCommand(newServe(), newEngine(), newTenant(), newKey(), newQuery(), usage, newLimits(), newWAL())
 	return root
 }

@@ -174,6 +174,9 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 		return nil
 	}
 
+	verifier := metering.NewVerifier(ledger, storage.Counter{Conn: conns.writer, Log: wal}, reg)
+	backend.run(backendCtx, "verifier", verifier.Run)
+
 	edge := &group{fail: fail}
 	defer edge.end(func() { ready.set("stopping"); fail(nil) })
 	var tenantBytes int64 // no bound of its own
@@ -193,7 +196,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	edge.run(ctx, "otlp", func(ctx context.Context) error { return receiver.Run(ctx, ls.grpc, ls.http) })
 
 	api := &control.API{
-		Directory: directory, Meter: meter, Ledger: ledger, Now: time.Now, Log: log, Version: version,
+		Directory: directory, Meter: meter, Ledger: ledger, Verifier: verifier, Now: time.Now, Log: log, Version: version,
 		DeleteData: func(ctx context.Context, id tenant.ID) error {
 			if err := wal.WaitTenant(ctx, id); err != nil {
 				return err

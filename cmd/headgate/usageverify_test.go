@@ -1,0 +1,565 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/control"
+	"github.com/headgate-io/headgate/ingest"
+	"github.com/headgate-io/headgate/internal/chtest"
+	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/metering"
+	"github.com/headgate-io/headgate/storage"
+	"github.com/headgate-io/headgate/storage/schema"
+)
+
+// verifyRig is a headgate whose clock is the test's: edge, log, ledger and engine are those of serve.
+type verifyRig struct {
+	t         *testing.T
+	dir       string
+	conn      driver.Conn
+	db        *store.DB
+	clock     atomic.Int64 // unix nanoseconds
+	directory *auth.Directory
+	operator  auth.Principal
+	ledger    *metering.Ledger
+	log       *storage.Log
+	verifier  *metering.Verifier
+	api       *control.API
+	otlp      string
+	reg       *prometheus.Registry
+	start     time.Time // a full hour two days ago
+}
+
+func newVerifyRig(t *testing.T) *verifyRig {
+	t.Helper()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	r := &verifyRig{t: t, dir: t.TempDir(), reg: prometheus.NewRegistry(), start: time.Now().UTC().Truncate(24 * time.Hour).Add(-39 * time.Hour)}
+	r.at(r.start)
+	r.conn = chtest.Start(t).Open(t, chtest.Database(t))
+	check(storage.Migrate(t.Context(), r.conn, schema.Migrations, quiet))
+	var err error
+	r.db, err = store.Open(filepath.Join(r.dir, "headgate.db"))
+	check(err)
+	t.Cleanup(func() { _ = r.db.Close() })
+	r.directory, err = auth.Open(t.Context(), r.db, auth.Options{Now: r.now, Dir: r.dir, Logger: quiet, Registry: r.reg})
+	check(err)
+	token, err := os.ReadFile(filepath.Join(r.dir, adminTokenFile))
+	check(err)
+	r.operator, err = r.directory.Operator(strings.TrimSpace(string(token)))
+	check(err)
+	meter, err := metering.OpenMeter(t.Context(), r.db, r.now(), r.reg)
+	check(err)
+	r.ledger = metering.NewLedger(r.db, metering.LedgerOptions{Now: r.now, Registry: r.reg, Pending: func() (time.Time, bool) { return r.log.Oldest() }})
+	r.log, err = storage.OpenLog(t.Context(), storage.LogOptions{
+		Dir: filepath.Join(r.dir, walDir), Ledger: r.ledger.ForLog(walDir), Now: time.Now, Registry: prometheus.NewRegistry(),
+		MaxDelay: 10 * time.Millisecond, Backoff: 10 * time.Millisecond, ReserveBytes: -1, SegmentBytes: 80 << 20, Window: time.Hour,
+	})
+	check(err)
+	edge, err := ingest.New(ingest.Options{Now: r.now, Profiles: true}, ingest.Backend{Keys: r.directory, Meter: meter, Ledger: r.ledger, Log: r.log}, quiet, r.reg)
+	check(err)
+	lg, err := net.Listen("tcp", "127.0.0.1:0")
+	check(err)
+	lh, err := net.Listen("tcp", "127.0.0.1:0")
+	check(err)
+	r.otlp = "http://" + lh.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = edge.Run(ctx, lg, lh) })
+	running.Go(func() { _ = r.directory.Run(ctx) })
+	running.Go(func() { _ = r.log.Run(ctx, r.conn, 0) })
+	t.Cleanup(func() { cancel(); running.Wait(); _ = r.log.Close() })
+	r.verifier = metering.NewVerifier(r.ledger, storage.Counter{Conn: r.conn, Log: r.log}, r.reg)
+	r.api = &control.API{Directory: r.directory, Meter: meter, Ledger: r.ledger, Verifier: r.verifier, Now: r.now, Log: quiet, Version: "test",
+		DeleteData: func(ctx context.Context, id tenant.ID) error { return storage.DeleteTenant(ctx, r.conn, id) }}
+	return r
+}
+
+func (r *verifyRig) now() time.Time       { return time.Unix(0, r.clock.Load()).UTC() }
+func (r *verifyRig) at(t time.Time)       { r.clock.Store(t.UnixNano()) }
+func (r *verifyRig) hour(n int) time.Time { return r.start.Add(time.Duration(n) * time.Hour) }
+
+// tenant makes a tenant and a key of it.
+func (r *verifyRig) tenant(n auth.NewTenant) (auth.Tenant, string) {
+	r.t.Helper()
+	made, err := r.directory.Tenants().Create(r.t.Context(), r.operator, n)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	_, text, err := r.directory.Keys().Create(r.t.Context(), r.operator, auth.NewKey{Tenant: n.Name, Scopes: []auth.KeyScope{auth.ScopeIngest}})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return made, text
+}
+
+// send posts a body, whose status must be the given one.
+func (r *verifyRig) send(status int, path, key, body string) {
+	r.t.Helper()
+	kind := "application/json"
+	if strings.HasPrefix(body, "\n") {
+		kind = "application/x-protobuf"
+	}
+	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, r.otlp+path, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+key)
+	req.Header.Set("Content-Type", kind)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode != status {
+		r.t.Fatalf("POST %s: %d %s, want %d", path, resp.StatusCode, text, status)
+	}
+}
+
+// logsAt sends n requests of one record each in an hour.
+func (r *verifyRig) logsAt(hour, n int, key string) {
+	r.t.Helper()
+	for i := range n {
+		r.at(r.hour(hour).Add(time.Duration(i) * time.Second))
+		r.send(200, "/v1/logs", key, logBody(fmt.Sprintf("%d of %d", i, n), r.now()))
+	}
+}
+
+func logBody(text string, at time.Time) string {
+	return fmt.Sprintf(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"timeUnixNano":"%d","body":{"stringValue":%q}}]}]}]}`, at.UnixNano(), text)
+}
+
+// seal waits until everything is stored, and has all hours up to now sealed.
+func (r *verifyRig) seal() {
+	r.t.Helper()
+	waitFor(r.t, "the log to be empty", func() bool { _, waits := r.log.Oldest(); return !waits })
+	r.at(time.Now())
+	ctx, cancel := context.WithCancel(r.t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = r.ledger.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	waitFor(r.t, "the hours to be sealed", func() bool {
+		u, err := r.ledger.UnsafeUsageOfAll(r.t.Context(), metering.Filter{Limit: 1})
+		return err == nil && u.SealedThrough.After(r.hour(20))
+	})
+}
+
+func (r *verifyRig) verify() metering.Report {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+	defer cancel()
+	report, err := r.verifier.UnsafeVerify(ctx, metering.VerifyFilter{}, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return report
+}
+
+func (r *verifyRig) exec(query string) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+	defer cancel()
+	if err := r.conn.Exec(ctx, query); err != nil {
+		r.t.Fatalf("%s: %v", query, err)
+	}
+}
+
+func (r *verifyRig) remove(table, where string) {
+	r.t.Helper()
+	r.exec("ALTER TABLE " + table + " DELETE WHERE " + where + " SETTINGS mutations_sync = 2")
+}
+
+func (r *verifyRig) ledgerExec(query string, args ...any) {
+	r.t.Helper()
+	err := r.db.Update(r.t.Context(), func(tx *store.Tx) error {
+		res, err := tx.ExecContext(r.t.Context(), query, args...)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return errors.Join(err, errors.New("nothing was changed"))
+		}
+		return nil
+	})
+	if err != nil {
+		r.t.Fatalf("%s: %v", query, err)
+	}
+}
+
+// drifts are the report's differences as text, sorted.
+func drifts(rep metering.Report) (out []string) {
+	for _, d := range rep.Drift {
+		who := d.Tenant
+		if d.Run != "" {
+			who = "run"
+		}
+		out = append(out, fmt.Sprintf("%s %s %s %s %s %d/%d", d.Kind, who, d.Signal, d.Hour.Format("15"), d.Field, d.Want, d.Have))
+	}
+	slices.Sort(out)
+	return out
+}
+
+func skips(rep metering.Report) (out []string) {
+	for _, s := range rep.Skipped {
+		out = append(out, fmt.Sprintf("%s %s %s %d %d", s.Reason, s.Tenant, s.Signal, s.Count, s.Records))
+	}
+	slices.Sort(out)
+	return out
+}
+
+func wantLines(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s:\n got %s\nwant %s", what, strings.Join(got, "\n     "), strings.Join(want, "\n     "))
+	}
+}
+
+const fiveMetrics = `{"resourceMetrics":[{"scopeMetrics":[{"metrics":[
+ {"name":"g","gauge":{"dataPoints":[{"timeUnixNano":"%[1]d","asDouble":1},{"timeUnixNano":"%[1]d","asInt":"2"}]}},
+ {"name":"s","sum":{"aggregationTemporality":2,"dataPoints":[{"timeUnixNano":"%[1]d","asDouble":1}]}},
+ {"name":"h","histogram":{"aggregationTemporality":2,"dataPoints":[{"timeUnixNano":"%[1]d","count":"1","bucketCounts":["1"]}]}},
+ {"name":"e","exponentialHistogram":{"aggregationTemporality":2,"dataPoints":[{"timeUnixNano":"%[1]d","count":"0"}]}},
+ {"name":"q","summary":{"dataPoints":[{"timeUnixNano":"%[1]d","count":"1","sum":1}]}},
+ {"name":"empty","gauge":{}}]}]}]}`
+
+// Of whatever a tenant's policy makes of a request, records in the ledger are rows in ClickHouse.
+func TestRecordsOfEveryPolicyAreRows(t *testing.T) {
+	r := newVerifyRig(t)
+	_, plain := r.tenant(auth.NewTenant{Name: "plain"})
+	_, kept := r.tenant(auth.NewTenant{Name: "kept", KeepResends: true})
+	tiny := int64(1)
+	_, sample := r.tenant(auth.NewTenant{Name: "sample", DailyBytes: &tiny, AtLimit: tenant.Sample})
+	_, drop := r.tenant(auth.NewTenant{Name: "drop", DailyBytes: &tiny, AtLimit: tenant.Drop})
+	_, refuse := r.tenant(auth.NewTenant{Name: "refuse", DailyBytes: &tiny})
+	_, bill := r.tenant(auth.NewTenant{Name: "bill", DailyBytes: &tiny, AtLimit: tenant.Bill})
+	r.at(r.hour(1))
+	now := r.now().UnixNano()
+	spans := `{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"0102030405060708090a0b0c0d0e0f10","spanId":"0102030405060708","name":"x","startTimeUnixNano":"%[1]d","endTimeUnixNano":"%[1]d"},{"name":"no ids"}]}]}]}`
+	for range 3 {
+		r.send(200, "/v1/logs", plain, logBody("again", r.now())) // stored once
+		r.send(200, "/v1/logs", kept, logBody("again", r.now()))  // stored each time
+		r.send(200, "/v1/logs", drop, logBody("dropped", r.now()))
+		r.send(429, "/v1/logs", refuse, logBody("refused", r.now()))
+	}
+	r.send(200, "/v1/metrics", plain, fmt.Sprintf(fiveMetrics, now))
+	r.send(200, "/v1/traces", plain, fmt.Sprintf(spans, now)) // the second is rejected
+	r.send(200, "/v1development/profiles", plain, twoProfiles)
+	r.send(200, "/v1/logs", sample, logBody("heartbeat", r.now()))
+	r.send(429, "/v1/logs", sample, logBody("between", r.now()))
+	r.send(200, "/v1/logs", bill, logBody("overage", r.now()))
+	r.seal()
+
+	rep := r.verify()
+	wantLines(t, "drift", drifts(rep))
+	wantLines(t, "skipped", skips(rep))
+	// 1 log of plain, 3 of kept, 1 heartbeat, 1 overage; 6 points, 1 span, 2 profiles.
+	if rep.Records != 6+6+1+2 || rep.Cells != 4+3 || rep.Runs == 0 || rep.Hours != 4 {
+		t.Errorf("compared %+v", rep)
+	}
+}
+
+// twoProfiles are two profiles of three samples together: five rows fewer than that would be records.
+const twoProfiles = `{"dictionary":{"mappingTable":[{}],"locationTable":[{}],"functionTable":[{}],"linkTable":[{}],"stringTable":["","cpu","ns"],
+ "attributeTable":[{}],"stackTable":[{}]},"resourceProfiles":[{"scopeProfiles":[{"profiles":[
+ {"profileId":"000102030405060708090a0b0c0d0e0f","timeUnixNano":"1700000000000000000","sampleType":{"typeStrindex":1,"unitStrindex":2},"samples":[{"values":["1"]},{"values":["2"]}]},
+ {"profileId":"100102030405060708090a0b0c0d0e0f","timeUnixNano":"1700000000000000000","sampleType":{"typeStrindex":1,"unitStrindex":2},"samples":[{"values":["3"]}]}]}]}]}`
+
+func TestEachKindOfDriftIsFoundAndNamed(t *testing.T) {
+	r := newVerifyRig(t)
+	a, keyA := r.tenant(auth.NewTenant{Name: "acme"})
+	_, keyG := r.tenant(auth.NewTenant{Name: "globex"})
+	for _, hour := range []int{1, 2, 3, 4} {
+		r.logsAt(hour, 3, keyA)
+		r.logsAt(hour, 2, keyG)
+	}
+	r.at(r.hour(5))
+	r.send(200, "/v1/metrics", keyG, fmt.Sprintf(fiveMetrics, r.now().UnixNano()))
+	r.seal()
+	wantLines(t, "drift at first", drifts(r.verify()))
+	h := func(n int) string { return r.hour(n).Format("15") }
+	of := func(name string, hour int) string {
+		return fmt.Sprintf("TenantId = '%s' AND toStartOfHour(ReceivedAt) = toDateTime(%d, 'UTC')", name, r.hour(hour).Unix())
+	}
+
+	// A row is deleted, another is doubled, and one appears of a run that never was.
+	r.remove("otel_logs", of(a.ID.String(), 1)+" AND Body = '0 of 3'")
+	r.exec("INSERT INTO otel_logs SELECT * FROM otel_logs WHERE " + of(a.ID.String(), 2) + " AND Body = '1 of 3'")
+	r.exec("INSERT INTO otel_logs (TenantId, Partition, RetentionDays, RunId, ReceivedAt, Timestamp, Body) VALUES ('" +
+		a.ID.String() + "', 'shared-00', 30, 42, " + fmt.Sprint(r.hour(3).Unix()) + ", now(), 'foreign')")
+	r.remove("otel_metrics_sum", "1")
+	rep := r.verify()
+	var cells, runs []string
+	for _, d := range drifts(rep) {
+		if strings.HasPrefix(d, "runs") {
+			runs = append(runs, d)
+		} else {
+			cells = append(cells, d)
+		}
+	}
+	wantLines(t, "rows", cells, "rows acme logs "+h(1)+" records 3/2", "rows acme logs "+h(2)+" records 3/4",
+		"rows acme logs "+h(3)+" records 3/4", "rows globex metrics "+h(5)+" records 6/5")
+	if len(runs) != 4 || !slices.Contains(runs, "runs run logs "+h(3)+" records 0/1") {
+		t.Errorf("runs: %q", runs)
+	}
+	for _, d := range rep.Drift {
+		switch {
+		case d.Kind == metering.DriftRuns && d.Hour.Equal(r.hour(3)) && (d.Run != "42" || d.Note == ""):
+			t.Errorf("the foreign run is %+v", d)
+		case d.Kind == metering.DriftRows && d.Signal == metering.Logs && d.Tables["otel_logs"] != d.Have:
+			t.Errorf("tables of %+v", d)
+		case d.Kind == metering.DriftRows && d.Signal == metering.Metrics && (d.Tables["otel_metrics_sum"] != 0 || d.Tables["otel_metrics_gauge"] != 2 || len(d.Tables) != 5):
+			t.Errorf("tables of %+v", d)
+		}
+	}
+	r.wantEvents(a.ID.String(), 1)
+
+	// The report is kept, and the API answers with it.
+	last, ok, err := r.verifier.Last(t.Context())
+	if err != nil || !ok || !slices.Equal(drifts(last), drifts(rep)) {
+		t.Errorf("Last = %v %v %v", drifts(last), ok, err)
+	}
+}
+
+// wantEvents checks how many events of drift a tenant has.
+func (r *verifyRig) wantEvents(id string, want int) {
+	r.t.Helper()
+	n := 0
+	err := r.db.View(r.t.Context(), func(tx *store.Tx) error {
+		return tx.QueryRowContext(r.t.Context(), `SELECT count(*) FROM alerts WHERE tenant_id = ? AND kind = 'ledger.drift'`, id).Scan(&n)
+	})
+	if err != nil || n != want {
+		r.t.Errorf("tenant %s has %d events (%v), want %d", id, n, err, want)
+	}
+}
+
+func TestLedgerChangedByHandIsFound(t *testing.T) {
+	r := newVerifyRig(t)
+	a, key := r.tenant(auth.NewTenant{Name: "acme"})
+	r.logsAt(1, 3, key)
+	r.logsAt(2, 2, key)
+	r.seal()
+	wantLines(t, "drift at first", drifts(r.verify()))
+	r.ledgerExec(`UPDATE usage_hours SET billed_bytes = billed_bytes + 5 WHERE tenant_id = ? AND hour = ?`, a.ID.String(), r.hour(1).Unix())
+	r.ledgerExec(`UPDATE usage_hours SET records = records - 1 WHERE tenant_id = ? AND hour = ?`, a.ID.String(), r.hour(2).Unix())
+	h1, h2 := r.hour(1).Format("15"), r.hour(2).Format("15")
+	rep := r.verify()
+	got := drifts(rep)
+	if len(got) != 3 || !strings.HasPrefix(got[0], "ledger  logs "+h1+" billed_bytes ") || got[1] != "ledger  logs "+h2+" records 2/1" ||
+		got[2] != "rows acme logs "+h2+" records 1/2" {
+		t.Errorf("drift: %q", got)
+	}
+	for _, d := range rep.Drift {
+		if d.Field == "billed_bytes" && d.Have != d.Want+5 {
+			t.Errorf("bytes: %+v", d)
+		}
+	}
+	// A row that is lost whole.
+	r.ledgerExec(`DELETE FROM usage_hours WHERE hour = ?`, r.hour(2).Unix())
+	if got := r.verify().DriftRows; got[metering.DriftRows] != 1 || got[metering.DriftLedger] != 1+3 {
+		t.Errorf("drift after a row is gone: %v", got)
+	}
+}
+
+// What is gone for a reason is told, and is no drift.
+func TestRowsThatNeedNotBeThereAreNoDrift(t *testing.T) {
+	r := newVerifyRig(t)
+	gone, keyGone := r.tenant(auth.NewTenant{Name: "gone"})
+	brief, keyBrief := r.tenant(auth.NewTenant{Name: "brief", RetentionDays: 1})
+	stays, keyStays := r.tenant(auth.NewTenant{Name: "stays"})
+	r.logsAt(1, 3, keyGone)
+	r.logsAt(1, 2, keyBrief)
+	r.logsAt(1, 4, keyStays)
+	// brief's plan grows afterwards: the rows from before keep theirs.
+	r.at(r.hour(5))
+	days := 30
+	if _, err := r.directory.Tenants().Set(t.Context(), r.operator, "brief", auth.Patch{RetentionDays: &days}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the new plan to hold", func() bool {
+		r.logsAt(8, 1, keyBrief)
+		return r.one("SELECT max(RetentionDays) FROM otel_logs") == 30
+	})
+	r.seal()
+	before := r.verify()
+	wantLines(t, "drift at first", drifts(before))
+
+	for _, s := range []func() error{
+		func() error { _, err := r.directory.Tenants().Disable(t.Context(), r.operator, "gone"); return err },
+		func() error {
+			_, err := r.directory.Tenants().BeginDelete(t.Context(), r.operator, "gone", "gone")
+			return err
+		},
+		func() error { return storage.DeleteTenant(t.Context(), r.conn, gone.ID) },
+	} {
+		if err := s(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.remove("otel_logs", "TenantId = '"+brief.ID.String()+"' AND RetentionDays = 1")
+	for _, state := range []string{"deleting", "deleted"} {
+		rep := r.verify()
+		wantLines(t, "drift while "+state, drifts(rep))
+		var told []string
+		for _, s := range skips(rep) {
+			if !strings.HasPrefix(s, metering.SkipRun) {
+				told = append(told, s)
+			}
+		}
+		wantLines(t, "skipped while "+state, told, "tenant-deleted gone logs 1 3", "retention brief logs 1 2")
+		if state == "deleting" {
+			if err := r.directory.Tenants().FinishDelete(t.Context(), r.operator, gone.ID.String()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+
+	// The same rows are missed where nothing explains it.
+	r.remove("otel_logs", "TenantId = '"+brief.ID.String()+"'")
+	r.remove("otel_logs", "TenantId = '"+stays.ID.String()+"'")
+	rep := r.verify()
+	if n := rep.DriftRows[metering.DriftRows]; n != 2 {
+		t.Errorf("%d tenants' hours drift, want 2: %v", n, drifts(rep))
+	}
+	// Rows of a deleted tenant must not be there.
+	r.exec("INSERT INTO otel_logs (TenantId, Partition, RetentionDays, RunId, ReceivedAt, Timestamp, Body) VALUES ('" +
+		gone.ID.String() + "', 'shared-00', 30, 42, " + fmt.Sprint(r.hour(1).Unix()) + ", now(), 'survivor')")
+	if got := drifts(r.verify()); !slices.Contains(got, "rows gone logs "+r.hour(1).Format("15")+" records 0/1") {
+		t.Errorf("rows of a deleted tenant: %v", got)
+	}
+}
+
+// one returns the number that a query has for an answer.
+func (r *verifyRig) one(query string) int {
+	r.t.Helper()
+	var n int64
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+	defer cancel()
+	if err := r.conn.QueryRow(ctx, "SELECT toInt64(("+query+"))").Scan(&n); err != nil {
+		r.t.Fatal(err)
+	}
+	return int(n)
+}
+
+// A request that ClickHouse refuses is billed and not stored: known, until its replay is stored.
+func TestRequestsSetAsideAreNoDrift(t *testing.T) {
+	r := newVerifyRig(t)
+	_, key := r.tenant(auth.NewTenant{Name: "acme"})
+	r.logsAt(1, 2, key)
+	r.exec("ALTER TABLE otel_logs ADD CONSTRAINT picky CHECK Body != 'refused'")
+	r.at(r.hour(3))
+	r.send(200, "/v1/logs", key, logBody("refused", r.now()))
+	for i := range 3 {
+		r.send(200, "/v1/logs", key, logBody(fmt.Sprint("good ", i), r.now()))
+	}
+	aside := func() []storage.Rejected {
+		list, err := storage.ListRejected(filepath.Join(r.dir, walDir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	waitFor(t, "the request to be set aside", func() bool {
+		r.send(200, "/v1/logs", key, logBody(fmt.Sprint("more at ", time.Now().UnixNano()), r.now()))
+		return len(aside()) == 1
+	})
+	r.seal()
+	rep := r.verify()
+	wantLines(t, "drift while it is set aside", drifts(rep))
+	if got := skips(rep); !slices.Contains(got, "set-aside  logs 1 1") {
+		t.Errorf("skipped: %q", got)
+	}
+	r.exec("ALTER TABLE otel_logs DROP CONSTRAINT picky")
+	if err := storage.Replay(filepath.Join(r.dir, walDir), aside()[0].Name); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the replay", func() bool {
+		_, waits := r.log.Oldest()
+		return !waits && r.one("SELECT count() FROM otel_logs WHERE Body = 'refused'") == 1
+	})
+	rep = r.verify()
+	wantLines(t, "drift after the replay", drifts(rep))
+	for _, s := range skips(rep) {
+		if !strings.HasPrefix(s, metering.SkipRun) {
+			t.Errorf("skipped after the replay: %s", s)
+		}
+	}
+}
+
+// The command prints the table and its exit status tells of drift; keys get neither.
+func TestUsageVerifyCommand(t *testing.T) {
+	r := newVerifyRig(t)
+	a, key := r.tenant(auth.NewTenant{Name: "acme"})
+	r.logsAt(1, 3, key)
+	r.seal()
+	mux := http.NewServeMux()
+	r.api.Register(mux)
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+	cli := func(args ...string) (string, string, error) {
+		var out, errText bytes.Buffer
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := run(ctx, append([]string{"usage", "verify", "--data-dir", r.dir, "--api-url", srv.URL}, args...), strings.NewReader(""), &out, &errText)
+		return out.String(), errText.String(), err
+	}
+	if _, text, err := cli("--last"); err == nil || !strings.Contains(text, "not-verified") {
+		t.Errorf("--last before any: %v %s", err, text)
+	}
+	out, text, err := cli()
+	if err != nil || !strings.Contains(out, "3 records") || !strings.Contains(out, "no difference") || !strings.Contains(text, "rows logs before") {
+		t.Errorf("clean: %v\n%s%s", err, out, text)
+	}
+	r.remove("otel_logs", "Body = '1 of 3'")
+	for _, args := range [][]string{nil, {"--last"}, {"--tenant", "acme"}, {"--from", r.hour(1).Format(time.RFC3339), "--to", r.hour(2).Format(time.RFC3339)}} {
+		out, text, err = cli(args...)
+		if !errors.Is(err, errDrift) || !strings.Contains(out, "otel_logs") || !strings.Contains(out, "acme") || !strings.Contains(out, hourText(r.hour(1))) {
+			t.Errorf("drift %v: %v\n%s%s", args, err, out, text)
+		}
+	}
+	out, _, err = cli("--json")
+	if rep := unmarshal[metering.Report](t, out); !errors.Is(err, errDrift) || len(rep.Drift) == 0 || rep.Drift[0].TenantID != a.ID.String() || rep.Drift[0].Want != 3 || rep.Drift[0].Have != 2 {
+		t.Errorf("json: %v %s", err, out)
+	}
+	if _, _, err = cli("--from", r.hour(2).Format(time.RFC3339)); err != nil {
+		t.Errorf("the other hours: %v", err)
+	}
+	for args, want := range map[string]string{"--from 2026-13-01": "invalid", "--tenant nobody": "not-found", "--from 2026-11-02 --to 2026-11-01": "invalid"} {
+		if _, text, err := cli(strings.Fields(args)...); err == nil || !strings.Contains(text, want) {
+			t.Errorf("%s: %v %s", args, err, text)
+		}
+	}
+	// SECURITY: the report names all tenants.
+	for _, args := range [][]string{{"--token", key}, {"--token", key, "--last"}, {"--token", key, "--tenant", "acme"}} {
+		if out, text, err := cli(args...); err == nil || !strings.Contains(text, "forbidden") || out != "" {
+			t.Errorf("%v: %v %s %s", args, err, out, text)
+		}
+	}
+}

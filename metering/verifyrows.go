@@ -1,0 +1,247 @@
+package metering
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/tenant"
+)
+
+// sides says in which directions the tenants of an hour differ.
+type sides struct{ fewer, more bool }
+
+// cell is a tenant's hour.
+type cell struct {
+	hour   int64
+	tenant string
+}
+
+// aside is what was set aside of a cell; of unknown, not even the number of records is known.
+type aside struct {
+	records int64
+	unknown bool
+}
+
+// maxTurns bounds how often a signal is compared again because requests left what was set aside meanwhile.
+const maxTurns = 5
+
+// rows compares the records of every tenant and hour, and returns the hours that differ.
+//
+// The order makes it exact while requests that were set aside are tried again: first what is aside, then what the log has to
+// do, then ClickHouse. A request that is tried again is aside at the first, or in the log at the second and its hour is left
+// out, or in ClickHouse. What moves between the first and the last changes what is aside, and the signal is compared again.
+func (c *comparison) rows(ctx context.Context, s Signal) (map[int64]sides, error) {
+	for turn := 1; ; turn++ {
+		before, err := c.aside(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		p := &rowPass{comparison: c, signal: s, aside: before, waiting: c.to, hour: c.from, hours: map[int64]sides{}}
+		if c.ledger.pendingReceipts != nil {
+			if oldest, ok := c.ledger.pendingReceipts(); ok {
+				p.waiting = hourOf(oldest)
+			}
+		}
+		mark := c.mark()
+		clear(c.tenants)
+		if err := p.run(ctx); err != nil {
+			return nil, err
+		}
+		after, err := c.aside(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		if maps.Equal(before, after) {
+			return p.hours, nil
+		}
+		if turn == maxTurns {
+			return nil, errors.New("requests that were set aside are being tried again; verify when that is done")
+		}
+		c.reset(mark)
+	}
+}
+
+// mark and reset take back what a pass has reported.
+func (c *comparison) mark() Report {
+	r := c.report
+	r.DriftRows, r.Skipped = maps.Clone(r.DriftRows), slices.Clone(r.Skipped)
+	return r
+}
+
+func (c *comparison) reset(r Report) { c.report = r }
+
+// aside returns what was set aside of a signal, by cell: bounded by what an operator leaves lying in the log's directory.
+func (c *comparison) aside(ctx context.Context, s Signal) (map[cell]aside, error) {
+	out := map[cell]aside{}
+	err := c.stored.UnsafeAside(ctx, func(signal, tenantID string, received int64, raw []byte, records int64) error {
+		if Signal(signal) != s {
+			return nil
+		}
+		if len(raw) > 0 {
+			r, _, err := ReadReceipt(raw)
+			if err != nil {
+				return err
+			}
+			records = r.Records
+		}
+		k := cell{hourOf(time.Unix(0, received)), tenantID}
+		a := out[k]
+		a.unknown = a.unknown || records < 0
+		a.records += records
+		out[k] = a
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what was set aside: %w", err)
+	}
+	return out, nil
+}
+
+// rowPass goes through the hours beside ClickHouse's answer.
+type rowPass struct {
+	*comparison
+	signal  Signal
+	aside   map[cell]aside
+	waiting int64 // the log has unfinished requests of hours from here on
+	hours   map[int64]sides
+
+	hour int64            // whose tenants are in want
+	want map[string]int64 // that ClickHouse has not been heard of yet
+}
+
+func (p *rowPass) run(ctx context.Context) error {
+	if err := p.load(ctx); err != nil {
+		return err
+	}
+	err := p.stored.UnsafeByTenant(ctx, string(p.signal), p.from, p.to, p.only, func(hour int64, tenantID string, have int64) error {
+		if err := p.advance(ctx, hour); err != nil {
+			return err
+		}
+		want := p.want[tenantID]
+		delete(p.want, tenantID)
+		return p.compare(ctx, tenantID, want, have)
+	})
+	if err != nil {
+		return err
+	}
+	return p.advance(ctx, p.to)
+}
+
+// advance moves to an hour. What ClickHouse has said nothing about until then, it does not have.
+func (p *rowPass) advance(ctx context.Context, hour int64) error {
+	for p.hour < hour {
+		for _, id := range slices.Sorted(maps.Keys(p.want)) {
+			if err := p.compare(ctx, id, p.want[id], 0); err != nil {
+				return err
+			}
+		}
+		p.tick(DriftRows, p.signal, p.hour)
+		p.hour += hourSeconds
+		if p.hour >= p.to {
+			return nil
+		}
+		if err := p.load(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load reads what the ledger has of the hour.
+func (p *rowPass) load(ctx context.Context) error {
+	p.want = map[string]int64{}
+	return p.ledger.db.View(ctx, func(tx *store.Tx) error {
+		clear(p.want)
+		return receivedRecords(ctx, tx, p.signal, p.hour, p.only, p.want)
+	})
+}
+
+// receivedRecords adds the records that each tenant has in the ledger for an hour of receipt: those that came after its seal
+// are corrections, while those of an operator change what is billed and not what was received.
+func receivedRecords(ctx context.Context, tx *store.Tx, s Signal, hour int64, only tenant.ID, out map[string]int64) error {
+	one, args := ``, []any{hour, string(s)}
+	if !only.IsZero() {
+		one, args = ` AND tenant_id = ?`, append(args, only.String())
+	}
+	rows, err := tx.QueryContext(ctx, `SELECT tenant_id, CAST(SUM(records) AS BIGINT) FROM (
+			SELECT tenant_id, records FROM usage_hours WHERE hour = ? AND signal = ?`+one+`
+			UNION ALL SELECT tenant_id, records FROM usage_corrections WHERE corrects = ? AND signal = ?`+one+` AND source = 'late'
+		) AS received GROUP BY tenant_id`, append(args, args...)...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		var n int64
+		if err := rows.Scan(&id, &n); err != nil {
+			return err
+		}
+		if n != 0 {
+			out[id] += n
+		}
+	}
+	return rows.Err()
+}
+
+// compare decides about one cell of the hour.
+func (p *rowPass) compare(ctx context.Context, id string, want, have int64) error {
+	p.report.Cells++
+	p.report.Records += want
+	skip := func(reason, name string) {
+		p.report.skip(Skipped{Reason: reason, Tenant: name, TenantID: id, Signal: p.signal, Count: 1, Records: max(want-have, have-want)})
+	}
+	a := p.aside[cell{p.hour, id}]
+	switch {
+	case a == aside{} && want == have:
+		return nil
+	case a.unknown, want-a.records == have:
+		skip(SkipAside, "")
+		return nil
+	}
+	want -= a.records
+	if p.hour >= p.waiting {
+		skip(SkipWaiting, "")
+		return nil
+	}
+	t, err := p.tenantState(ctx, id)
+	if err != nil {
+		return err
+	}
+	switch {
+	case t.deleted && have > 0:
+		return p.differs(ctx, id, t.name, 0, have, "rows of a deleted tenant")
+	case t.deleted, t.deleting && have < want:
+		skip(SkipDeleted, t.name)
+		return nil
+	case have < want && t.expired(p.hour, p.ledger.now()):
+		skip(SkipExpired, t.name)
+		return nil
+	}
+	return p.differs(ctx, id, t.name, want, have, "")
+}
+
+// differs reports a cell that drifts.
+func (p *rowPass) differs(ctx context.Context, id, name string, want, have int64, note string) error {
+	h := p.hours[p.hour]
+	h.fewer, h.more = h.fewer || have < want, h.more || have > want
+	p.hours[p.hour] = h
+	d := Drift{Kind: DriftRows, Hour: time.Unix(p.hour, 0).UTC(), Signal: p.signal, Tenant: name, TenantID: id, Field: "records",
+		Want: want, Have: have, Note: note}
+	if p.report.DriftRows[DriftRows] < maxTold {
+		var err error
+		if d.Tables, err = p.stored.UnsafeTables(ctx, string(p.signal), p.hour, id); err != nil {
+			return err
+		}
+	}
+	p.report.drift(d)
+	return nil
+}
+
+// maxTold bounds the drifting cells whose tables are counted one by one.
+const maxTold = 100
