@@ -277,3 +277,42 @@ func FuzzCursor(f *testing.F) {
 		}
 	})
 }
+
+// SECURITY: a cursor of another question or of another tenant's answer is refused as if it were nonsense.
+func TestCursorBelongsToItsQuestion(t *testing.T) {
+	l := fill(t, tempDB(t), []Receipt{logs("a", "k", 1, noon), logs("a", "k", 2, noon.Add(time.Hour)), logs("b", "k", 1, noon)})
+	mine := Filter{Tenants: ids("a"), By: ByHour, Limit: 1}
+	u, err := l.Usage(t.Context(), mine)
+	if err != nil || u.Next == "" {
+		t.Fatal(u, err)
+	}
+	mine.Cursor = u.Next
+	if u, err := l.Usage(t.Context(), mine); err != nil || len(u.Rows) != 1 || u.Rows[0].BilledBytes != 2 {
+		t.Errorf("the question itself: %+v, %v", u, err)
+	}
+	nonsense := mine
+	nonsense.Cursor = "zzz"
+	_, want := l.Usage(t.Context(), nonsense)
+	for name, change := range map[string]func(*Filter){
+		"tenant":      func(f *Filter) { f.Tenants = ids("b") },
+		"tenants":     func(f *Filter) { f.Tenants = ids("a", "b") },
+		"descendants": func(f *Filter) { f.Descendants = true },
+		"from":        func(f *Filter) { f.From = noon.Add(-time.Hour) },
+		"to":          func(f *Filter) { f.To = noon.Add(9 * time.Hour) },
+		"by":          func(f *Filter) { f.By = ByDay },
+		"zone":        func(f *Filter) { f.Zone = time.FixedZone("x", 3600) },
+		"signals":     func(f *Filter) { f.BySignal = true },
+		"keys":        func(f *Filter) { f.ByKey = true },
+		"as of":       func(f *Filter) { f.AsOf = noon },
+	} {
+		f := mine
+		change(&f)
+		if _, err := l.Usage(t.Context(), f); !errors.Is(err, ErrFilter) || err.Error() != want.Error() {
+			t.Errorf("with another %s: %v, want %v", name, err, want)
+		}
+	}
+	all := mine
+	if _, err := l.UnsafeUsageOfAll(t.Context(), all); !errors.Is(err, ErrFilter) {
+		t.Errorf("for all: %v", err)
+	}
+}
