@@ -34,6 +34,7 @@ type Directory struct {
 	db       *store.DB
 	now      func() time.Time
 	log      *slog.Logger
+	poll     time.Duration // of Run
 	m        *metrics
 	macs     sync.Pool // of hash.Hash keyed with the pepper
 	operator [sha256.Size]byte
@@ -57,7 +58,7 @@ func Open(ctx context.Context, db *store.DB, o Options) (*Directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Directory{db: db, now: o.Now, log: o.Logger, m: newMetrics(o.Registry)}
+	d := &Directory{db: db, now: o.Now, log: o.Logger, m: newMetrics(o.Registry), poll: PollInterval}
 	d.macs.New = func() any { return hmac.New(sha256.New, pepper) }
 	if d.operator, err = loadOperator(o.Dir); err != nil {
 		return nil, err
@@ -83,7 +84,7 @@ func (d *Directory) Run(ctx context.Context) error {
 	var watch sync.WaitGroup
 	defer watch.Wait() // ctx has ended by then
 	watch.Go(func() { d.db.Watch(ctx, wake) })
-	tick := time.NewTicker(PollInterval)
+	tick := time.NewTicker(d.poll)
 	defer tick.Stop()
 	uses := time.NewTicker(useInterval)
 	defer uses.Stop()

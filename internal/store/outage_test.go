@@ -276,7 +276,7 @@ func TestWatchTellsOfChangesOfItsSchema(t *testing.T) {
 	s := pgtest.Start(t)
 	pgtest.Execute(t, s.URL(), `CREATE SCHEMA other`)
 	here, there, other := openTest(t, s.URL()), openTest(t, s.URL()), openTest(t, pgtest.Schema(t, s.URL(), "other"))
-	wake := make(chan struct{}, 1)
+	wake := make(chan struct{}, 100) // so that nothing is left out
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { here.Watch(ctx, wake) })
@@ -300,13 +300,13 @@ func TestWatchTellsOfChangesOfItsSchema(t *testing.T) {
 	if err := there.Update(t.Context(), func(tx *Tx) error { return errors.Join(step(tx), errors.New("no")) }); err == nil {
 		t.Fatal("saved")
 	}
-	change(other)
+	for range 5 {
+		change(other)
+	}
 	change(there) // its news comes after any of those before
 	told("a change")
-	select {
-	case <-wake:
-		t.Error("told twice of one change, or of another schema's")
-	default:
+	if n := len(wake); n > 0 {
+		t.Errorf("told of one change and of %d others, of another schema or undone", n)
 	}
 	s.Restart(t)
 	told("the connection's return")
