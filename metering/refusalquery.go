@@ -83,7 +83,7 @@ func parseRefusalCursor(s string) (c refusalCursor, err error) {
 	if err == nil {
 		err = json.Unmarshal(b, &c)
 	}
-	if err != nil {
+	if err != nil || !plain(c.Tenant+c.Signal+c.Key+c.Reason) {
 		return refusalCursor{}, fmt.Errorf("%w: cursor is not from here", ErrFilter)
 	}
 	return c, nil
@@ -111,9 +111,15 @@ func (f RefusalFilter) where() (text string, args []any, err error) {
 		add(`r.hour < ?`, hourOf(f.To.Add(time.Hour-time.Nanosecond)))
 	}
 	if f.Reason != "" {
+		if f.Reason != f.Reason.known() {
+			return "", nil, fmt.Errorf("%w: reason %.40q is none", ErrFilter, string(f.Reason))
+		}
 		add(`r.reason = ?`, string(f.Reason))
 	}
 	if f.Key != "" {
+		if len(f.Key) > maxKeyBytes || !plain(f.Key) {
+			return "", nil, fmt.Errorf("%w: key %.40q is none", ErrFilter, f.Key)
+		}
 		add(`r.key_id = ?`, f.Key)
 	}
 	if f.Cursor != "" {

@@ -99,6 +99,13 @@ func TestRefusalPagesAreWholeAndInOrder(t *testing.T) {
 	if _, err := l.Refusals(t.Context(), RefusalFilter{Tenants: ids("a"), Cursor: "zzz"}); !errors.Is(err, ErrFilter) {
 		t.Errorf("a foreign cursor: %v", err)
 	}
+	nul := refusalCursor{Key: "\x00"}.String()
+	for _, bad := range []RefusalFilter{{Cursor: nul}, {Key: "a\x00"}, {Key: "a\xff"}, {Reason: "Made Up"}} {
+		bad.Tenants = ids("a")
+		if _, err := l.Refusals(t.Context(), bad); !errors.Is(err, ErrFilter) {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
 	if _, err := l.Refusals(t.Context(), RefusalFilter{}); !errors.Is(err, ErrFilter) {
 		t.Errorf("no tenant: %v", err)
 	}

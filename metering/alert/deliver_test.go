@@ -8,18 +8,22 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 )
 
 // TestMessageIsWhatStandardWebhooksSays reads a message as the specification tells receivers to, with nothing of the sender's
 // code: spec/standard-webhooks.md 1.0.0, "Signature scheme", "Webhook headers" and "Payload structure".
 func TestMessageIsWhatStandardWebhooksSays(t *testing.T) {
+	storetest.Each(t, testMessageIsWhatStandardWebhooksSays)
+}
+
+func testMessageIsWhatStandardWebhooksSays(t *testing.T) {
 	db, c, r := tempDB(t), &clock{t: noon.Add(time.Minute)}, listen(t, nil)
 	s := local(db, c)
 	_, secret := create(t, db, s, "a", r.url+"/hook?x=1")
@@ -65,6 +69,10 @@ func TestMessageIsWhatStandardWebhooksSays(t *testing.T) {
 }
 
 func TestFailedDeliveryIsTriedAgainUntilItSucceeds(t *testing.T) {
+	storetest.Each(t, testFailedDeliveryIsTriedAgainUntilItSucceeds)
+}
+
+func testFailedDeliveryIsTriedAgainUntilItSucceeds(t *testing.T) {
 	db, c, r := tempDB(t), &clock{t: noon}, listen(t, status(500))
 	s := local(db, c)
 	create(t, db, s, "a", r.url)
@@ -91,7 +99,9 @@ func TestFailedDeliveryIsTriedAgainUntilItSucceeds(t *testing.T) {
 	}
 }
 
-func TestDeliveryIsGivenUpAfterADay(t *testing.T) {
+func TestDeliveryIsGivenUpAfterADay(t *testing.T) { storetest.Each(t, testDeliveryIsGivenUpAfterADay) }
+
+func testDeliveryIsGivenUpAfterADay(t *testing.T) {
 	db, c, r := tempDB(t), &clock{t: noon}, listen(t, status(503))
 	s := local(db, c)
 	create(t, db, s, "a", r.url)
@@ -110,7 +120,11 @@ func TestDeliveryIsGivenUpAfterADay(t *testing.T) {
 }
 
 func TestRestartBetweenAttemptsGoesOn(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.db")
+	storetest.Each(t, testRestartBetweenAttemptsGoesOn)
+}
+
+func testRestartBetweenAttemptsGoesOn(t *testing.T) {
+	path := storetest.Place(t)
 	c, r := &clock{t: noon}, listen(t, status(500))
 	db := openDB(t, path)
 	create(t, db, local(db, c), "a", r.url)
@@ -134,6 +148,10 @@ func TestRestartBetweenAttemptsGoesOn(t *testing.T) {
 }
 
 func TestStopDuringAnAttemptIsNoAttempt(t *testing.T) {
+	storetest.Each(t, testStopDuringAnAttemptIsNoAttempt)
+}
+
+func testStopDuringAnAttemptIsNoAttempt(t *testing.T) {
 	db, c := tempDB(t), &clock{t: noon}
 	arrived, hold := make(chan struct{}, 1), make(chan struct{})
 	r := listen(t, func(http.ResponseWriter, *http.Request) { arrived <- struct{}{}; <-hold })
@@ -157,7 +175,9 @@ func TestStopDuringAnAttemptIsNoAttempt(t *testing.T) {
 	}
 }
 
-func TestLeaseOfADeadProcessEnds(t *testing.T) {
+func TestLeaseOfADeadProcessEnds(t *testing.T) { storetest.Each(t, testLeaseOfADeadProcessEnds) }
+
+func testLeaseOfADeadProcessEnds(t *testing.T) {
 	db, c, r := tempDB(t), &clock{t: noon}, listen(t, nil)
 	dead, alive := local(db, c), local(db, c)
 	w, _ := create(t, db, dead, "a", r.url)
@@ -195,7 +215,11 @@ func onlyAlert(t *testing.T, s *Service) string {
 }
 
 func TestTwoProcessesSendEachEventOnce(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.db")
+	storetest.Each(t, testTwoProcessesSendEachEventOnce)
+}
+
+func testTwoProcessesSendEachEventOnce(t *testing.T) {
+	path := storetest.Place(t)
 	one, two := openDB(t, path), openDB(t, path)
 	r := listen(t, nil)
 	audited := make(chan string, 100)
@@ -230,7 +254,9 @@ func TestTwoProcessesSendEachEventOnce(t *testing.T) {
 	}
 }
 
-func TestHangingTargetDelaysNobody(t *testing.T) {
+func TestHangingTargetDelaysNobody(t *testing.T) { storetest.Each(t, testHangingTargetDelaysNobody) }
+
+func testHangingTargetDelaysNobody(t *testing.T) {
 	db := tempDB(t)
 	hold := make(chan struct{})
 	defer close(hold)

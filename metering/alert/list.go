@@ -58,8 +58,16 @@ type Filter struct {
 }
 
 // Alerts returns events in reach, newest first, with their deliveries to webhooks in reach: a tenant does not see that the
-// operator is told too.
+// operator is told too. Errors: ErrInvalid for a kind that is none or a Before that is no id.
 func (s *Service) Alerts(ctx context.Context, r Reach, f Filter) (out []Alert, err error) {
+	if f.Before != "" && !isID(f.Before) {
+		return nil, errCursor
+	}
+	if f.Kind != "" {
+		if _, err := checkKinds([]Kind{f.Kind}); err != nil {
+			return nil, err
+		}
+	}
 	where, args := `WHERE 1 = 1`, []any{}
 	add := func(term string, value any) { where, args = where+` AND `+term, append(args, value) }
 	if !r.all {

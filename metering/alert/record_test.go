@@ -1,14 +1,17 @@
 package alert
 
 import (
-	"path/filepath"
 	"reflect"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/pgtest"
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 )
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
 
 var noon = time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)
 
@@ -26,7 +29,7 @@ func openDB(t *testing.T, path string) *store.DB {
 
 func tempDB(t *testing.T) *store.DB {
 	t.Helper()
-	return openDB(t, filepath.Join(t.TempDir(), "state.db"))
+	return openDB(t, storetest.Place(t))
 }
 
 func crossing(tenant string, threshold int) Event {
@@ -59,6 +62,10 @@ func number(t *testing.T, db *store.DB, query string, args ...any) (n int) {
 }
 
 func TestHundredConcurrentCrossingsAreOneEvent(t *testing.T) {
+	storetest.Each(t, testHundredConcurrentCrossingsAreOneEvent)
+}
+
+func testHundredConcurrentCrossingsAreOneEvent(t *testing.T) {
 	db := tempDB(t)
 	var wg sync.WaitGroup
 	for range 100 {
@@ -76,6 +83,10 @@ func TestHundredConcurrentCrossingsAreOneEvent(t *testing.T) {
 }
 
 func TestEachOtherCrossingIsAnEventOfItsOwn(t *testing.T) {
+	storetest.Each(t, testEachOtherCrossingIsAnEventOfItsOwn)
+}
+
+func testEachOtherCrossingIsAnEventOfItsOwn(t *testing.T) {
 	db := tempDB(t)
 	base := crossing("a", 80)
 	events := []Event{base}

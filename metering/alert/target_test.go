@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 )
 
 func TestPublicAddresses(t *testing.T) {
@@ -56,6 +57,10 @@ func TestPrivateAddressesAreRefusedWhenDialled(t *testing.T) {
 }
 
 func TestRefusedAddressOfAWebhookIsToldToItsOwner(t *testing.T) {
+	storetest.Each(t, testRefusedAddressOfAWebhookIsToldToItsOwner)
+}
+
+func testRefusedAddressOfAWebhookIsToldToItsOwner(t *testing.T) {
 	db, c, r := tempDB(t), &clock{t: noon}, listen(t, nil)
 	create(t, db, local(db, c), "a", r.url) // was allowed once
 	strict := New(db, Options{Now: c.now})
@@ -132,7 +137,9 @@ func TestSilentTargetEndsByItsTimeout(t *testing.T) {
 	}
 }
 
-func TestGoneDisablesTheWebhook(t *testing.T) {
+func TestGoneDisablesTheWebhook(t *testing.T) { storetest.Each(t, testGoneDisablesTheWebhook) }
+
+func testGoneDisablesTheWebhook(t *testing.T) {
 	db, c, r := tempDB(t), &clock{t: noon}, listen(t, status(410))
 	s := local(db, c)
 	w, _ := create(t, db, s, "a", r.url)
@@ -158,7 +165,9 @@ func TestGoneDisablesTheWebhook(t *testing.T) {
 	}
 }
 
-func TestRetryAfterIsHeeded(t *testing.T) {
+func TestRetryAfterIsHeeded(t *testing.T) { storetest.Each(t, testRetryAfterIsHeeded) }
+
+func testRetryAfterIsHeeded(t *testing.T) {
 	db, c := tempDB(t), &clock{t: noon}
 	r := listen(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "600")

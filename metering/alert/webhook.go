@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
@@ -20,9 +22,11 @@ import (
 var (
 	// ErrNotFound also answers what exists but is out of reach.
 	ErrNotFound = errors.New("no such webhook")
-	ErrInvalid  = errors.New("webhook")
+	ErrInvalid  = errors.New("not possible")
 	ErrBusy     = errors.New("webhook is being spoken to; try again")
 )
+
+var errCursor = fmt.Errorf("%w: cursor is not from here", ErrInvalid)
 
 const (
 	maxURLBytes = 2048
@@ -163,8 +167,12 @@ func (s *Service) Webhook(ctx context.Context, r Reach, id string) (w Webhook, e
 	return w, err
 }
 
-// Webhooks returns the webhooks in reach after the given id, oldest first. owner narrows a reach of all to one tenant.
+// Webhooks returns the webhooks in reach after the given id, "" for all, oldest first. owner narrows a reach of all to one
+// tenant. Errors: ErrInvalid for an after that is no id.
 func (s *Service) Webhooks(ctx context.Context, r Reach, owner tenant.ID, after string, limit int) (out []Webhook, err error) {
+	if after != "" && !isID(after) {
+		return nil, errCursor
+	}
 	err = s.db.View(ctx, func(tx *store.Tx) error {
 		where, args := `WHERE id > ?`, []any{after}
 		if !r.all {
@@ -186,6 +194,9 @@ func (s *Service) Webhooks(ctx context.Context, r Reach, owner tenant.ID, after 
 //
 // SECURITY: what is out of reach is not found, by the same error as what does not exist.
 func find(ctx context.Context, tx *store.Tx, r Reach, id string) (Webhook, error) {
+	if !isID(id) {
+		return Webhook{}, ErrNotFound
+	}
 	found, err := queryWebhooks(ctx, tx, `WHERE id = ?`, id)
 	if err != nil {
 		return Webhook{}, fmt.Errorf("read webhook: %w", err)
@@ -224,6 +235,12 @@ func queryWebhooks(ctx context.Context, tx *store.Tx, where string, args ...any)
 		out = append(out, w)
 	}
 	return out, rows.Err()
+}
+
+// isID reports whether s may be an id. PostgreSQL takes no text with NUL or other than UTF-8 in it.
+func isID(s string) bool {
+	_, err := ulid.ParseStrict(s)
+	return err == nil
 }
 
 func millis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

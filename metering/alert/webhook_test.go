@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 )
 
 func TestWebhookURLs(t *testing.T) {
@@ -71,6 +72,10 @@ func TestSecretIsNotInTheDatabase(t *testing.T) {
 
 // TestWebhookHearsOfItsOwnTenantAlone: a parent's hears nothing of a child, the operator's of everybody.
 func TestWebhookHearsOfItsOwnTenantAlone(t *testing.T) {
+	storetest.Each(t, testWebhookHearsOfItsOwnTenantAlone)
+}
+
+func testWebhookHearsOfItsOwnTenantAlone(t *testing.T) {
 	db, c := tempDB(t), &clock{t: noon}
 	s := local(db, c)
 	err := db.Update(t.Context(), func(tx *store.Tx) error {
@@ -125,12 +130,16 @@ func TestWebhookHearsOfItsOwnTenantAlone(t *testing.T) {
 }
 
 func TestWebhookOutOfReachIsNotFound(t *testing.T) {
+	storetest.Each(t, testWebhookOutOfReachIsNotFound)
+}
+
+func testWebhookOutOfReachIsNotFound(t *testing.T) {
 	db, c := tempDB(t), &clock{t: noon}
 	s := local(db, c)
 	theirs, _ := create(t, db, s, "b", "http://127.0.0.1:1")
 	operators, _ := create(t, db, s, "", "http://127.0.0.1:1")
 	for _, r := range []Reach{Of(id("a")), {}} {
-		for _, ref := range []string{theirs.ID, operators.ID, "missing"} {
+		for _, ref := range []string{theirs.ID, operators.ID, "missing", "01ARZ3NDEKTSV4RRFFQ69G5FAV", "\x00"} {
 			_, err := s.Webhook(t.Context(), r, ref)
 			_, tested := s.Test(t.Context(), r, ref)
 			changed := db.Update(t.Context(), func(tx *store.Tx) error {
@@ -153,7 +162,9 @@ func TestWebhookOutOfReachIsNotFound(t *testing.T) {
 	}
 }
 
-func TestWebhookLifeCycle(t *testing.T) {
+func TestWebhookLifeCycle(t *testing.T) { storetest.Each(t, testWebhookLifeCycle) }
+
+func testWebhookLifeCycle(t *testing.T) {
 	db, c := tempDB(t), &clock{t: noon}
 	s := local(db, c)
 	r := listen(t, nil)
@@ -210,6 +221,10 @@ func TestWebhookLifeCycle(t *testing.T) {
 }
 
 func TestOldEventsAreRemovedAndStaleDeliveriesEnd(t *testing.T) {
+	storetest.Each(t, testOldEventsAreRemovedAndStaleDeliveriesEnd)
+}
+
+func testOldEventsAreRemovedAndStaleDeliveriesEnd(t *testing.T) {
 	db, c, r := tempDB(t), &clock{t: noon}, listen(t, nil)
 	s := local(db, c)
 	create(t, db, s, "a", r.url)
