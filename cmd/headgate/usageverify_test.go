@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -562,4 +563,57 @@ func TestUsageVerifyCommand(t *testing.T) {
 			t.Errorf("%v: %v %s %s", args, err, out, text)
 		}
 	}
+}
+
+// TestVerifyingManyTenants compares 200 tenants over a day: 100,000 records, or HEADGATE_TEST_VERIFY_RECORDS of them, and
+// reports the time and the memory that it takes here and in ClickHouse.
+func TestVerifyingManyTenants(t *testing.T) {
+	const tenants, hours, runs = 200, 24, 50
+	records := 100_000
+	if s := os.Getenv("HEADGATE_TEST_VERIFY_RECORDS"); s != "" {
+		if _, err := fmt.Sscan(s, &records); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := newVerifyRig(t)
+	each := max(1, records/(tenants*hours))
+	r.exec(fmt.Sprintf(`INSERT INTO otel_logs (TenantId, Partition, RetentionDays, RunId, ReceivedAt, Timestamp, Body)
+		SELECT concat('tenant-', leftPad(toString(number %% %[1]d), 3, '0')) AS t, concat('shared-0', toString(number %% 8)), 30,
+			intDiv(number, %[1]d) %% %[2]d * 1000 + number %% %[3]d + 1 AS run,
+			%[4]d + intDiv(number, %[1]d) %% %[2]d * 3600 + number %% 3600, toDateTime(%[4]d), toString(number)
+		FROM numbers(%[5]d)`, tenants, hours, runs, r.start.Unix(), tenants*hours*each))
+	for h := range hours {
+		for j := range runs {
+			var receipts []metering.Receipt
+			for n := j; n < tenants; n += runs {
+				id, err := tenant.ParseID(fmt.Sprintf("tenant-%03d", n))
+				if err != nil {
+					t.Fatal(err)
+				}
+				receipts = append(receipts, metering.Receipt{Tenant: id, Key: "k", Signal: metering.Logs, ReceivedAt: r.hour(h),
+					BilledBytes: 100, Records: int64(each)})
+			}
+			if ok, err := r.ledger.Apply(t.Context(), walDir, uint64(h*1000+j+1), receipts); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+		}
+	}
+	r.seal()
+	r.remove("otel_logs", "TenantId = 'tenant-077' AND RunId = 10028 AND Body = (SELECT min(Body) FROM otel_logs WHERE TenantId = 'tenant-077' AND RunId = 10028)")
+
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	began := time.Now()
+	rep := r.verify()
+	took := time.Since(began)
+	runtime.ReadMemStats(&after)
+	wantLines(t, "drift", drifts(rep), fmt.Sprintf("rows  logs %s records %d/%d", r.hour(10).Format("15"), each, each-1),
+		fmt.Sprintf("runs run logs %s records %d/%d", r.hour(10).Format("15"), each*tenants/runs, each*tenants/runs-1))
+	if rep.Records != int64(tenants*hours*each) || rep.Cells != tenants*hours || rep.Runs != hours*runs {
+		t.Errorf("compared %d records in %d cells, %d runs", rep.Records, rep.Cells, rep.Runs)
+	}
+	t.Logf("%d records of %d tenants in %v; %.1f MiB allocated in all, %.1f MiB of heap at the end, %.1f before",
+		rep.Records, tenants, took.Round(time.Millisecond), float64(after.TotalAlloc-before.TotalAlloc)/(1<<20),
+		float64(after.HeapAlloc)/(1<<20), float64(before.HeapAlloc)/(1<<20))
 }
