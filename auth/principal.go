@@ -94,6 +94,9 @@ func (p Principal) KeepResends() bool { return p.grant().keepResends }
 // root. The caller owns the slice.
 func (p Principal) Limits() []tenant.Limit { return slices.Clone(p.grant().limits) }
 
+// Chain is Limits, shared by all who ask until something in it changes: it is not to be changed, and its address names it.
+func (p Principal) Chain() []tenant.Limit { return p.grant().limits }
+
 // actor names the principal in the audit.
 func (p Principal) actor() string {
 	switch {

@@ -110,7 +110,7 @@ func (a *API) limits(_ *http.Request, _ http.ResponseWriter, p auth.Principal) (
 	if p.IsOperator() {
 		return nil, httpapi.Errorf(http.StatusForbidden, auth.ErrForbidden.Code, "limits are those of an API key: call with one")
 	}
-	c := metering.Charge{Tenant: p.Tenant(), Key: p.KeyID(), AtLimit: p.AtLimit(), Limits: p.Limits()}
+	c := metering.Charge{Tenant: p.Tenant(), Key: p.KeyID(), AtLimit: p.AtLimit(), Limits: p.Chain()}
 	states, err := a.Meter.Limits(c, a.Now())
 	if err != nil {
 		return nil, err

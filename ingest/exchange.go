@@ -48,6 +48,11 @@ func (r *receiver) serve(ctx context.Context, h head, wire io.Reader) (a reply) 
 		return a
 	}
 	defer work.leave()
+	if f := work.fly(q.call()); f != nil {
+		a = r.refuse(h, q, f)
+		a.close = !ends(wire, maxDrain)
+		return a
+	}
 	if f := r.receive(wire, q.form, work); f != nil {
 		return r.refuse(h, q, work.blame(f, h.contentLength))
 	}

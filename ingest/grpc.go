@@ -147,6 +147,9 @@ func (r *receiver) exportGRPC(ctx context.Context, sig otlp.Signal) (resp any, e
 		return refuse(f)
 	}
 	defer work.leave()
+	if f := work.fly(c); f != nil {
+		return refuse(f)
+	}
 	if f := r.receiveGRPC(ctx, t, sig, work); f != nil {
 		return refuse(work.blame(f, 0))
 	}

@@ -23,6 +23,7 @@ type receiver struct {
 	log      *slog.Logger
 	metrics  *metrics
 	decoders sync.Pool // of *otlp.Decoder
+	holds    sync.Pool // of *metering.Reservation
 	codecs   codecs
 	budget   *budget
 	small    *turns // to handle bodies up to smallBody
@@ -87,15 +88,16 @@ func (r *receiver) admit(c call) *failure {
 	case !p.KeepResends() && r.acks.may(p.Tenant(), now):
 		return nil // it may have been acked before the limit was spent, and its body tells
 	}
-	if err := r.Meter.Exhausted(charge(c.principal), now); err != nil {
+	if err := r.Meter.Exhausted(charge(c), now); err != nil {
 		return r.refused(c, err, 0, now)
 	}
 	return nil
 }
 
-// charge is what a principal's bytes count against.
-func charge(p auth.Principal) metering.Charge {
-	return metering.Charge{Tenant: p.Tenant(), Key: p.KeyID(), AtLimit: p.AtLimit(), Limits: p.Limits()}
+// charge is what a call's bytes count against.
+func charge(c call) metering.Charge {
+	p := c.principal
+	return metering.Charge{Tenant: p.Tenant(), Key: p.KeyID(), Signal: metering.Signal(c.signal.String()), AtLimit: p.AtLimit(), Limits: p.Chain()}
 }
 
 // refused makes the answer of a meter's error: which limit, how much of it is used and when it resets.
@@ -110,8 +112,13 @@ func (r *receiver) refused(c call, err error, size int, now time.Time) *failure 
 		Reason: metering.Reason(limit.LimitID), Limit: limit,
 	})
 	f := &failure{kind: limitReached, text: limit.Error()}
+	if limit.Permanent() {
+		f.kind = tooManyRecords
+	} else {
+		f.after(limit.Delay(now))
+	}
 	f.id = limit.LimitID
-	return f.after(limit.RetryAfter(now))
+	return f
 }
 
 // retryable makes a failure that asks the client to come back in one to three seconds, each at another moment.
@@ -156,7 +163,9 @@ func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f
 	acked := false
 	defer func() { recalled(acked && result.Untimed == 0, int64(result.Rejected)) }()
 
-	hold, err := r.Meter.Admit(charge(c.principal), int64(size), now)
+	hold := r.holds.Get().(*metering.Reservation)
+	defer r.holds.Put(hold)
+	err = r.Meter.Hold(hold, charge(c), int64(size), now)
 	var limit *metering.LimitError
 	if errors.As(err, &limit) && limit.Policy == tenant.Drop {
 		outcome = outcomeDropped
@@ -179,6 +188,9 @@ func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f
 		Signal: metering.Signal(c.signal.String()), Bytes: result.BilledBytes,
 		Records: int64(result.Accepted), Rejected: int64(result.Rejected),
 	})
+	if errors.As(err, &limit) {
+		return partial{}, r.refused(c, err, size, now)
+	}
 	if err != nil {
 		r.log.Error("settle failed", "err", err)
 		return partial{}, fail(internalFailure, "an internal error happened")

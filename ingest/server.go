@@ -81,6 +81,7 @@ func New(opt Options, b Backend, log *slog.Logger, reg prometheus.Registerer) (*
 	s := &Server{receiver: &receiver{
 		Backend: b, opt: opt, log: log, metrics: newMetrics(reg, func() float64 { return float64(budget.inUse()) }),
 		decoders: sync.Pool{New: func() any { return otlp.NewDecoder(otlp.Limits{}) }},
+		holds:    sync.Pool{New: func() any { return new(metering.Reservation) }},
 		codecs:   newCodecs(), budget: budget, small: smallTurns(opt), large: largeTurns(opt), cors: cors{opt.CORSOrigins, b.Keys},
 		acks: newAcks(b.Log.Window(), opt.Now()),
 	}}

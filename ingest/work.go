@@ -7,6 +7,7 @@ import (
 
 	"github.com/headgate-io/headgate/ingest/otlp"
 	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/storage"
 )
 
@@ -16,6 +17,7 @@ type work struct {
 	receiver *receiver
 	key      string
 	hold     *hold
+	place    metering.Place
 	body     buffer
 
 	looksLike string // the signal that the body seems to be of, if not that of its path or service
@@ -55,6 +57,16 @@ func wasted() *failure {
 	return retryable(overloaded, "too many requests of this key had to be refused, come again later")
 }
 
+// fly counts the request in among those of its key and tenants that are in flight.
+func (w *work) fly(c call) *failure {
+	now := w.receiver.opt.Now()
+	var err error
+	if w.place, err = w.receiver.Meter.Enter(charge(c), now); err != nil {
+		return w.receiver.refused(c, err, 0, now)
+	}
+	return nil
+}
+
 // blame charges the key for a request that is refused with f, if it is its fault. The body is of length bytes, read by now or
 // still to be passed over; negative is not known. It returns f.
 func (w *work) blame(f *failure, length int64) *failure {
@@ -75,6 +87,7 @@ func (w *work) inVain() {
 func (w *work) leave() {
 	w.endTurn()
 	w.body.free()
+	w.place.Leave()
 	w.hold.release()
 }
 

@@ -25,13 +25,10 @@ import (
 // A tenant or key that was deleted while its receipts waited in the log is billed like any other: what was acknowledged
 // is owed. The ledger has no reference to either, and a tenant's row keeps the name for the bill.
 func (l *Ledger) Apply(ctx context.Context, log string, run uint64, receipts []Receipt) (applied bool, err error) {
-	rows := map[row]sums{}
-	for _, r := range receipts {
-		if err := r.check(); err != nil {
+	for i := range receipts {
+		if err := receipts[i].check(); err != nil {
 			return false, fmt.Errorf("apply run %d of log %s: %w", run, log, err)
 		}
-		k, s := r.row()
-		add(rows, k, s)
 	}
 	var late int64 // requests
 	err = l.update(ctx, func(tx *store.Tx, open int64) error {
@@ -40,6 +37,10 @@ func (l *Ledger) Apply(ctx context.Context, log string, run uint64, receipts []R
 			return err
 		}
 		if err = recordRun(ctx, tx, log, run, l.now(), receipts); err != nil {
+			return err
+		}
+		rows, err := bill(ctx, &dayUses{tx: tx, log: log, now: l.now(), grown: map[accountKey]int64{}, known: map[accountKey]int64{}}, receipts)
+		if err != nil {
 			return err
 		}
 		timely, tooLate := split(rows, open)
@@ -59,6 +60,21 @@ func (l *Ledger) Apply(ctx context.Context, log string, run uint64, receipts []R
 		l.applied(log, run, len(receipts), late)
 	}
 	return applied, nil
+}
+
+// bill adds the receipts to the accounts they count against, and returns the rows they are billed in.
+func bill(ctx context.Context, uses *dayUses, receipts []Receipt) (map[row]sums, error) {
+	rows := map[row]sums{}
+	for i := range receipts {
+		over, err := uses.debit(ctx, &receipts[i])
+		if err != nil {
+			return nil, err
+		}
+		k, s := receipts[i].row()
+		s.overage = over
+		add(rows, k, s)
+	}
+	return rows, uses.write(ctx)
 }
 
 func (l *Ledger) applied(log string, run uint64, receipts int, late int64) {

@@ -9,13 +9,24 @@ import (
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
-func TestDecide(t *testing.T) {
-	acc := func(daily, used int64, p tenant.Policy) account {
-		return account{tenant.Limit{DailyBytes: daily, AtLimit: p}, used}
+// dayOfLimit is a limit of bytes, and those used.
+type dayOfLimit struct {
+	daily, used int64
+	policy      tenant.Policy
+}
+
+func checksOf(sums []dayOfLimit, n int64) (out []check) {
+	for _, s := range sums {
+		out = append(out, sumCheck(s.daily, s.used, n, s.policy))
 	}
-	check := func(name string, want decision, n int64, policy tenant.Policy, beat bool, accounts ...account) {
+	return out
+}
+
+func TestDecide(t *testing.T) {
+	acc := func(daily, used int64, p tenant.Policy) dayOfLimit { return dayOfLimit{daily, used, p} }
+	check := func(name string, want decision, n int64, policy tenant.Policy, beat bool, accounts ...dayOfLimit) {
 		t.Helper()
-		if got := decide(accounts, n, policy, beat); got != want {
+		if got := decide(checksOf(accounts, n), policy, beat); got != want {
 			t.Errorf("%s: decide = %+v, want %+v", name, got, want)
 		}
 	}
@@ -51,46 +62,30 @@ func TestDecide(t *testing.T) {
 
 	check("unknown policy refuses", no(0, tenant.Refuse), 5, "maybe", true, acc(4, 0, "maybe"))
 	check("no policy refuses", no(0, tenant.Refuse), 5, "", true, acc(4, 0, ""))
-	check("the zero limit lets nothing pass", no(0, tenant.Refuse), 0, tenant.Bill, true, account{})
+	check("the zero limit lets nothing pass", no(0, tenant.Refuse), 0, tenant.Bill, true, dayOfLimit{})
 	check("no overflow", no(0, tenant.Refuse), math.MaxInt64, tenant.Refuse, false, acc(math.MaxInt64, math.MaxInt64, tenant.Refuse))
-}
-
-func TestDecideUnreadRefusesOnlyWhatNoSizePasses(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	policies := []tenant.Policy{tenant.Refuse, tenant.Drop, tenant.Bill, tenant.Sample}
-	for range 20000 {
-		accounts := make([]account, 1+rng.IntN(4))
-		for i := range accounts {
-			accounts[i] = account{tenant.Limit{DailyBytes: rng.Int64N(5) - 1, AtLimit: policies[rng.IntN(4)]}, rng.Int64N(5)}
-		}
-		policy, beat := policies[rng.IntN(4)], rng.IntN(2) == 0
-		unread := decideUnread(accounts, policy, beat)
-		if one := decide(accounts, 1, policy, beat); (unread.verdict == refused) != (one.verdict == refused) {
-			t.Fatalf("%+v %s %v: unread %+v, one byte %+v", accounts, policy, beat, unread, one)
-		}
-	}
 }
 
 func TestDecideNeverPassesALimitThatIsNotBilled(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	policies := []tenant.Policy{tenant.Refuse, tenant.Drop, tenant.Bill, tenant.Sample, ""}
 	for range 50000 {
-		accounts := make([]account, 1+rng.IntN(4))
+		accounts := make([]dayOfLimit, 1+rng.IntN(4))
 		for i := range accounts {
-			accounts[i] = account{tenant.Limit{DailyBytes: rng.Int64N(12) - 1, AtLimit: policies[rng.IntN(5)]}, rng.Int64N(12)}
+			accounts[i] = dayOfLimit{rng.Int64N(12) - 1, rng.Int64N(12), policies[rng.IntN(5)]}
 		}
 		n := rng.Int64N(12)
-		d := decide(accounts, n, policies[rng.IntN(5)], rng.IntN(2) == 0)
+		d := decide(checksOf(accounts, n), policies[rng.IntN(5)], rng.IntN(2) == 0)
 		for i, a := range accounts {
-			over := a.DailyBytes != tenant.Unlimited && (a.DailyBytes == 0 || a.used+n > a.DailyBytes)
-			if over && d.verdict == admitted && (a.AtLimit != tenant.Bill || a.DailyBytes == 0) {
+			over := a.daily != tenant.Unlimited && (a.daily == 0 || a.used+n > a.daily)
+			if over && d.verdict == admitted && (a.policy != tenant.Bill || a.daily == 0) {
 				t.Fatalf("%+v admits %d bytes past account %d", accounts, n, i)
 			}
-			if d.verdict != admitted && a.DailyBytes == 0 && d.verdict == heartbeat {
+			if d.verdict != admitted && a.daily == 0 && d.verdict == heartbeat {
 				t.Fatalf("%+v lets a heartbeat through a shut owner", accounts)
 			}
 		}
-		if d.verdict == refused && (accounts[d.blocking].fits(n) || d.policy == tenant.Bill || d.policy == "") {
+		if d.verdict == refused && (fits(accounts[d.blocking].daily, accounts[d.blocking].used, n) || d.policy == tenant.Bill || d.policy == "") {
 			t.Fatalf("%+v of %d bytes: refused by %+v", accounts, n, d)
 		}
 	}
@@ -155,4 +150,10 @@ func TestBeatDue(t *testing.T) {
 	check("on time", noon, noon.Add(HeartbeatInterval), true)
 	check("out of order", noon, noon.Add(-time.Second), false)
 	check("clock set back", noon, noon.Add(-time.Hour), true)
+}
+
+// resetOf is the end of the UTC day that t lies on.
+func resetOf(t time.Time) time.Time {
+	var utc *tenant.Zone
+	return time.Unix(utc.Day(t).End, 0).UTC()
 }

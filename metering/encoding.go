@@ -10,17 +10,29 @@ import (
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
-// A receipt in the log, version 1:
+// A receipt in the log:
 //
-//	version   1 byte, 1
+//	version   1 byte: 2, or 1 if it has no debits
 //	signal    1 byte: 1 logs, 2 traces, 3 metrics, 4 profiles
 //	tenant    uvarint length, bytes
 //	key       uvarint length, bytes
 //	received  varint, unix nanoseconds
 //	billed, overage, unbilled bytes, records, rejected records: uvarints
+//	debits    only in version 2: uvarint number, and for each:
+//	  flags   1 byte: 1 of a key, 2 what is beyond the limit is billed, 4 of the same owner as the one before
+//	  signal  1 byte, 0 is all
+//	  owner   uvarint length, bytes; not with flag 4
+//	  day     varint, beyond the UTC day of received
+//	  limit   uvarint, one more than it is; 0 is unlimited
 //
 // A change of any of it is a new version; a version that was released is read for ever.
-const receiptVersion = 1
+const receiptVersion = 2
+
+const (
+	debitKey = 1 << iota
+	debitBilled
+	debitSameOwner
+)
 
 // maxKeyBytes bounds the id of a key in a receipt.
 const maxKeyBytes = 255
@@ -45,33 +57,65 @@ func (r Receipt) AppendBinary(dst []byte) ([]byte, error) {
 		return dst, err
 	}
 	id := r.Tenant.String()
-	dst = append(dst, receiptVersion, r.Signal.code())
+	version := byte(1)
+	if len(r.Debits) > 0 {
+		version = receiptVersion
+	}
+	dst = append(dst, version, r.Signal.code())
 	dst = append(binary.AppendUvarint(dst, uint64(len(id))), id...)
 	dst = append(binary.AppendUvarint(dst, uint64(len(r.Key))), r.Key...)
 	dst = binary.AppendVarint(dst, r.ReceivedAt.UnixNano())
 	for _, n := range [...]int64{r.BilledBytes, r.OverageBytes, r.UnbilledBytes, r.Records, r.Rejected} {
 		dst = binary.AppendUvarint(dst, uint64(n))
 	}
+	if len(r.Debits) > 0 {
+		dst = r.appendDebits(dst)
+	}
 	return dst, nil
+}
+
+func (r Receipt) appendDebits(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(r.Debits)))
+	today := floorDiv(r.ReceivedAt.Unix(), daySeconds)
+	for i := range r.Debits {
+		d, flags := &r.Debits[i], byte(0)
+		if d.Key {
+			flags |= debitKey
+		}
+		if d.Billed {
+			flags |= debitBilled
+		}
+		same := i > 0 && d.Key == r.Debits[i-1].Key && d.ID == r.Debits[i-1].ID
+		if same {
+			flags |= debitSameOwner
+		}
+		dst = append(dst, flags, d.Signal.code())
+		if !same {
+			dst = append(binary.AppendUvarint(dst, uint64(len(d.ID))), d.ID...)
+		}
+		dst = binary.AppendVarint(dst, d.Day-today)
+		dst = binary.AppendUvarint(dst, uint64(d.Limit+1))
+	}
+	return dst
 }
 
 // ReadReceipt reads the receipt at the start of b and returns what follows it. The receipt keeps nothing of b. What it
 // returns without an error is fit for Apply.
 func ReadReceipt(b []byte) (r Receipt, rest []byte, err error) {
 	d := receiptReader{b: b}
-	switch version := d.byte(); {
-	case d.err != nil:
-	case version != receiptVersion:
-		return Receipt{}, b, fmt.Errorf("receipt of version %d: this headgate reads version %d", version, receiptVersion)
+	version := d.byte()
+	if d.err == nil && (version == 0 || version > receiptVersion) {
+		return Receipt{}, b, fmt.Errorf("receipt of version %d: this headgate reads versions up to %d", version, receiptVersion)
 	}
-	if code := int(d.byte()); code < len(signalCodes) {
-		r.Signal = signalCodes[code] // "" for 0, which check refuses
-	}
+	r.Signal = d.signal() // "" for 0, which check refuses
 	id := d.text(maxKeyBytes)
 	r.Key = d.text(maxKeyBytes)
 	r.ReceivedAt = time.Unix(0, d.varint()).UTC()
 	for _, n := range [...]*int64{&r.BilledBytes, &r.OverageBytes, &r.UnbilledBytes, &r.Records, &r.Rejected} {
 		*n = d.count()
+	}
+	if version > 1 {
+		r.Debits = d.debits(floorDiv(r.ReceivedAt.Unix(), daySeconds))
 	}
 	if d.err == nil {
 		// SECURITY: the one place below auth that makes an ID: this one came from auth, travelled through headgate's own log,
@@ -101,6 +145,37 @@ func (d *receiptReader) byte() byte {
 	v := d.b[0]
 	d.b = d.b[1:]
 	return v
+}
+
+func (d *receiptReader) signal() Signal {
+	code := int(d.byte())
+	if code >= len(signalCodes) {
+		d.fail()
+		return ""
+	}
+	return signalCodes[code]
+}
+
+func (d *receiptReader) debits(today int64) []Debit {
+	n := d.count()
+	if n > maxDebits {
+		d.fail()
+	}
+	if d.err != nil || n == 0 {
+		return nil
+	}
+	out := make([]Debit, n)
+	for i := range out {
+		flags := d.byte()
+		out[i] = Debit{Key: flags&debitKey != 0, Billed: flags&debitBilled != 0, Signal: d.signal()}
+		if flags&debitSameOwner == 0 {
+			out[i].ID = d.text(maxKeyBytes)
+		} else if i > 0 {
+			out[i].ID = out[i-1].ID
+		}
+		out[i].Day, out[i].Limit = today+d.varint(), d.count()-1
+	}
+	return out
 }
 
 func (d *receiptReader) fail() {

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"encoding/hex"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/headgate-io/headgate/internal/tenant"
 )
 
 // receiptV1 is what a released headgate has in its log. It never changes; a new version gets a golden text of its own.
@@ -28,7 +31,36 @@ func TestReceiptsOfVersion1AreReadForEver(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, rest, err := ReadReceipt(append(b, "next"...))
-	if err != nil || r != goldenReceipt() || string(rest) != "next" {
+	if err != nil || !reflect.DeepEqual(r, goldenReceipt()) || string(rest) != "next" {
+		t.Errorf("ReadReceipt = %+v, %q, %v", r, rest, err)
+	}
+}
+
+// receiptV2 is the same receipt with its accounts.
+const receiptV2 = "02021a3031484e38385746354d583859384b5034573147543046315030055152532d31aab4fad8d181d6a830" + "b9600a00960103" +
+	"04" + "0100055152532d310000" + "02001a3031484e38385746354d583859384b503457314754304631503000a19c01" + "04020001" +
+	"00001a3031484e38385746354d583859384b503457314754304631503102818080808020"
+
+func goldenReceiptV2() Receipt {
+	r := goldenReceipt()
+	r.Debits = []Debit{
+		{Key: true, ID: r.Key, Day: 20148, Limit: tenant.Unlimited},
+		{ID: r.Tenant.String(), Day: 20148, Limit: 20000, Billed: true},
+		{ID: r.Tenant.String(), Signal: Traces, Day: 20148, Limit: 0},
+		{ID: "01HN88WF5MX8Y8KP4W1GT0F1P1", Day: 20149, Limit: 1 << 40},
+	}
+	return r
+}
+
+func TestReceiptsOfVersion2AreReadForEver(t *testing.T) {
+	b, err := goldenReceiptV2().AppendBinary(nil)
+	if err != nil || hex.EncodeToString(b) != receiptV2 {
+		t.Errorf("AppendBinary = %x, %v, want %s", b, err, receiptV2)
+	}
+	if b, err = hex.DecodeString(receiptV2); err != nil {
+		t.Fatal(err)
+	}
+	if r, rest, err := ReadReceipt(append(b, "next"...)); err != nil || !reflect.DeepEqual(r, goldenReceiptV2()) || string(rest) != "next" {
 		t.Errorf("ReadReceipt = %+v, %q, %v", r, rest, err)
 	}
 }
@@ -41,6 +73,13 @@ func randomReceipt(rng *rand.Rand) Receipt {
 		BilledBytes: n(), UnbilledBytes: n(), Records: n(), Rejected: n(),
 	}
 	r.OverageBytes = rng.Int64N(r.BilledBytes + 1)
+	for range rng.IntN(4) {
+		owner := Debit{Key: rng.IntN(2) == 0, ID: strings.Repeat("o", 1+rng.IntN(maxKeyBytes)), Day: rng.Int64N(1 << 40),
+			Limit: rng.Int64N(1<<62) - 1, Billed: rng.IntN(2) == 0}
+		ofSignal := owner
+		ofSignal.Signal, ofSignal.Limit = r.Signal, tenant.Unlimited
+		r.Debits = append(r.Debits, owner, ofSignal)
+	}
 	return r
 }
 
@@ -59,7 +98,7 @@ func TestReceiptsComeBackFromTheLogAsTheyWere(t *testing.T) {
 	for i, w := range want {
 		var r Receipt
 		var err error
-		if r, b, err = ReadReceipt(b); err != nil || r != w {
+		if r, b, err = ReadReceipt(b); err != nil || !reflect.DeepEqual(r, w) {
 			t.Fatalf("receipt %d: %+v, %v, want %+v", i, r, err, w)
 		}
 	}
@@ -74,13 +113,13 @@ func TestDamagedReceiptsAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := range whole {
-		if r, rest, err := ReadReceipt(whole[:n]); err == nil || r != (Receipt{}) || len(rest) != n {
+		if r, rest, err := ReadReceipt(whole[:n]); err == nil || !reflect.DeepEqual(r, Receipt{}) || len(rest) != n {
 			t.Errorf("cut to %d bytes: %+v, %d left, %v", n, r, len(rest), err)
 		}
 	}
 	for name, change := range map[string]func(b []byte){
 		"version 0":     func(b []byte) { b[0] = 0 },
-		"later version": func(b []byte) { b[0] = 2 },
+		"later version": func(b []byte) { b[0] = 3 },
 		"no signal":     func(b []byte) { b[1] = 0 },
 		"later signal":  func(b []byte) { b[1] = byte(len(signalCodes)) },
 		"tenant":        func(b []byte) { b[3] = ',' },
@@ -119,6 +158,11 @@ func FuzzReadReceipt(f *testing.F) {
 	}
 	f.Add(b)
 	f.Add(append(b, b...))
+	v2, err := hex.DecodeString(receiptV2)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(v2)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, rest, err := ReadReceipt(b)
 		if err != nil {
@@ -128,7 +172,7 @@ func FuzzReadReceipt(f *testing.F) {
 		if err != nil || len(again) > len(b)-len(rest) {
 			t.Fatalf("%+v of %d bytes is written in %d, %v", r, len(b)-len(rest), len(again), err)
 		}
-		if r2, rest, err := ReadReceipt(again); err != nil || r2 != r || len(rest) > 0 {
+		if r2, rest, err := ReadReceipt(again); err != nil || !reflect.DeepEqual(r2, r) || len(rest) > 0 {
 			t.Errorf("read %+v, then %+v, %v", r, r2, err)
 		}
 	})

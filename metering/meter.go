@@ -3,7 +3,9 @@ package metering
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,185 +13,254 @@ import (
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
-// keptDays bounds the days in memory: today, yesterday for requests that came in before midnight, and some for a clock that
-// jumps ahead and is put right again.
-const keptDays = 4
-
 // ErrDayClosed says that a request's receive time lies before the days whose use is known, which takes a clock set back by
 // days. It is not the tenant's doing and may be retried; a restart reads the ledger anew.
 var ErrDayClosed = errors.New("receive time is before the days that are metered")
 
-// Meter holds the bytes of the day per key and tenant and admits what fits. See the package comment for the life of a
-// request.
+// Meter holds what keys and tenants have used and admits what fits. See the package comment for the life of a request.
 type Meter struct {
-	m *meterMetrics
+	m     *meterMetrics
+	share atomic.Int64 // how many replicas a rate is divided by
 
 	mu      sync.Mutex // guards what follows and the state of all reservations; never held across I/O
 	floor   int64      // the first day whose use is known
-	days    map[int64]map[counterKey]*counter
-	beats   map[tenant.ID]time.Time // when a heartbeat last passed
-	parents map[string]string       // of each child, as OpenMeter read it, for Restore; nil from the first Admit on
-}
+	owners  map[ownerKey]*owner
+	plans   map[planKey]*chainPlan
+	parents map[string]string // of each child, as OpenMeter read it, for Restore; nil from the first Hold on
+	leases  *Leases           // nil: this meter alone admits
+	checks  []check           // of the request at hand
+	waits   []time.Duration
 
-// counterKey names who is counted. A tenant is one counter, whether it is charged itself or as somebody's parent.
-type counterKey struct {
-	key bool
-	id  string
-}
-
-// counter is an owner's bytes on one day.
-type counter struct {
-	held    int64 // admitted and not released: what limits are checked against
-	settled int64 // of it, settled: what overage is measured by
+	pushedOut int // days that accounts have closed
 }
 
 func newMeter(floor int64, reg prometheus.Registerer) *Meter {
-	return &Meter{
-		m: newMeterMetrics(reg), floor: floor,
-		days: map[int64]map[counterKey]*counter{}, beats: map[tenant.ID]time.Time{},
-	}
+	m := &Meter{m: newMeterMetrics(reg), floor: floor, owners: map[ownerKey]*owner{}, plans: map[planKey]*chainPlan{}}
+	m.share.Store(1)
+	return m
 }
 
-// Admit holds bytes for a request received at at against every limit of c, or against none and returns a *LimitError.
-// Other errors are ErrDayClosed and faults of the caller (no tenant, a size below 0 or above MaxRequestBytes). Follow it by
-// deferring Release.
-func (m *Meter) Admit(c Charge, bytes int64, at time.Time) (*Reservation, error) {
+// Hold holds bytes for a request received at at against every limit of c, or against none and returns a *LimitError.
+// Other errors are ErrDayClosed, ErrNoLease and faults of the caller (no tenant, a size below 0 or above MaxRequestBytes).
+// Follow it by deferring r.Release. The Reservation may have been used before. A meter with Leases may wait for them, for some
+// seconds at most; others do not wait.
+func (m *Meter) Hold(r *Reservation, c Charge, bytes int64, at time.Time) error {
+	*r = Reservation{ended: true, receipt: r.receipt[:0]}
 	if bytes < 0 || bytes > MaxRequestBytes {
-		return nil, fmt.Errorf("admit %d bytes: want 0 to %d", bytes, int64(MaxRequestBytes))
+		return fmt.Errorf("admit %d bytes: want 0 to %d", bytes, int64(MaxRequestBytes))
 	}
+	for range maxExchanges {
+		x, err := m.hold(r, c, bytes, at)
+		if x == nil || err != nil {
+			return err
+		}
+		if err := m.leases.await(x); err != nil {
+			return err
+		}
+	}
+	return ErrNoLease // others were faster each time
+}
+
+// maxExchanges bounds how often a request waits for leases.
+const maxExchanges = 16
+
+// hold tries to hold bytes. An exchange is what to wait for before another try.
+func (m *Meter) hold(r *Reservation, c Charge, bytes int64, at time.Time) (*exchange, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.parents = nil
-	counters, accounts, err := m.accountsLocked(c, at)
+	p, err := m.planLocked(c)
 	if err != nil {
 		return nil, err
 	}
-	last := m.beats[c.Tenant]
-	d := decide(accounts, bytes, c.AtLimit, beatDue(last, at))
-	r := &Reservation{meter: m, charge: c, at: at, bytes: bytes}
+	debits, err := m.debitsLocked(p, at)
+	if err != nil {
+		return nil, err
+	}
+	own := p.owners[p.own]
+	d := m.decideLocked(p, debits, bytes, bytes, c.AtLimit, beatDue(own.beat, at), at)
+	if d.verdict == admitted && m.leases != nil {
+		if x := m.leases.shortLocked(p, debits, bytes, at); x != nil {
+			return x, nil
+		}
+	}
+	*r = Reservation{meter: m, plan: p, charge: c, at: at, came: bytes, bytes: bytes, debits: debits, receipt: r.receipt}
 	switch d.verdict {
 	case admitted:
-		r.counters = counters
-		for _, k := range counters {
-			k.held += bytes
-		}
+		r.debitLocked()
 		m.m.admitted.Add(float64(bytes))
 	case heartbeat:
-		r.heartbeat, r.lastBeat = true, last
-		m.beats[c.Tenant] = at
+		r.debits = nil
+		r.heartbeat, r.lastBeat, own.beat = true, own.beat, at
 		m.m.heartbeats.Inc()
 	default:
-		e := limitError(accounts[d.blocking], d.policy, at)
+		r.ended = true
+		e := m.limitErrorLocked(p, debits, d, at)
 		m.m.refusedBytes.WithLabelValues(e.LimitID).Add(float64(bytes))
 		m.m.refusedRequests.WithLabelValues(e.LimitID).Inc()
 		return nil, e
 	}
-	return r, nil
+	return nil, nil
 }
 
 // Exhausted returns a *LimitError if no request of any size would be admitted at at, so that a body need not be read. It
-// holds nothing; nil is no promise that Admit will succeed. Other errors are those of Admit.
+// holds nothing; nil is no promise that Hold will succeed. Other errors are those of Hold.
 func (m *Meter) Exhausted(c Charge, at time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	_, accounts, err := m.accountsLocked(c, at)
+	p, err := m.planLocked(c)
 	if err != nil {
 		return err
 	}
-	d := decideUnread(accounts, c.AtLimit, beatDue(m.beats[c.Tenant], at))
+	debits, err := m.debitsLocked(p, at)
+	if err != nil {
+		return err
+	}
+	d := m.decideLocked(p, debits, 1, 1, c.AtLimit, beatDue(p.owners[p.own].beat, at), at)
 	if d.verdict != refused {
 		return nil
 	}
-	e := limitError(accounts[d.blocking], d.policy, at)
+	e := m.limitErrorLocked(p, debits, d, at)
 	m.m.refusedRequests.WithLabelValues(e.LimitID).Inc()
 	return e
 }
 
-// LimitState is one limit as its tenant sees it.
-type LimitState struct {
-	ID        string    `json:"id"`
-	Signal    string    `json:"signal"` // "" is all signals
-	Limit     int64     `json:"limit"`
-	Used      int64     `json:"used"` // bytes today, requests in flight included
-	Remaining int64     `json:"remaining"`
-	Reset     time.Time `json:"reset"`
-}
-
-// Limits returns the limits set on the key and the tenant of c, and how much of them is used at at.
-//
-// SECURITY: limits of ancestors are left out; their use would show what siblings do.
-func (m *Meter) Limits(c Charge, at time.Time) ([]LimitState, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	_, accounts, err := m.accountsLocked(c, at)
-	if err != nil {
-		return nil, err
+// debitsLocked returns the accounts and days that a request is debited to, all by its one time.
+func (m *Meter) debitsLocked(p *chainPlan, at time.Time) ([]debit, error) {
+	now := at.Unix()
+	if p.from <= now && now < p.until && p.pushedOut == m.pushedOut {
+		return p.debits, nil
 	}
-	out := []LimitState{}
-	for _, a := range accounts {
-		if a.Owner != tenant.OwnerParent && a.DailyBytes != tenant.Unlimited {
-			out = append(out, LimitState{ID: stableID(a.Owner), Limit: a.DailyBytes, Used: a.used,
-				Remaining: max(0, a.DailyBytes-a.used), Reset: resetOf(at)})
+	debits, from, until := make([]debit, 0, len(p.uses)), int64(math.MinInt64), int64(math.MaxInt64)
+	for i := range p.uses {
+		u := &p.uses[i]
+		day := p.chain[u.link].Zone.Day(at)
+		d, err := u.account.day(day.Number, &m.pushedOut)
+		if err != nil {
+			return nil, err
 		}
+		debits = append(debits, debit{u, d})
+		from, until = max(from, day.Start), min(until, day.End)
 	}
-	return out, nil
+	p.debits, p.from, p.until, p.pushedOut = debits, from, until, m.pushedOut
+	return debits, nil
 }
 
-// accountsLocked finds the counters of c's chain on the day of at, and their state.
-func (m *Meter) accountsLocked(c Charge, at time.Time) ([]*counter, []account, error) {
-	if err := c.check(); err != nil {
-		return nil, nil, err
-	}
-	day := dayOf(at)
-	if day < m.floor {
-		return nil, nil, fmt.Errorf("%w: %s", ErrDayClosed, at.UTC().Format(time.RFC3339))
-	}
-	counters := make([]*counter, len(c.Limits))
-	accounts := make([]account, len(c.Limits))
-	for i, l := range c.Limits {
-		k := m.counterLocked(day, counterKey{key: l.Owner == tenant.OwnerKey, id: l.ID})
-		counters[i], accounts[i] = k, account{l, k.held}
-	}
-	return counters, accounts, nil
-}
-
-// counterLocked returns the counter of k on day, which is at or after the floor. A new day may push out the oldest one.
-func (m *Meter) counterLocked(day int64, k counterKey) *counter {
-	owners := m.days[day]
-	if owners == nil {
-		owners = map[counterKey]*counter{}
-		m.days[day] = owners
-		for len(m.days) > keptDays {
-			m.dropOldestLocked()
+// decideLocked judges a request that takes day bytes of each day, and rate bytes of each rate.
+func (m *Meter) decideLocked(p *chainPlan, debits []debit, day, rate int64, policy tenant.Policy, beat bool, at time.Time) decision {
+	m.checks, m.waits = m.checks[:0], m.waits[:0]
+	for i := range debits {
+		d := &debits[i]
+		c := sumCheck(d.use.max, d.day.used, day, p.chain[d.use.link].AtLimit)
+		if m.leases != nil {
+			c.over = d.leasedOver(c, day, at)
 		}
+		m.checks, m.waits = append(m.checks, c), append(m.waits, 0)
 	}
-	c := owners[k]
-	if c == nil {
-		c = &counter{}
-		owners[k] = c
+	for i := range p.bounds {
+		b := &p.bounds[i]
+		c, wait := b.check(p.owners[b.link], rate, at, p.chain[b.link].AtLimit, m.share.Load())
+		m.checks, m.waits = append(m.checks, c), append(m.waits, wait)
 	}
-	return c
+	return decide(m.checks, policy, beat)
 }
 
-// dropOldestLocked forgets the oldest day and refuses it from now on: counting it from nothing again would break its
-// limits.
-func (m *Meter) dropOldestLocked() {
-	oldest := int64(0)
-	first := true
-	for d := range m.days {
-		if first || d < oldest {
-			oldest, first = d, false
-		}
+// limitErrorLocked names the limit that decided.
+func (m *Meter) limitErrorLocked(p *chainPlan, debits []debit, d decision, at time.Time) *LimitError {
+	if d.blocking >= len(debits) {
+		b := &p.bounds[d.blocking-len(debits)]
+		return b.limitError(p, d.policy, m.waits[d.blocking], at)
 	}
-	delete(m.days, oldest)
-	m.floor = oldest + 1
-}
-
-func limitError(a account, policy tenant.Policy, at time.Time) *LimitError {
-	e := &LimitError{LimitID: stableID(a.Owner), Owner: a.Owner, Reset: resetOf(at), Policy: policy,
-		owner: limitState{a.ID, dayOf(at), a.DailyBytes, a.used}}
-	if a.Owner != tenant.OwnerParent {
-		e.Limit, e.Used = a.DailyBytes, a.used
+	on := &debits[d.blocking]
+	l := &p.chain[on.use.link]
+	e := &LimitError{Kind: tenant.DailyBytes, Owner: l.Owner, Signal: on.use.signal, Policy: d.policy,
+		LimitID: limitID(tenant.DailyBytes, l.Owner), Reset: time.Unix(l.Zone.Day(at).End, 0).UTC()}
+	e.owner = limitState{l.ID, on.day.number, on.use.max, on.day.total()}
+	if l.Owner != tenant.OwnerParent {
+		e.Limit, e.Used = on.use.max, on.day.total()
 	}
 	return e
 }
+
+// limitError says that a request did not fit the bound, and may come again after wait.
+func (b *bound) limitError(p *chainPlan, policy tenant.Policy, wait time.Duration, at time.Time) *LimitError {
+	l := &p.chain[b.link]
+	e := &LimitError{Kind: b.Kind, Owner: l.Owner, Signal: Signal(b.Signal), Policy: policy, Wait: wait,
+		LimitID: limitID(b.Kind, l.Owner), Reset: at.Add(wait).UTC()}
+	if b.Kind == tenant.StorageBytes {
+		e.Wait, e.Reset = storageDelay, at.Add(storageDelay).UTC()
+	}
+	if l.Owner != tenant.OwnerParent {
+		e.Limit = b.Max
+		switch b.Kind {
+		case tenant.StorageBytes:
+			e.Used = p.owners[b.link].storage
+		case tenant.InFlightRequests:
+			e.Used = b.account.flying
+		}
+	}
+	return e
+}
+
+// storageDelay is after what time a tenant that keeps too much is asked to come again: what it keeps is measured anew within
+// that time.
+const storageDelay = 10 * time.Minute
+
+// A Place is a request's among those in flight. The zero Place is none.
+type Place struct {
+	meter *Meter
+	plan  *chainPlan
+}
+
+// Enter counts a request in among those in flight, from its head on, or returns a *LimitError. Other errors are those of
+// Hold. Leave ends it.
+func (m *Meter) Enter(c Charge, at time.Time) (Place, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p, err := m.planLocked(c)
+	if err != nil || len(p.flying) == 0 {
+		return Place{}, err
+	}
+	share := m.share.Load()
+	for i := range p.flying {
+		if b := &p.flying[i]; b.account.flying >= max(min(b.Max, 1), b.Max/share) {
+			e := b.limitError(p, tenant.Refuse, inFlightDelay, at)
+			m.m.refusedRequests.WithLabelValues(e.LimitID).Inc()
+			return Place{}, e
+		}
+	}
+	for i := range p.flying {
+		p.flying[i].account.flying++
+	}
+	return Place{m, p}, nil
+}
+
+// Leave counts the request out. It may be called more than once.
+func (p *Place) Leave() {
+	if p.meter == nil {
+		return
+	}
+	p.meter.mu.Lock()
+	defer p.meter.mu.Unlock()
+	for i := range p.plan.flying {
+		p.plan.flying[i].account.flying--
+	}
+	p.meter = nil
+}
+
+// SetStorage tells how many bytes tenants keep, descendants included. Those that are not named keep none.
+func (m *Meter) SetStorage(bytes map[string]int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for k, o := range m.owners {
+		if !k.key {
+			o.storage = bytes[k.id]
+		}
+	}
+	for id, n := range bytes {
+		m.ownerLocked(ownerKey{id: id}).storage = n
+	}
+}
+
+// Replicas tells by how many replicas requests come in. Rates and numbers of requests in flight are divided by it.
+func (m *Meter) Replicas(n int) { m.share.Store(int64(max(1, n))) }

@@ -2,8 +2,10 @@ package metering
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,7 +22,7 @@ func TestRefusalSaysWhichLimitHowMuchAndWhen(t *testing.T) {
 	c := charge("a", "k", tenant.Refuse, tenant.Unlimited, 100)
 	spend(t, m, c, 90, noon)
 	e := refusal(t, m, c, 11, noon)
-	want := &LimitError{LimitID: LimitTenant, Owner: tenant.OwnerTenant, Limit: 100, Used: 90,
+	want := &LimitError{LimitID: LimitTenant, Kind: tenant.DailyBytes, Owner: tenant.OwnerTenant, Limit: 100, Used: 90,
 		Reset: time.Date(2025, 3, 2, 0, 0, 0, 0, time.UTC), Policy: tenant.Refuse, owner: limitState{"a", dayOf(noon), 100, 90}}
 	if !reflect.DeepEqual(e, want) {
 		t.Errorf("refusal %+v, want %+v", e, want)
@@ -125,8 +127,9 @@ func TestSettleBillsWhatWasAcceptedAndGivesBackTheRest(t *testing.T) {
 		t.Error("billed more than was admitted")
 	}
 	got, err := r.Settle(Outcome{Signal: Logs, Bytes: 60, Records: 6, Rejected: 4})
-	want := Receipt{Tenant: id("a"), Key: "k", Signal: Logs, ReceivedAt: noon, BilledBytes: 60, Records: 6, Rejected: 4}
-	if err != nil || got != want {
+	want := Receipt{Tenant: id("a"), Key: "k", Signal: Logs, ReceivedAt: noon, BilledBytes: 60, Records: 6, Rejected: 4,
+		Debits: []Debit{{Key: true, ID: "k", Day: dayOf(noon), Limit: tenant.Unlimited}, {ID: "a", Day: dayOf(noon), Limit: 100}}}
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("Settle = %+v, %v, want %+v", got, err, want)
 	}
 	if _, err := r.Settle(Outcome{Signal: Logs}); err == nil {
@@ -150,8 +153,8 @@ func TestBillMarksThePartBeyondTheLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The first gives 40 back, so of 120 billed bytes 20 are beyond, though 160 were held when the second came.
-	over := int64(0)
-	for _, s := range []struct {
+	l := newTestLedger(tempDB(t))
+	for run, s := range []struct {
 		r *Reservation
 		n int64
 	}{{first, 40}, {second, 80}} {
@@ -160,11 +163,9 @@ func TestBillMarksThePartBeyondTheLimit(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.r.Commit()
-		over += rc.OverageBytes
+		apply(t, l, testLog, uint64(run+1), true, rc)
 	}
-	if over != 20 {
-		t.Errorf("overage %d, want 20", over)
-	}
+	wantOverage(t, l, 20)
 	if err := m.Exhausted(c, noon); err != nil {
 		t.Errorf("Exhausted = %v, but more is billed", err)
 	}
@@ -173,20 +174,23 @@ func TestBillMarksThePartBeyondTheLimit(t *testing.T) {
 func TestReleasedReceiptLeavesNoOverageBehind(t *testing.T) {
 	m := testMeter()
 	c := charge("a", "k", tenant.Bill, tenant.Unlimited, 100)
+	l := newTestLedger(tempDB(t))
 	for _, commit := range []bool{false, true} {
 		r, err := m.Admit(c, 100, noon)
 		if err != nil {
 			t.Fatal(err)
 		}
 		rc, err := r.Settle(Outcome{Signal: Logs, Bytes: 100})
-		if err != nil || rc.OverageBytes != 0 {
-			t.Errorf("overage %d, %v, want 0", rc.OverageBytes, err)
+		if err != nil {
+			t.Fatal(err)
 		}
 		if commit {
 			r.Commit()
+			apply(t, l, testLog, 1, true, rc)
 		}
 		r.Release()
 	}
+	wantOverage(t, l, 0)
 }
 
 func TestChildThatIsBilledStopsAtItsParentsLimit(t *testing.T) {
@@ -280,9 +284,6 @@ func TestForgottenDayIsRefusedNotCountedAnew(t *testing.T) {
 	if _, err := m.Admit(c, 1, noon); !errors.Is(err, ErrDayClosed) {
 		t.Errorf("Admit on a forgotten day = %v, want ErrDayClosed", err)
 	}
-	if len(m.days) != keptDays {
-		t.Errorf("%d days in memory, want %d", len(m.days), keptDays)
-	}
 	// A clock that leaps ahead and is put right again finds today as it was.
 	spend(t, m, c, 1, noon.AddDate(70, 0, 0))
 	refusal(t, m, c, 1, noon.AddDate(0, 0, keptDays))
@@ -292,10 +293,11 @@ func TestLimitsListsWhatIsSet(t *testing.T) {
 	m := testMeter()
 	spend(t, m, charge("a", "k", tenant.Refuse, tenant.Unlimited, tenant.Unlimited), 30, noon)
 	reset := time.Date(2025, 3, 2, 0, 0, 0, 0, time.UTC)
+	end := noon.Add(700 * time.Second)
 	got, err := m.Limits(charge("a", "k", tenant.Bill, 100, 20), noon)
 	want := []LimitState{
-		{ID: LimitKey, Limit: 100, Used: 30, Remaining: 70, Reset: reset},
-		{ID: LimitTenant, Limit: 20, Used: 30, Remaining: 0, Reset: reset},
+		{ID: LimitKey, Limit: 100, Used: 30, Remaining: 70, Reset: reset, PerSecond: .1, ExhaustedAt: &end},
+		{ID: LimitTenant, Limit: 20, Used: 30, Remaining: 0, Reset: reset, PerSecond: .1},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("Limits = %+v, %v, want %+v", got, err, want)
@@ -476,19 +478,47 @@ func TestRandomHistoriesAgreeWithAModel(t *testing.T) {
 	}
 }
 
-func BenchmarkAdmit(b *testing.B) {
-	m := testMeter()
-	c := charge("a", "k", tenant.Refuse, tenant.Unlimited, 1<<60, limit(tenant.OwnerParent, "p", 1<<60, tenant.Refuse))
-	var zero tenant.ID
-	if c.Tenant == zero {
-		b.Fatal("no tenant")
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		r, err := m.Admit(c, 1, noon)
-		if err != nil {
-			b.Fatal(err)
-		}
-		r.Commit()
+// BenchmarkHold is the whole decision on a request: five limits in force, with 100,000 tenants in memory.
+func BenchmarkHold(b *testing.B) {
+	for _, n := range [][2]int{{1, 1}, {100_000, 100}, {100_000, 1000}, {100_000, 100_000}} {
+		tenants, active := n[0], n[1]
+		b.Run(fmt.Sprintf("%d_tenants/%d_active", tenants, active), func(b *testing.B) {
+			m := testMeter()
+			parent := limit(tenant.OwnerParent, "p", 1<<60, tenant.Refuse)
+			charges := make([]Charge, tenants)
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			for i := range charges {
+				c := charge(fmt.Sprint("t", i), fmt.Sprint("k", i), tenant.Refuse, 1<<60, 1<<60, parent)
+				c.Signal = Logs
+				c.Limits[1].Bounds = []tenant.Bound{{Kind: tenant.DailyBytes, Signal: "logs", Max: 1 << 59}, {Kind: tenant.BytesPerSecond, Max: 1 << 59}}
+				charges[i] = c
+			}
+			var r Reservation
+			hold := func(c Charge) {
+				if err := m.Hold(&r, c, 1, noon); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := r.Settle(Outcome{Signal: Logs, Bytes: 1, Records: 1}); err != nil {
+					b.Fatal(err)
+				}
+				r.Commit()
+			}
+			for _, c := range charges {
+				hold(c)
+			}
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(tenants), "B/tenant")
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				hold(charges[i])
+				if i += 7919; i >= active {
+					i %= active
+				}
+			}
+		})
 	}
 }

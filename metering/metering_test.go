@@ -111,6 +111,15 @@ func openMeter(t *testing.T, db *store.DB, now time.Time) *Meter {
 	return m
 }
 
+// Admit is Hold with a reservation of its own.
+func (m *Meter) Admit(c Charge, bytes int64, at time.Time) (*Reservation, error) {
+	r := &Reservation{}
+	if err := m.Hold(r, c, bytes, at); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
 // spend admits n bytes and makes them final.
 func spend(t *testing.T, m *Meter, c Charge, n int64, at time.Time) *Reservation {
 	t.Helper()
@@ -137,8 +146,14 @@ func refusal(t *testing.T, m *Meter, c Charge, n int64, at time.Time) *LimitErro
 func used(m *Meter, key bool, owner string, at time.Time) int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if c := m.days[dayOf(at)][counterKey{key, owner}]; c != nil {
-		return c.held
+	o := m.owners[ownerKey{key, owner}]
+	if o == nil || o.accounts[0] == nil {
+		return 0
+	}
+	for _, d := range o.accounts[0].days {
+		if d != nil && d.number == dayOf(at) {
+			return d.used
+		}
 	}
 	return 0
 }
@@ -190,4 +205,40 @@ func setParent(t *testing.T, db *store.DB, child, parent string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// wantOverage checks the sum over the ledger.
+func wantOverage(t *testing.T, l *Ledger, want int64) {
+	t.Helper()
+	u, err := l.UnsafeUsageOfAll(t.Context(), Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := int64(0)
+	for _, r := range u.Rows {
+		got += r.OverageBytes
+	}
+	if got != want {
+		t.Errorf("overage %d, want %d", got, want)
+	}
+}
+
+// uses lists what a meter has counted, for comparison.
+func uses(m *Meter) map[accountKey]int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := map[accountKey]int64{}
+	for k, o := range m.owners {
+		for code, a := range o.accounts {
+			if a == nil {
+				continue
+			}
+			for _, d := range a.days {
+				if d != nil && d.used > 0 {
+					out[accountKey{k.key, k.id, signalCodes[code], d.number}] = d.used
+				}
+			}
+		}
+	}
+	return out
 }

@@ -30,9 +30,11 @@ func newMeterMetrics(reg prometheus.Registerer) *meterMetrics {
 			Help: "Requests that did not fit, by the limit in the way.",
 		}, []string{"limit"}),
 	}
-	for _, id := range []string{LimitTenant, LimitKey, LimitParent} {
-		m.refusedBytes.WithLabelValues(id)
-		m.refusedRequests.WithLabelValues(id)
+	for _, of := range limitIDs {
+		for _, id := range of {
+			m.refusedBytes.WithLabelValues(id)
+			m.refusedRequests.WithLabelValues(id)
+		}
 	}
 	if reg != nil {
 		reg.MustRegister(m.admitted, m.heartbeats, m.refusedBytes, m.refusedRequests)

@@ -58,7 +58,7 @@ func TestLimitsAsJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	b, err := json.Marshal(states)
-	want := `[{"id":"limit-daily-bytes","signal":"","limit":100,"used":30,"remaining":70,"reset":"2025-03-02T00:00:00Z"}]`
+	want := `[{"id":"limit-daily-bytes","signal":"","limit":100,"used":30,"remaining":70,"reset":"2025-03-02T00:00:00Z","bytes_per_second":0.1,"exhausted_at":"2025-03-01T12:11:40Z"}]`
 	if err != nil || string(b) != want {
 		t.Errorf("%s, %v, want %s", b, err, want)
 	}
@@ -244,16 +244,13 @@ func FuzzDecide(f *testing.F) {
 			return
 		}
 		policies := []tenant.Policy{tenant.Refuse, tenant.Drop, tenant.Bill, tenant.Sample}
-		accounts := []account{
-			{tenant.Limit{DailyBytes: limit1, AtLimit: policies[bits&3]}, used1},
-			{tenant.Limit{DailyBytes: limit2, AtLimit: policies[bits>>2&3]}, used2},
-		}
+		accounts := []dayOfLimit{{limit1, used1, policies[bits&3]}, {limit2, used2, policies[bits>>2&3]}}
 		policy := policies[bits>>4&3]
-		d := decide(accounts, n, policy, beat)
+		d := decide(checksOf(accounts, n), policy, beat)
 		stop, shut := false, false
 		for _, a := range accounts {
-			shut = shut || a.DailyBytes == 0
-			stop = stop || a.DailyBytes == 0 || a.DailyBytes > 0 && a.used+n > a.DailyBytes && a.AtLimit != tenant.Bill
+			shut = shut || a.daily == 0
+			stop = stop || a.daily == 0 || a.daily > 0 && a.used+n > a.daily && a.policy != tenant.Bill
 		}
 		want := admitted
 		switch {

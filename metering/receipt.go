@@ -32,7 +32,23 @@ type Receipt struct {
 	UnbilledBytes int64 // stored for nothing: a heartbeat
 	Records       int64 // accepted
 	Rejected      int64 // records of the request that were not
+	// Debits are the accounts that BilledBytes were taken from. A receipt of version 1 has none, and means those of its key, its
+	// tenant and the tenant's ancestors on the day of UTC.
+	Debits []Debit
 }
+
+// Debit is an account that a receipt counts against.
+type Debit struct {
+	Key    bool   // of a key, not of a tenant
+	ID     string // the key's or the tenant's
+	Signal Signal // "" is all signals
+	Day    int64  // in the owner's zone: 0 is 1970-01-01
+	Limit  int64  // in force when it was admitted: bytes, or tenant.Unlimited
+	Billed bool   // what is beyond Limit is overage
+}
+
+// maxDebits are those of the deepest chain, and some.
+const maxDebits = 64
 
 // The times that receipts may have: those that unix nanoseconds hold, from the beginning of the ledger on.
 var (
@@ -55,7 +71,15 @@ func (r Receipt) check() error {
 	case r.OverageBytes > r.BilledBytes:
 		return fmt.Errorf("receipt: overage of %d in %d billed bytes", r.OverageBytes, r.BilledBytes)
 	}
-	for _, n := range []int64{r.BilledBytes, r.OverageBytes, r.UnbilledBytes, r.Records, r.Rejected} {
+	if len(r.Debits) > maxDebits {
+		return fmt.Errorf("receipt: %d accounts", len(r.Debits))
+	}
+	for i := range r.Debits {
+		if d := &r.Debits[i]; d.ID == "" || len(d.ID) > maxKeyBytes || d.Signal != "" && !d.Signal.valid() || d.Limit < tenant.Unlimited {
+			return fmt.Errorf("receipt: account %q of signal %q with a limit of %d", d.ID, d.Signal, d.Limit)
+		}
+	}
+	for _, n := range [...]int64{r.BilledBytes, r.OverageBytes, r.UnbilledBytes, r.Records, r.Rejected} {
 		if n < 0 || n > MaxRequestBytes {
 			return fmt.Errorf("receipt: count of %d", n)
 		}

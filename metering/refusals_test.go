@@ -32,7 +32,7 @@ func TestRefusalsAreCountedByReason(t *testing.T) {
 	l := startLedger(t, db, (&clock{t: noon.Add(3 * time.Hour)}).now)
 	a := id("ID-acme")
 	count := func(at time.Time, reason Reason, signal Signal, key string, bytes, records int64) {
-		limit := &LimitError{LimitID: LimitTenant, Owner: tenant.OwnerTenant, Limit: 100, Used: bytes, Reset: resetOf(at)}
+		limit := &LimitError{LimitID: LimitTenant, Kind: tenant.DailyBytes, Owner: tenant.OwnerTenant, Limit: 100, Used: bytes, Reset: resetOf(at)}
 		l.CountRefused(Refusal{Tenant: a, Key: key, Signal: signal, At: at, Bytes: bytes, Records: records, Reason: reason, Limit: limit})
 	}
 	count(noon, Reason(LimitTenant), Logs, "k", 10, 0)

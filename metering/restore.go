@@ -9,22 +9,28 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/tenant"
 )
 
 // maxChain bounds the walk up a tenant's ancestors, so that a damaged table cannot make it endless.
 const maxChain = 64
 
-// OpenMeter makes a meter that knows the use of yesterday and of every later day from the ledger: per key, per tenant, and
-// for each tenant the sum over its descendants. It is called before anything is admitted; receipts applied by others
-// afterwards would be missed, and those that wait in the log are for Restore. reg may be nil.
+// OpenMeter makes a meter that knows the use of yesterday and of every later day from the ledger, per key and tenant, with
+// that of a tenant's descendants. It is called before anything is admitted; receipts applied by others afterwards would be
+// missed, and those that wait in the log are for Restore. reg may be nil.
 func OpenMeter(ctx context.Context, db *store.DB, now time.Time, reg prometheus.Registerer) (*Meter, error) {
-	m := newMeter(dayOf(now)-1, reg)
+	return readMeter(ctx, db, "", now, reg)
+}
+
+// readMeter reads the use by the requests of one log, "" for all.
+func readMeter(ctx context.Context, db *store.DB, log string, now time.Time, reg prometheus.Registerer) (*Meter, error) {
+	m := newMeter(floorDiv(now.Unix(), daySeconds)-1, reg)
 	err := db.View(ctx, func(tx *store.Tx) error {
 		var err error
 		if m.parents, err = queryParents(ctx, tx); err != nil {
 			return err
 		}
-		return m.restore(ctx, tx)
+		return m.restore(ctx, tx, log)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("restore the day's use: %w", err)
@@ -50,25 +56,25 @@ func queryParents(ctx context.Context, tx *store.Tx) (map[string]string, error) 
 	return parents, rows.Err()
 }
 
-// restore adds the ledger's rows from the floor on. Nobody else has m yet, so it takes no lock.
-func (m *Meter) restore(ctx context.Context, tx *store.Tx) error {
-	// What came late counts on the day that it came on to headgate, and an operator's correction on none.
-	rows, err := tx.QueryContext(ctx, `SELECT hour / 86400, tenant_id, key_id, CAST(SUM(billed_bytes) AS BIGINT) FROM (
-			SELECT hour, tenant_id, key_id, billed_bytes FROM usage_hours WHERE hour >= ?
-			UNION ALL
-			SELECT corrects, tenant_id, key_id, billed_bytes FROM usage_corrections WHERE corrects >= ? AND source = 'late'
-		) u GROUP BY 1, 2, 3 ORDER BY 1`, m.floor*daySeconds, m.floor*daySeconds)
+// restore adds what the ledger has from the floor on. Nobody else has m yet, so it takes no lock.
+func (m *Meter) restore(ctx context.Context, tx *store.Tx, log string) error {
+	rows, err := tx.QueryContext(ctx, `SELECT is_key, owner_id, signal, day, CAST(SUM(bytes) AS BIGINT) FROM day_use
+		WHERE day >= ? AND (log_id = ? OR ? = '') GROUP BY 1, 2, 3, 4 ORDER BY 4`, m.floor, log, log)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var day, bytes int64
-		var id, key string
-		if err := rows.Scan(&day, &id, &key, &bytes); err != nil {
+		var d Debit
+		var isKey int
+		var bytes int64
+		if err := rows.Scan(&isKey, &d.ID, &d.Signal, &d.Day, &bytes); err != nil {
 			return err
 		}
-		m.restoreLocked(day, id, key, bytes)
+		d.Key = isKey == 1
+		if err := m.restoreLocked(d, bytes); err != nil {
+			return err
+		}
 	}
 	return rows.Err()
 }
@@ -84,24 +90,38 @@ func (m *Meter) Restore(receipts ...Receipt) error {
 		return errors.New("restore the day's use: requests were admitted already")
 	}
 	for _, r := range receipts {
-		if day := dayOf(r.ReceivedAt); day >= m.floor {
-			m.restoreLocked(day, r.Tenant.String(), r.Key, r.BilledBytes)
+		for _, d := range r.debits(m.parents) {
+			if d.Day < m.floor {
+				continue
+			}
+			if err := m.restoreLocked(d, r.BilledBytes); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// restoreLocked counts bytes for the key, the tenant and its ancestors. The day is at or after the floor.
-func (m *Meter) restoreLocked(day int64, id, key string, bytes int64) {
-	m.restoreCounterLocked(day, counterKey{key: true, id: key}, bytes)
-	for depth := 0; id != "" && depth < maxChain; depth++ {
-		m.restoreCounterLocked(day, counterKey{id: id}, bytes)
-		id = m.parents[id]
+func (m *Meter) restoreLocked(d Debit, bytes int64) error {
+	use, err := m.ownerLocked(ownerKey{d.Key, d.ID}).account(d.Signal, m.floor).day(d.Day, &m.pushedOut)
+	if err != nil {
+		return err
 	}
+	use.used += bytes
+	return nil
 }
 
-func (m *Meter) restoreCounterLocked(day int64, k counterKey, bytes int64) {
-	c := m.counterLocked(day, k)
-	c.held += bytes
-	c.settled += bytes
+// debits returns the accounts that the receipt counts against; parents are needed for version 1.
+func (r *Receipt) debits(parents map[string]string) []Debit {
+	if len(r.Debits) > 0 {
+		return r.Debits
+	}
+	day := floorDiv(r.ReceivedAt.Unix(), daySeconds)
+	out := []Debit{{Key: true, ID: r.Key, Day: day, Limit: tenant.Unlimited}}
+	id := r.Tenant.String()
+	for depth := 0; id != "" && depth < maxChain; depth++ {
+		out = append(out, Debit{ID: id, Day: day, Limit: tenant.Unlimited})
+		id = parents[id]
+	}
+	return out
 }

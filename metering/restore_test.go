@@ -51,9 +51,13 @@ func testRestartKnowsTheDaysUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rc, err := r.Settle(Outcome{Signal: Logs, Bytes: 3}); err != nil || rc.OverageBytes != 3 {
-		t.Errorf("overage %d, %v, want all 3", rc.OverageBytes, err)
+	rc, err := r.Settle(Outcome{Signal: Logs, Bytes: 3})
+	if err != nil {
+		t.Fatal(err)
 	}
+	l = newTestLedger(openDB(t, path))
+	apply(t, l, testLog, 100, true, rc)
+	wantOverage(t, l, 7+3)
 }
 
 func TestDamagedTreeDoesNotHangTheStart(t *testing.T) {
