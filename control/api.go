@@ -13,6 +13,7 @@ import (
 	"github.com/headgate-io/headgate/internal/httpapi"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/metering"
+	"github.com/headgate-io/headgate/metering/alert"
 )
 
 // API serves the control plane. All fields are required.
@@ -20,6 +21,7 @@ type API struct {
 	Directory *auth.Directory
 	Meter     *metering.Meter
 	Ledger    *metering.Ledger
+	Alerts    *alert.Service
 	// DeleteData removes every row of a tenant and proves that none is left.
 	DeleteData func(context.Context, tenant.ID) error
 	Verifier   *metering.Verifier
@@ -44,7 +46,7 @@ type route struct {
 
 // Register adds the control plane's routes to mux.
 func (a *API) Register(mux *http.ServeMux) {
-	routes := a.routes()
+	routes := append(a.routes(), a.alertRoutes()...)
 	for _, rt := range routes {
 		mux.Handle(rt.method+" "+rt.path, httpapi.Handle(a.Log, a.serve(rt)))
 	}

@@ -20,11 +20,13 @@ import (
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/metering"
+	"github.com/headgate-io/headgate/metering/alert"
 )
 
 // server is the API on a socket, with real state behind it.
 type server struct {
 	t        *testing.T
+	db       *store.DB
 	url      string
 	operator string
 	api      *API
@@ -51,7 +53,7 @@ func start(t *testing.T) *server {
 	check(err)
 	meter, err := metering.OpenMeter(t.Context(), db, time.Now(), reg)
 	check(err)
-	s := &server{t: t, operator: strings.TrimSpace(string(token))}
+	s := &server{t: t, db: db, operator: strings.TrimSpace(string(token))}
 	s.api = &API{
 		Directory: directory, Meter: meter, Ledger: metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Registry: reg}),
 		Now: time.Now, Log: slog.New(slog.DiscardHandler), Version: "test",
@@ -60,6 +62,7 @@ func start(t *testing.T) *server {
 			return s.failing
 		},
 	}
+	s.api.Alerts = alert.New(db, alert.Options{Now: time.Now, Key: directory.DeriveKey("webhook secrets"), AllowPrivate: true, Audit: AuditAlert, Registry: reg})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.api.Ledger.Run(ctx) }()
