@@ -42,6 +42,8 @@ type Directory struct {
 	syncMu sync.Mutex // one catch-up at a time; guards seen
 	seen   int64      // changes.n that memory is at
 
+	fresh freshness // how old memory is
+
 	mu      sync.RWMutex // guards what follows
 	version uint64       // counts changes of tenants and keys; a grant of another version is stale
 	tenants map[tenant.ID]*Tenant
@@ -116,8 +118,8 @@ func (d *Directory) Run(ctx context.Context) error {
 	}
 }
 
-// Authenticate returns the principal of an API key's text, or one of ErrNoCredential, ErrUnknownKey, ErrExpired and
-// ErrTenantInactive. It reads memory only.
+// Authenticate returns the principal of an API key's text, or one of ErrNoCredential, ErrUnknownKey, ErrExpired,
+// ErrTenantInactive and ErrKeysUnavailable. It reads memory only.
 func (d *Directory) Authenticate(credential string) (Principal, error) {
 	g, err := d.check(credential)
 	result := "ok"
@@ -151,6 +153,9 @@ func (d *Directory) check(credential string) (*grant, *Error) {
 	// SECURITY: unknown ids go through the same comparison, and the key's and its tenant's state are told only to who
 	// holds the secret.
 	if same := subtle.ConstantTimeCompare(got[:], want[:]) == 1; e == nil || !same {
+		if e == nil && d.fresh.misses(id, d.now()) {
+			return nil, ErrKeysUnavailable
+		}
 		return nil, ErrUnknownKey
 	}
 	if e.key.ExpiresAt != nil && !d.now().Before(*e.key.ExpiresAt) {

@@ -322,7 +322,8 @@ func testOutageKeepsTheLastKnownState(t *testing.T) {
 		t.Fatal("sync of a closed database succeeded")
 	}
 	w.expect(text, nil)
-	w.expect(keyText(newID(w.clock.now()), newSecret()), ErrUnknownKey)
+	w.expect(keyText(newID(w.clock.now()), newSecret()), ErrKeysUnavailable)
+	w.expect(keyText(newID(w.clock.now().Add(-time.Hour)), newSecret()), ErrUnknownKey)
 	if n := testutil.ToFloat64(w.m.syncFailures); n != 1 {
 		t.Errorf("sync failures counted %v, want 1", n)
 	}

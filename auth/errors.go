@@ -21,7 +21,7 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Code == e.Code
 }
 
-// What a credential can be refused for. None of them is ever caused by an outage.
+// What a credential can be refused for. None but ErrKeysUnavailable is ever caused by an outage.
 var (
 	ErrNoCredential = &Error{"credential-missing",
 		`no credential: send the API key as "authorization: Bearer KEY" or "x-api-key: KEY"`}
@@ -30,6 +30,9 @@ var (
 	// ErrUnknownKey also answers keys that are misspelt or revoked, so that it tells nothing about which ids exist.
 	ErrUnknownKey = &Error{"key-unknown",
 		"the API key is not valid here: check that it is complete and was not revoked, or ask your administrator for a new one"}
+	// ErrKeysUnavailable answers a key that may have been made elsewhere since the database went away.
+	ErrKeysUnavailable = &Error{"keys-unavailable",
+		"the API key cannot be looked up at the moment: try again"}
 	ErrExpired = &Error{"key-expired",
 		"the API key has expired: ask your administrator for a new one"}
 	ErrTenantInactive = &Error{"tenant-inactive",

@@ -34,7 +34,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "API keys in memory that are not revoked.",
 		}),
 	}
-	for _, e := range []*Error{ErrNoCredential, ErrUnknownKey, ErrExpired, ErrTenantInactive} {
+	for _, e := range []*Error{ErrNoCredential, ErrUnknownKey, ErrExpired, ErrTenantInactive, ErrKeysUnavailable} {
 		m.checks.WithLabelValues(e.Code)
 	}
 	m.checks.WithLabelValues("ok")

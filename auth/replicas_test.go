@@ -11,6 +11,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/pgtest"
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 )
 
 // patience is a bound on what takes milliseconds.
@@ -200,5 +201,65 @@ func TestTextThatNoDatabaseTakesIsNotFoundOnEither(t *testing.T) {
 		if err != nil || len(entries) != 2+6 {
 			t.Errorf("%d entries, %v", len(entries), err)
 		}
+	}
+}
+
+// Only the key that another replica may have made since is answered otherwise than a wrong one, and only in the outage.
+func TestKeyOfTheOutageIsNotRefusedForGood(t *testing.T) { storetest.Each(t, testKeyOfTheOutage) }
+
+func testKeyOfTheOutage(t *testing.T) {
+	w := newWorld(t)
+	w.tenant(NewTenant{Name: "acme"})
+	revoked, text := w.key(NewKey{Tenant: "acme"})
+	if _, err := w.Keys().Revoke(t.Context(), w.op, revoked.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, known := w.key(NewKey{Tenant: "acme"})
+	made := func(d time.Duration) string { return keyText(newID(w.clock.now().Add(d)), newSecret()) }
+	w.clock.add(10 * time.Minute)
+	if err := w.sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(made(0), ErrUnknownKey)
+	if err := w.db.Update(t.Context(), execute(`ALTER TABLE changes RENAME TO away`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.sync(t.Context()); err == nil {
+		t.Fatal("read without its table")
+	}
+	w.clock.add(5 * time.Minute)
+	w.expect(made(0), ErrKeysUnavailable)
+	w.expect(made(-5*time.Minute), ErrKeysUnavailable) // made when memory was last current
+	w.expect(made(-6*time.Minute-time.Second), ErrUnknownKey)
+	w.expect(made(2*time.Minute), ErrUnknownKey)
+	w.expect(text, ErrUnknownKey)
+	w.expect(known, nil)
+	id, _, _ := parseKeyText(known)
+	w.expect(keyText(id, newSecret()), ErrUnknownKey)
+	if err := w.db.Update(t.Context(), execute(`ALTER TABLE away RENAME TO changes`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(made(0), ErrUnknownKey)
+}
+
+// A look that hangs counts as an outage after a second; one that is under way does not.
+func TestMemoryIsOldWhenALookHangs(t *testing.T) {
+	var f freshness
+	begin := time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)
+	f.begin(begin)
+	f.succeed()
+	f.begin(begin.Add(time.Minute))
+	for wait, want := range map[time.Duration]bool{0: false, lookPatience - time.Millisecond: false, lookPatience: true, time.Hour: true} {
+		now := begin.Add(time.Minute + wait)
+		if got := f.misses(newID(now), now); got != want {
+			t.Errorf("misses after %v = %v, want %v", wait, got, want)
+		}
+	}
+	f.succeed()
+	if now := begin.Add(time.Hour); f.misses(newID(now), now) {
+		t.Error("misses although the look succeeded")
 	}
 }

@@ -29,10 +29,12 @@ func (d *Directory) sync(ctx context.Context) error {
 	defer cancel()
 	d.syncMu.Lock()
 	defer d.syncMu.Unlock()
+	d.fresh.begin(d.now())
 	x, err := d.read(ctx, d.seen)
 	if err != nil {
 		if ctx.Err() != context.Canceled {
 			d.m.syncFailures.Inc()
+			d.fresh.fail()
 		}
 		return err
 	}
@@ -41,6 +43,7 @@ func (d *Directory) sync(ctx context.Context) error {
 		d.apply(x)
 		d.seen = x.n
 	}
+	d.fresh.succeed()
 	return nil
 }
 

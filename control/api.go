@@ -126,6 +126,7 @@ var statuses = map[string]int{
 	auth.ErrAmbiguousCredential.Code: http.StatusUnauthorized,
 	auth.ErrUnknownKey.Code:          http.StatusUnauthorized,
 	auth.ErrExpired.Code:             http.StatusUnauthorized,
+	auth.ErrKeysUnavailable.Code:     http.StatusServiceUnavailable,
 	auth.ErrTenantInactive.Code:      http.StatusForbidden,
 	auth.ErrScope.Code:               http.StatusForbidden,
 	auth.ErrOrigin.Code:              http.StatusForbidden,

@@ -27,7 +27,8 @@ type kind struct {
 
 var (
 	unauthenticated = kind{"key-unknown", http.StatusUnauthorized, codes.Unauthenticated} // the id comes from auth
-	forbidden       = kind{"key-scope", http.StatusForbidden, codes.PermissionDenied}     // likewise
+	keysUnavailable = kind{auth.ErrKeysUnavailable.Code, http.StatusServiceUnavailable, codes.Unavailable}
+	forbidden       = kind{"key-scope", http.StatusForbidden, codes.PermissionDenied} // likewise
 	badOrigin       = kind{auth.ErrOrigin.Code, http.StatusForbidden, codes.PermissionDenied}
 	notFound        = kind{"not-found", http.StatusNotFound, codes.Unimplemented}
 	badMethod       = kind{"method-not-allowed", http.StatusMethodNotAllowed, codes.Unimplemented}

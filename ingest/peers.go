@@ -133,7 +133,7 @@ func minTime(a, b time.Time) time.Time {
 // known, if disabled or without the scope, counts for neither.
 func (r *receiver) signIn(from *conn, c credentials) (auth.Principal, *failure) {
 	p, f := r.authenticate(c)
-	if f == nil || f.http == unauthenticated.http {
+	if f == nil || f.http == unauthenticated.http || f.kind == keysUnavailable {
 		r.judge(from, f == nil)
 	}
 	return p, f

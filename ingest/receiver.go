@@ -75,6 +75,9 @@ func credentialFailure(err error) *failure {
 	if !errors.As(err, &e) {
 		return fail(internalFailure, "an internal error happened")
 	}
+	if errors.Is(err, auth.ErrKeysUnavailable) {
+		return retryable(keysUnavailable, e.Text)
+	}
 	k.id = e.Code
 	return fail(k, "%s", e.Text)
 }
