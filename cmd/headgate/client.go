@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,15 +39,16 @@ type client struct {
 
 // clientFlags are shared by all commands that use the API.
 type clientFlags struct {
-	dataDir, apiURL, token string
-	json                   bool
+	dataDir, secretsDir, apiURL, token string
+	json                               bool
 }
 
 func (f *clientFlags) register(cmd *cobra.Command) {
 	p := cmd.PersistentFlags()
 	p.StringVar(&f.dataDir, "data-dir", "./data", "data directory of the server: where the API's address and the operator token are found")
 	p.StringVar(&f.apiURL, "api-url", "", "URL of the API, for a server elsewhere, e.g. http://127.0.0.1:8080")
-	p.StringVar(&f.token, "token", "", "operator token or API key (empty: <data-dir>/admin.token)")
+	p.StringVar(&f.token, "token", "", "operator token or API key (empty: admin.token of the secrets directory)")
+	p.StringVar(&f.secretsDir, "secrets-dir", "", "directory of admin.token (empty: the data directory)")
 	p.BoolVar(&f.json, "json", false, "print JSON, for scripts")
 }
 
@@ -60,9 +62,10 @@ func (f *clientFlags) open() (*client, error) {
 		c.base = "http://" + addr.API
 	}
 	if c.token == "" {
-		raw, err := os.ReadFile(filepath.Join(f.dataDir, adminTokenFile))
+		path := filepath.Join(cmp.Or(f.secretsDir, f.dataDir), adminTokenFile)
+		raw, err := os.ReadFile(path)
 		if err != nil {
-			return nil, fmt.Errorf("no --token given and %s cannot be read: %w", filepath.Join(f.dataDir, adminTokenFile), err)
+			return nil, fmt.Errorf("no --token given and %s cannot be read: %w", path, err)
 		}
 		c.token = strings.TrimSpace(string(raw))
 	}

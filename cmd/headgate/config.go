@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -14,12 +15,14 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/storage"
 )
 
 // Config is everything serve can be told. Every field is a flag and an environment variable.
 type Config struct {
 	DataDir    string
+	SecretsDir string
 	OTLPGRPC   string
 	OTLPHTTP   string
 	API        string
@@ -83,8 +86,9 @@ func (c *Config) register(f *pflag.FlagSet) {
 	f.StringVar(&c.API, "api", c.API, "address of the query, usage and control API")
 	f.StringVar(&c.Telemetry, "telemetry", c.Telemetry, "address of /metrics, /healthz, /readyz and /debug/pprof; keep it private")
 	f.StringVar(&c.ClickHouse, "clickhouse", c.ClickHouse, "ClickHouse to use, http://user:pass@host:8123/db (empty: the embedded engine)")
-	f.StringVar(&c.Store, "store", c.Store, "state database, postgres://… (empty: SQLite in the data directory; PostgreSQL is not supported yet)")
-	f.StringVar(&c.Role, "role", c.Role, "what this process does: all, ingest, query or control (only all while state is in SQLite)")
+	f.StringVar(&c.Store, "store", c.Store, "state database of several headgates, postgres://user@host:5432/database?sslmode=verify-full (empty: SQLite in the data directory); a password is better in HEADGATE_STORE or in a file, &passfile=…, than among the arguments")
+	f.StringVar(&c.SecretsDir, "secrets-dir", c.SecretsDir, "directory of key.pepper and admin.token, which all headgates of one --store need the same of (empty: the data directory)")
+	f.StringVar(&c.Role, "role", c.Role, "what this process does: all, ingest, query or control (only all in this version)")
 	f.StringVar(&c.EngineLib, "engine-lib", c.EngineLib, "path of libchdb.so (empty: beside the executable, then the cache directory)")
 	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error")
 	f.BoolVar(&c.Demo, "demo", c.Demo, "create the demo tenants acme and globex at the first start and print their keys")
@@ -165,12 +169,16 @@ func (c *Config) Validate() error {
 		bad("--otlp-path-prefix %q: want a path such as /otlp", p)
 	}
 	if c.Store != "" {
-		bad("--store: this version keeps its state in SQLite in the data directory only; leave --store empty")
+		if !store.IsURL(c.Store) {
+			bad("--store: want postgres://user@host:5432/database, or nothing for SQLite in the data directory")
+		} else if err := store.CheckURL(c.Store); err != nil {
+			bad("--store: %w", err)
+		}
 	}
 	if !slices.Contains(roles, c.Role) {
 		bad("--role %q: want all, ingest, query or control", c.Role)
 	} else if c.Role != "all" {
-		bad("--role %s shares its state with other processes, which SQLite in the data directory cannot; use --role all", c.Role)
+		bad("--role %s: this version does everything in each process; use --role all", c.Role)
 	}
 	if _, err := parseLevel(c.LogLevel); err != nil {
 		bad("--log-level %q: want debug, info, warn or error", c.LogLevel)
@@ -210,3 +218,9 @@ func (c *Config) Validate() error {
 }
 
 func (c *Config) path(name string) string { return filepath.Join(c.DataDir, name) }
+
+// secrets is the directory of the files that all processes of a state database have the same of.
+func (c *Config) secrets() string { return cmp.Or(c.SecretsDir, c.DataDir) }
+
+// database is what store.Open is told.
+func (c *Config) database() string { return cmp.Or(c.Store, c.path("headgate.db")) }

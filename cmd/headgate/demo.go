@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/headgate-io/headgate/auth"
@@ -15,8 +16,8 @@ import (
 var demoNames = []string{"acme", "globex"}
 
 // demoTenants creates the demo tenants where they are missing, with one key each, and prints the keys, this once.
-func demoTenants(ctx context.Context, d *auth.Directory, dir *dataDir, w io.Writer) error {
-	token, err := os.ReadFile(dir.file(adminTokenFile))
+func demoTenants(ctx context.Context, d *auth.Directory, secrets string, w io.Writer) error {
+	token, err := os.ReadFile(filepath.Join(secrets, adminTokenFile))
 	if err != nil {
 		return err
 	}

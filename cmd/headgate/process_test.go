@@ -34,12 +34,14 @@ func TestMain(m *testing.M) {
 
 // process is a running headgate.
 type process struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	dir  string
-	addr addresses
-	out  syncBuffer // stdout and stderr
-	gone chan error
+	t   *testing.T
+	cmd *exec.Cmd
+	dir string
+	// secrets is the directory of the operator token; "" is dir.
+	secrets string
+	addr    addresses
+	out     syncBuffer // stdout and stderr
+	gone    chan error
 }
 
 type syncBuffer struct {
@@ -146,6 +148,9 @@ func (p *process) try(args ...string) (stdout, stderr string, err error) {
 	var out, errText bytes.Buffer
 	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
 	defer cancel()
+	if p.secrets != "" {
+		args = append(args, "--secrets-dir", p.secrets)
+	}
 	err = run(ctx, append(args, "--data-dir", p.dir), strings.NewReader(""), &out, &errText)
 	return out.String(), errText.String(), err
 }

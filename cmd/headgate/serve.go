@@ -38,6 +38,7 @@ func newServe() *cobra.Command {
 		Short: "Receive, store and answer",
 		Example: `  headgate serve --data-dir ./data
   headgate serve --clickhouse http://headgate:secret@clickhouse:8123/telemetry
+  HEADGATE_STORE=postgres://headgate:secret@postgres:5432/headgate headgate serve --secrets-dir /etc/headgate/secrets
   HEADGATE_OTLP_GRPC=0.0.0.0:4317 headgate serve`,
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -115,12 +116,15 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	watched.run(ctx, "telemetry", serveHTTP(ls.telemetry, telemetryHandler(reg, ready), cfg.ShutdownGrace))
 	defer watched.end(func() { fail(nil) })
 
-	db, err := store.Open(dir.file("headgate.db"))
+	db, err := store.Open(cfg.database())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	directory, err := auth.Open(ctx, db, auth.Options{Now: time.Now, Dir: dir.path, Logger: log, Registry: reg})
+	if err := os.MkdirAll(cfg.secrets(), 0o700); err != nil {
+		return fmt.Errorf("secrets directory: %w", err)
+	}
+	directory, err := auth.Open(ctx, db, auth.Options{Now: time.Now, Dir: cfg.secrets(), Logger: log, Registry: reg})
 	if err != nil {
 		return err
 	}
@@ -210,7 +214,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	edge.run(ctx, "api", serveHTTP(ls.api, apiHandler(api, reader, log), cfg.ShutdownGrace))
 
 	if cfg.Demo {
-		if err := demoTenants(ctx, directory, dir, stdout); err != nil {
+		if err := demoTenants(ctx, directory, cfg.secrets(), stdout); err != nil {
 			return err
 		}
 	}
