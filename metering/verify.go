@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"slices"
 	"sync"
 	"time"
 
@@ -108,18 +107,27 @@ func (r *Report) drift(d Drift) {
 	}
 }
 
-func (r *Report) skip(s Skipped) {
-	i := slices.IndexFunc(r.Skipped, func(o Skipped) bool { return o.Reason == s.Reason && o.TenantID == s.TenantID && o.Signal == s.Signal })
-	if i < 0 && len(r.Skipped) >= maxSkipped {
-		s.Tenant, s.TenantID = "", ""
-		i = slices.IndexFunc(r.Skipped, func(o Skipped) bool { return o.Reason == s.Reason && o.TenantID == "" && o.Signal == s.Signal })
+// skipKey names a line of Report.Skipped.
+type skipKey struct {
+	reason, tenantID string
+	signal           Signal
+}
+
+// skip counts a difference that is no drift. Tenants beyond maxSkipped share a line.
+func (c *comparison) skip(s Skipped) {
+	k := skipKey{s.Reason, s.TenantID, s.Signal}
+	i, ok := c.skipped[k]
+	if !ok && len(c.report.Skipped) >= maxSkipped {
+		s.Tenant, s.TenantID, k.tenantID = "", "", ""
+		i, ok = c.skipped[k]
 	}
-	if i < 0 {
-		r.Skipped = append(r.Skipped, s)
+	if !ok {
+		c.skipped[k] = len(c.report.Skipped)
+		c.report.Skipped = append(c.report.Skipped, s)
 		return
 	}
-	r.Skipped[i].Count += s.Count
-	r.Skipped[i].Records += s.Records
+	c.report.Skipped[i].Count += s.Count
+	c.report.Skipped[i].Records += s.Records
 }
 
 // Progress tells how far a comparison has come.
@@ -155,7 +163,8 @@ type Verifier struct {
 	log    *slog.Logger
 	m      *verifyMetrics
 
-	running sync.Mutex
+	running   sync.Mutex
+	published map[signalCell]aside // to other replicas; of Run alone
 }
 
 // NewVerifier makes a Verifier. It starts nothing.
@@ -217,12 +226,14 @@ type comparison struct {
 	progress func(Progress)
 	told     time.Time
 	tenants  map[string]*tenantState
+	skipped  map[skipKey]int // places in report.Skipped
+	waiting  int64           // a log has unfinished requests of hours from here on
 }
 
 func (v *Verifier) begin(ctx context.Context, f VerifyFilter, progress func(Progress)) (*comparison, error) {
 	now := v.ledger.now()
 	c := &comparison{Verifier: v, only: f.Tenant, progress: progress, from: firstHour, to: math.MaxInt64, told: now,
-		tenants: map[string]*tenantState{}}
+		tenants: map[string]*tenantState{}, skipped: map[skipKey]int{}}
 	first, sealed, err := v.ledger.bounds(ctx, now)
 	if err != nil {
 		return nil, err

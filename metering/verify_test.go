@@ -14,7 +14,10 @@ import (
 )
 
 // nothingStored is a ClickHouse without rows: right for a ledger without records.
-type nothingStored struct{ counts int }
+type nothingStored struct {
+	counts int
+	aside  []Receipt
+}
 
 func (s *nothingStored) UnsafeByTenant(context.Context, string, int64, int64, tenant.ID, func(int64, string, int64) error) error {
 	s.counts++
@@ -29,7 +32,16 @@ func (s *nothingStored) UnsafeTables(context.Context, string, int64, string) (ma
 	return nil, nil
 }
 
-func (s *nothingStored) UnsafeAside(context.Context, func(string, string, int64, []byte, int64) error) error {
+func (s *nothingStored) UnsafeAside(_ context.Context, each func(string, string, int64, []byte, int64) error) error {
+	for _, r := range s.aside {
+		raw, err := r.AppendBinary(nil)
+		if err != nil {
+			return err
+		}
+		if err := each(string(r.Signal), r.Tenant.String(), r.ReceivedAt.UnixNano(), raw, 1); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -244,4 +256,57 @@ func TestEachDayIsVerifiedOnceItIsSealed(t *testing.T) {
 			t.Errorf("%d comparisons after a pause, want one for all days that were missed", n)
 		}
 	})
+}
+
+// What one replica has set aside, every other one knows of: its rows are missed by nobody.
+func TestReplicasTellWhatTheySetAside(t *testing.T) {
+	storetest.Each(t, testReplicasTellWhatTheySetAside)
+}
+
+func testReplicasTellWhatTheySetAside(t *testing.T) {
+	db := tempDB(t)
+	now := &clock{t: noon.Add(3 * time.Hour)}
+	refused := logs("a", "k", 10, noon)
+	refused.Records = 4
+	one, two := &nothingStored{}, &nothingStored{aside: []Receipt{refused}}
+	verifier := func(log string, s Stored) *Verifier {
+		return NewVerifier(NewLedger(db, LedgerOptions{Now: now.now, Replica: ReplicaOptions{Log: log}}), s, nil)
+	}
+	a, b := verifier("a", one), verifier("b", two)
+	apply(t, b.ledger, "b", 1, true, refused)
+	execute(t, db, `INSERT INTO usage_seal (id, through) VALUES (1, ?)`, hourOf(now.now()))
+	drift := func(v *Verifier) int {
+		t.Helper()
+		r, err := v.UnsafeVerify(deadline(t), VerifyFilter{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Drifts()
+	}
+	if n := drift(b); n != 0 {
+		t.Errorf("the replica itself finds %d differences", n)
+	}
+	if n := drift(a); n == 0 {
+		t.Error("another finds no difference before it is told")
+	}
+	if err := b.publishAside(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	if n := drift(a); n != 0 {
+		t.Errorf("another finds %d differences after it was told", n)
+	}
+	two.aside = nil // and the rows are nowhere
+	if err := b.publishAside(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range map[string]*Verifier{"the replica itself": b, "another": a} {
+		if n := drift(v); n == 0 {
+			t.Errorf("%s finds no difference when nothing is set aside", name)
+		}
+	}
+	// While another replica has something to do in the hour, nothing is said of it.
+	execute(t, db, `INSERT INTO replicas (log_id, started_at, seen_at, oldest_pending, address) VALUES ('b', 0, 0, ?, '')`, noon.UnixMilli())
+	if n := drift(a); n != 0 {
+		t.Errorf("another finds %d differences while the replica is at it", n)
+	}
 }

@@ -26,7 +26,8 @@ const (
 	maxDriftAlerts = 100
 )
 
-// Run verifies each day once it is sealed, with those that were missed, until ctx ends. What fails is tried again.
+// Run tells other replicas what this one has set aside, and verifies each day once it is sealed, with those that were missed, until ctx ends.
+// What fails is tried again.
 func (v *Verifier) Run(ctx context.Context) error {
 	if last, ok, err := v.Last(ctx); err == nil && ok {
 		v.m.show(last)
@@ -39,6 +40,9 @@ func (v *Verifier) Run(ctx context.Context) error {
 		case <-tick.C:
 		case <-ctx.Done():
 			return nil
+		}
+		if err := v.publishAside(ctx); err != nil && ctx.Err() == nil {
+			v.log.Warn("requests that are set aside were not told to other replicas", "err", err)
 		}
 		from, to, err := v.days(ctx)
 		switch {

@@ -107,10 +107,13 @@ func (c *comparison) runs(ctx context.Context, s Signal, drifted map[int64]sides
 		return err
 	}
 	if from > c.from {
-		c.report.skip(Skipped{Reason: SkipRunsGone, Signal: s, Count: (from - c.from) / hourSeconds})
+		c.skip(Skipped{Reason: SkipRunsGone, Signal: s, Count: (from - c.from) / hourSeconds})
 	}
 	if from >= c.to {
 		return nil
+	}
+	if c.waiting, err = c.ledger.waiting(ctx); err != nil {
+		return err
 	}
 	p := &runPass{comparison: c, signal: s, drifted: drifted, hour: from}
 	if err := p.load(ctx); err != nil {
@@ -214,13 +217,13 @@ func (p *runPass) compare(ctx context.Context, run uint64, want, have int64) err
 		}
 		if !known {
 			d.Note = "the ledger does not know the run"
-			drifts = drifts || p.signal != Metrics
+			drifts = drifts || p.signal != Metrics && p.hour < p.waiting
 		}
 	}
 	if drifts {
 		p.report.drift(d)
 	} else {
-		p.report.skip(Skipped{Reason: SkipRun, Signal: p.signal, Count: 1, Records: max(want-have, have-want)})
+		p.skip(Skipped{Reason: SkipRun, Signal: p.signal, Count: 1, Records: max(want-have, have-want)})
 	}
 	return nil
 }

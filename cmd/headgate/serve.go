@@ -178,8 +178,12 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 		return nil
 	}
 
-	verifier := metering.NewVerifier(ledger, storage.Counter{Conn: conns.writer, Log: wal}, reg)
-	backend.run(backendCtx, "verifier", verifier.Run)
+	counter, err := storage.OpenCounter(writerOpt, wal)
+	if err != nil {
+		return err
+	}
+	verifier := metering.NewVerifier(ledger, counter, reg)
+	backend.run(backendCtx, "verifier", func(ctx context.Context) error { return errors.Join(verifier.Run(ctx), counter.Close()) })
 
 	edge := &group{fail: fail}
 	defer edge.end(func() { ready.set("stopping"); fail(nil) })

@@ -30,6 +30,7 @@ import (
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/metering"
+	"github.com/headgate-io/headgate/metering/alert"
 	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/schema"
 )
@@ -53,6 +54,12 @@ type verifyRig struct {
 }
 
 func newVerifyRig(t *testing.T) *verifyRig {
+	t.Helper()
+	return newVerifyRigOf(t, 10*time.Millisecond)
+}
+
+// newVerifyRigOf makes a rig whose requests wait for company for so long.
+func newVerifyRigOf(t *testing.T, delay time.Duration) *verifyRig {
 	t.Helper()
 	check := func(err error) {
 		t.Helper()
@@ -80,7 +87,7 @@ func newVerifyRig(t *testing.T) *verifyRig {
 	r.ledger = metering.NewLedger(r.db, metering.LedgerOptions{Now: r.now, Registry: r.reg, Pending: func() (time.Time, bool) { return r.log.Oldest() }})
 	r.log, err = storage.OpenLog(t.Context(), storage.LogOptions{
 		Dir: filepath.Join(r.dir, walDir), Ledger: r.ledger.ForLog(walDir), Now: time.Now, Registry: prometheus.NewRegistry(),
-		MaxDelay: 10 * time.Millisecond, Backoff: 10 * time.Millisecond, ReserveBytes: -1, SegmentBytes: 80 << 20, Window: time.Hour,
+		MaxDelay: delay, Backoff: 10 * time.Millisecond, ReserveBytes: -1, SegmentBytes: 80 << 20, Window: time.Hour,
 	})
 	check(err)
 	edge, err := ingest.New(ingest.Options{Now: r.now, Profiles: true}, ingest.Backend{Keys: r.directory, Meter: meter, Ledger: r.ledger, Log: r.log}, quiet, r.reg)
@@ -97,7 +104,8 @@ func newVerifyRig(t *testing.T) *verifyRig {
 	running.Go(func() { _ = r.log.Run(ctx, r.conn, 0) })
 	t.Cleanup(func() { cancel(); running.Wait(); _ = r.log.Close() })
 	r.verifier = metering.NewVerifier(r.ledger, storage.Counter{Conn: r.conn, Log: r.log}, r.reg)
-	r.api = &control.API{Directory: r.directory, Meter: meter, Ledger: r.ledger, Verifier: r.verifier, Now: r.now, Log: quiet, Version: "test",
+	r.api = &control.API{Directory: r.directory, Meter: meter, Ledger: r.ledger, Verifier: r.verifier, Alerts: alert.New(r.db, alert.Options{Now: r.now, Registry: prometheus.NewRegistry()}),
+		Now: r.now, Log: quiet, Version: "test",
 		DeleteData: func(ctx context.Context, id tenant.ID) error { return storage.DeleteTenant(ctx, r.conn, id) }}
 	return r
 }
@@ -511,6 +519,134 @@ func TestRequestsSetAsideAreNoDrift(t *testing.T) {
 		if !strings.HasPrefix(s, metering.SkipRun) {
 			t.Errorf("skipped after the replay: %s", s)
 		}
+	}
+}
+
+// What is set aside may be tried again while usage is verified: it is never seen twice, nor missed.
+func TestReplaysWhileVerifyingAreNoDrift(t *testing.T) {
+	r := newVerifyRig(t)
+	_, key := r.tenant(auth.NewTenant{Name: "acme"})
+	r.exec("ALTER TABLE otel_logs ADD CONSTRAINT picky CHECK NOT startsWith(Body, 'refused')")
+	r.at(r.hour(2))
+	const refused = 8
+	for i := range refused {
+		r.send(200, "/v1/logs", key, logBody(fmt.Sprint("refused ", i), r.now()))
+	}
+	aside := func() []storage.Rejected {
+		list, err := storage.ListRejected(filepath.Join(r.dir, walDir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	waitFor(t, "the requests to be set aside", func() bool {
+		r.send(200, "/v1/logs", key, logBody(fmt.Sprint("more at ", time.Now().UnixNano()), r.now()))
+		return len(aside()) == refused
+	})
+	r.seal()
+	r.exec("ALTER TABLE otel_logs DROP CONSTRAINT picky")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var replaying sync.WaitGroup
+	defer replaying.Wait()
+	replaying.Go(func() {
+		tick := time.NewTicker(300 * time.Millisecond)
+		defer tick.Stop()
+		for _, a := range aside() {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			if err := storage.Replay(filepath.Join(r.dir, walDir), a.Name); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	verified := 0
+	for done := false; !done; verified++ {
+		done = len(aside()) == 0 && r.one("SELECT count() FROM otel_logs WHERE startsWith(Body, 'refused')") == refused
+		rep, err := r.verifier.UnsafeVerify(ctx, metering.VerifyFilter{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantLines(t, "drift while requests are replayed", drifts(rep))
+		if t.Failed() {
+			t.Fatalf("after %d comparisons; skipped %q", verified, skips(rep))
+		}
+	}
+	t.Logf("%d comparisons while %d requests were replayed", verified, refused)
+}
+
+// Of a run of metrics that was split, tables hold rows under the id of the whole: no drift, for its tenants agree.
+func TestSplitRunsAreNoDrift(t *testing.T) {
+	r := newVerifyRigOf(t, 400*time.Millisecond)
+	_, key := r.tenant(auth.NewTenant{Name: "acme"})
+	r.exec("ALTER TABLE otel_metrics_sum ADD CONSTRAINT picky CHECK MetricName != 'bad'")
+	r.at(r.hour(2))
+	sent := 0
+	send := func(name string) {
+		sent++
+		r.send(200, "/v1/metrics", key, strings.Replace(fmt.Sprintf(fiveMetrics, r.now().UnixNano()+int64(sent)), `"name":"s"`, `"name":"`+name+`"`, 1))
+	}
+	for range 5 {
+		send("good")
+	}
+	send("bad")
+	waitFor(t, "the request to be set aside", func() bool {
+		send("good")
+		list, err := storage.ListRejected(filepath.Join(r.dir, walDir))
+		return err == nil && len(list) == 1
+	})
+	r.seal()
+	rep := r.verify()
+	wantLines(t, "drift", drifts(rep))
+	reasons := map[string]int64{}
+	for _, s := range rep.Skipped {
+		reasons[s.Reason] += s.Count
+	}
+	if reasons[metering.SkipAside] != 1 || reasons[metering.SkipRun] < 3 || len(reasons) != 2 {
+		t.Errorf("skipped %v", reasons)
+	}
+	// The same rows without a run are found where they are too many.
+	r.exec("INSERT INTO otel_metrics_gauge SELECT * FROM otel_metrics_gauge LIMIT 1")
+	if got := r.verify().DriftRows; got[metering.DriftRows] != 1 || got[metering.DriftRuns] == 0 {
+		t.Errorf("drift of a doubled row %v", got)
+	}
+}
+
+// Receipts that come after their hour was sealed are corrections of it, and their rows are the hour's.
+func TestLateReceiptsAreNoDrift(t *testing.T) {
+	r := newVerifyRig(t)
+	a, key := r.tenant(auth.NewTenant{Name: "acme"})
+	r.logsAt(1, 2, key)
+	r.seal()
+	r.logsAt(1, 3, key) // another text: "of 3"
+	waitFor(t, "the log to be empty", func() bool { _, waits := r.log.Oldest(); return !waits })
+	r.at(time.Now())
+	rep := r.verify()
+	wantLines(t, "drift", drifts(rep))
+	wantLines(t, "skipped", skips(rep))
+	if rep.Records != 5 {
+		t.Errorf("%d records were compared, want 5", rep.Records)
+	}
+	// What an operator corrects is billed, and was not received.
+	u, err := r.ledger.UnsafeUsageOfAll(t.Context(), metering.Filter{ByKey: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = r.db.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := r.ledger.Correct(t.Context(), tx, metering.NewCorrection{ID: "1", Tenant: a.ID, Hour: r.hour(1), Signal: metering.Logs, Key: u.Rows[0].Key,
+			BilledBytes: -5, Records: -1, Reason: "a mistake"})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLines(t, "drift after a correction", drifts(r.verify()))
+	r.remove("otel_logs", "Body = '2 of 3'")
+	if got := r.verify().DriftRows; got[metering.DriftRows] != 1 || got[metering.DriftRuns] != 1 {
+		t.Errorf("drift of a late row that is gone: %v", got)
 	}
 }
 
