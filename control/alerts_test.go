@@ -47,7 +47,7 @@ func (s *server) refuse(key string, reason metering.Reason) {
 		s.t.Fatal(err)
 	}
 	s.api.Ledger.CountRefused(metering.Refusal{Tenant: p.Tenant(), Key: p.KeyID(), Signal: metering.Logs, At: time.Now(), Bytes: 10,
-		Records: 2, Reason: reason, Limit: &metering.LimitError{LimitID: metering.LimitTenant, Owner: tenant.OwnerTenant, Limit: 100,
+		Records: 2, Reason: reason, Limit: &metering.LimitError{LimitID: metering.LimitTenant, Kind: tenant.DailyBytes, Owner: tenant.OwnerTenant, Limit: 100,
 			Used: 95, Reset: time.Now().Add(time.Hour)}})
 }
 

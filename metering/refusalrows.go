@@ -3,7 +3,6 @@ package metering
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/headgate-io/headgate/internal/store"
@@ -56,11 +55,11 @@ func addRefusals(ctx context.Context, tx *store.Tx, rows map[refusalRow]refusalS
 // SECURITY: a tenant hears of an ancestor's limit as its errors do, without a name and a number.
 func limitEvents(k refusalRow, s refusalSums) []alert.Event {
 	l := s.limit
-	if l == nil || !strings.HasPrefix(l.LimitID, LimitTenant) || l.owner.id == "" || l.owner.used < l.owner.max/2 {
+	if l == nil || l.Kind != tenant.DailyBytes || l.owner.id == "" || l.owner.used < l.owner.max/2 {
 		return nil
 	}
-	e := alert.Event{Tenant: k.tenant, Kind: alert.DailyBytes, LimitID: l.LimitID, Day: l.owner.day,
-		Threshold: 100, OwnerID: l.owner.id, Used: l.owner.used, Max: max(0, l.owner.max), At: s.last}
+	e := alert.Event{Tenant: k.tenant, Kind: alert.DailyBytes, LimitID: l.LimitID, Signal: string(l.Signal),
+		Day: l.owner.day, Threshold: 100, OwnerID: l.owner.id, Used: l.owner.used, Max: max(0, l.owner.max), At: s.last}
 	switch l.Owner {
 	case tenant.OwnerKey:
 		e.Owner = alert.OwnerKey
@@ -68,7 +67,7 @@ func limitEvents(k refusalRow, s refusalSums) []alert.Event {
 		e.Owner = alert.OwnerTenant
 	default:
 		own, told := e, e
-		own.Tenant, own.Owner, own.LimitID = l.owner.id, alert.OwnerTenant, strings.Replace(l.LimitID, LimitParent, LimitTenant, 1)
+		own.Tenant, own.Owner, own.LimitID = l.owner.id, alert.OwnerTenant, LimitTenant
 		told.Owner, told.OwnerID, told.Used, told.Max = alert.OwnerParent, "", 0, 0
 		return []alert.Event{own, told}
 	}
@@ -92,5 +91,17 @@ func (l *Ledger) pruneRefusals(ctx context.Context) error {
 		return fmt.Errorf("remove old refusals: %w", err)
 	}
 	l.pruned = before
+	return nil
+}
+
+// DeleteRefusals removes a tenant's rows of refusals. The sums of usage stay.
+func (l *Ledger) DeleteRefusals(ctx context.Context, id tenant.ID) error {
+	err := l.db.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM usage_refusals WHERE tenant_id = ?`, id.String())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("delete refusals of tenant %s: %w", id, err)
+	}
 	return nil
 }

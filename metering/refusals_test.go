@@ -195,6 +195,15 @@ func TestOldRefusalsAreRemoved(t *testing.T) {
 	refusalsOf(t, l, RefusalFilter{Tenants: ids("a")}, 1)
 	c.set(noon.Add(keepRefusals + time.Hour))
 	refusalsOf(t, l, RefusalFilter{Tenants: ids("a")}, 0)
+	for _, owner := range []string{"a", "b"} {
+		l.CountRefused(Refusal{Tenant: id(owner), Key: "k", Signal: Logs, At: c.now(), Reason: DroppedAtLimit})
+		refusalsOf(t, l, RefusalFilter{Tenants: ids(owner)}, 1)
+	}
+	if err := l.DeleteRefusals(t.Context(), id("a")); err != nil {
+		t.Fatal(err)
+	}
+	refusalsOf(t, l, RefusalFilter{Tenants: ids("a")}, 0)
+	refusalsOf(t, l, RefusalFilter{Tenants: ids("b")}, 1)
 }
 
 func TestRefusalsThatWaitAreBounded(t *testing.T) {

@@ -61,6 +61,7 @@ type Config struct {
 	ShutdownGrace  time.Duration
 	QueryTimeout   time.Duration
 	QueryMaxMemory byteSize
+	WebhookPrivate bool
 }
 
 func bytesOf(n int64) byteSize { return byteSize{&n} }
@@ -117,6 +118,7 @@ func (c *Config) register(f *pflag.FlagSet) {
 	f.DurationVar(&c.ShutdownGrace, "shutdown-grace", c.ShutdownGrace, "how long received requests may take to finish at shutdown")
 	f.DurationVar(&c.QueryTimeout, "query-timeout", c.QueryTimeout, "a query is stopped after this")
 	f.Var(&c.QueryMaxMemory, "query-max-memory", "memory of one query")
+	f.BoolVar(&c.WebhookPrivate, "webhook-allow-private", c.WebhookPrivate, "let webhooks, those of tenants too, speak to private and reserved addresses; only where every tenant may reach your network")
 }
 
 var roles = []string{"all", "ingest", "query", "control"}

@@ -74,6 +74,7 @@ Every flag can be set by an environment variable: --data-dir by HEADGATE_DATA_DI
 	root.CompletionOptions.HiddenDefaultCmd = true
 	usage := newUsage()
 	usage.AddCommand(newUsageVerify())
-	root.AddCommand(newServe(), newEngine(), newTenant(), newKey(), newQuery(), usage, newLimits(), newWAL())
+	root.AddCommand(newServe(), newEngine(), newTenant(), newKey(), newQuery(), usage, newLimits(), newDecisions(),
+		newAlerts(), newWebhook(), newWAL())
 	return root
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/metering"
+	"github.com/headgate-io/headgate/metering/alert"
 	"github.com/headgate-io/headgate/query"
 	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/engine"
@@ -158,6 +159,11 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	defer backend.end(stopBackend)
 	backend.run(backendCtx, "directory", directory.Run)
 	backend.run(backendCtx, "ledger", ledger.Run)
+	alerts := alert.New(db, alert.Options{
+		Now: time.Now, Key: directory.DeriveKey("webhook secrets"), AllowPrivate: cfg.WebhookPrivate, Audit: control.AuditAlert,
+		Logger: log, Registry: reg,
+	})
+	backend.run(backendCtx, "alerts", alerts.Run)
 	prepared := make(chan struct{})
 	flushCtx, stopFlush := context.WithCancel(context.WithoutCancel(ctx))
 	flush := &group{fail: fail}
@@ -204,9 +210,12 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	edge.run(ctx, "otlp", func(ctx context.Context) error { return receiver.Run(ctx, ls.grpc, ls.http) })
 
 	api := &control.API{
-		Directory: directory, Meter: meter, Ledger: ledger, Verifier: verifier, Now: time.Now, Log: log, Version: version,
+		Directory: directory, Meter: meter, Ledger: ledger, Alerts: alerts, Verifier: verifier, Now: time.Now, Log: log, Version: version,
 		DeleteData: func(ctx context.Context, id tenant.ID) error {
 			if err := wal.WaitTenant(ctx, id); err != nil {
+				return err
+			}
+			if err := errors.Join(alerts.DeleteTenant(ctx, id), ledger.DeleteRefusals(ctx, id)); err != nil {
 				return err
 			}
 			return storage.DeleteTenant(ctx, conns.writer, id)
