@@ -121,12 +121,15 @@ func (s *Service) finish(ctx context.Context, t target, d delivery, o outcome) (
 	now := s.now()
 	state, retry, failures := StateDelivered, int64(0), int64(0)
 	lease, until := s.lease, now.Add(leaseTime).UnixMilli()
+	next := now.Add(max(backoff(d.attempts+1), o.retryAfter))
 	if o.result != resultDelivered {
 		failures = t.failures + 1
-		retry = now.Add(max(backoff(failures), o.retryAfter)).UnixMilli()
-		state, lease, until = StatePending, "", 0
+		wait := now.Add(max(backoff(failures), o.retryAfter)) // of the target's other deliveries too
+		if wait.After(next) {
+			next = wait
+		}
+		retry, state, lease, until = wait.UnixMilli(), StatePending, "", 0
 	}
-	next := now.Add(max(backoff(d.attempts+1), o.retryAfter))
 	if state == StatePending && next.Sub(d.created) > giveUpAfter {
 		state = StateFailed
 	}

@@ -13,8 +13,11 @@ import (
 	"github.com/headgate-io/headgate/internal/store"
 )
 
+// entropy makes ids of one millisecond ascend, so that events that are recorded together are listed and sent in their order.
+var entropy = &ulid.LockedMonotonicReader{MonotonicReader: ulid.Monotonic(rand.Reader, 0)}
+
 // newID returns an id that sorts by its time of making and is never made twice.
-func newID(at time.Time) string { return ulid.MustNew(ulid.Timestamp(at), rand.Reader).String() }
+func newID(at time.Time) string { return ulid.MustNew(ulid.Timestamp(at), entropy).String() }
 
 // Record makes e an event, once: with another of the same name, of this process or any other, it does nothing. The
 // deliveries to the webhooks that there are now belong to the same transaction. An error that is not the database's means
