@@ -51,6 +51,8 @@ const (
 	shutFor     = time.Second
 	idleAfter   = 2 * time.Second
 	leaseTick   = 500 * time.Millisecond
+	countTicks  = 10               // between counts of the replicas
+	aliveFor    = 30 * time.Second // after a replica was seen
 	leaseWait   = 3 * time.Second // of a request
 	leaseCommit = 5 * time.Second // of a transaction
 )
@@ -239,12 +241,15 @@ func (l *Leases) wait(x *exchange) error {
 func (l *Leases) Run(ctx context.Context) error {
 	tick := time.NewTicker(leaseTick)
 	defer tick.Stop()
-	failing := false
+	failing, ticks := false, 0
 	for {
 		select {
 		case <-l.wake:
 		case <-tick.C:
 			l.idle(l.now().Add(-idleAfter))
+			if ticks++; ticks%countTicks == 1 {
+				l.count(ctx)
+			}
 		case <-ctx.Done():
 			l.idle(l.now().Add(time.Hour))
 			return l.round(context.WithoutCancel(ctx))
@@ -257,6 +262,19 @@ func (l *Leases) Run(ctx context.Context) error {
 			l.slog.Info("bytes of limits are leased again")
 		}
 		failing = err != nil
+	}
+}
+
+// count tells the meter how many replicas there are. While that cannot be known, it is what it was.
+func (l *Leases) count(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, leaseCommit)
+	defer cancel()
+	n := 0
+	err := l.db.View(ctx, func(tx *store.Tx) error {
+		return tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM replicas WHERE seen_at >= ?`, l.now().Add(-aliveFor).UnixMilli()).Scan(&n)
+	})
+	if err == nil {
+		l.meter.Replicas(n)
 	}
 }
 

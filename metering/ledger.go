@@ -46,7 +46,7 @@ type Ledger struct {
 	// What Run alone uses: the seal that was last stored or found stored, who holds it, and what was last said to the other
 	// replicas.
 	sealed int64
-	pruned int64 // the hour before which no refusals are kept
+	pruned int64 // the hour before which nothing old is kept
 	holder string
 	said   Replica
 
@@ -88,9 +88,9 @@ func (l *Ledger) keep(last bool) {
 		l.m.commitFailures.Inc()
 		l.log.Warn("counts of refusals were not written", "err", err)
 	}
-	if err := l.pruneRefusals(ctx); err != nil {
+	if err := l.prune(ctx); err != nil {
 		l.m.commitFailures.Inc()
-		l.log.Warn("old refusals were not removed", "err", err)
+		l.log.Warn("old rows were not removed", "err", err)
 	}
 	if err := l.sayPending(ctx, last); err != nil {
 		l.m.commitFailures.Inc()

@@ -77,18 +77,20 @@ func limitEvents(k refusalRow, s refusalSums) []alert.Event {
 // keepRefusals is how long rows of refusals are kept.
 const keepRefusals = 90 * 24 * time.Hour
 
-// pruneRefusals removes rows that are too old, once an hour.
-func (l *Ledger) pruneRefusals(ctx context.Context) error {
+// prune removes what is too old to be asked for, once an hour.
+func (l *Ledger) prune(ctx context.Context) error {
 	before := hourOf(l.now().Add(-keepRefusals))
 	if before == l.pruned {
 		return nil
 	}
 	err := l.db.Update(ctx, func(tx *store.Tx) error {
-		_, err := tx.ExecContext(ctx, `DELETE FROM usage_refusals WHERE hour < ?`, before)
-		return err
+		if _, err := tx.ExecContext(ctx, `DELETE FROM usage_refusals WHERE hour < ?`, before); err != nil {
+			return err
+		}
+		return dropDayUse(ctx, tx, l.now())
 	})
 	if err != nil {
-		return fmt.Errorf("remove old refusals: %w", err)
+		return fmt.Errorf("remove old refusals and days: %w", err)
 	}
 	l.pruned = before
 	return nil
