@@ -7,8 +7,9 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 30s
 KILLS ?= 200
 CRASHTIME ?= 10m
+SCHEDULES ?= 100000
 
-.PHONY: build run test race demo bench compare hostile kill crash fuzz clients lint fmt engine-lib postgres clean
+.PHONY: build run test race demo bench compare hostile schedules kill crash fuzz clients lint fmt engine-lib postgres clean
 build: ; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/headgate ./cmd/headgate
 run: engine-lib build ; exec bin/headgate serve --data-dir ./data --demo
 test: engine-lib postgres bin/telemetrygen ; HEADGATE_TELEMETRYGEN=$(CURDIR)/bin/telemetrygen go test -timeout 15m ./...
@@ -17,6 +18,7 @@ demo: engine-lib build bin/telemetrygen ; sh deploy/demo.sh
 bench: engine-lib build ; go test -run '^$$' -bench . -benchtime 1s ./ingest/otlp ./cmd/bench && go run ./cmd/bench
 compare: engine-lib build ; cd clients/collector && go build -o ../../bin/collector . && cd ../.. && go run ./cmd/bench -collector bin/collector -loads 4x1000
 hostile: engine-lib build ; go run ./cmd/bench -hostile -duration 30s
+schedules: postgres ; HEADGATE_TEST_SCHEDULES=$(SCHEDULES) go test -count=1 -timeout 60m -v -run TestNoScheduleOfReplicasPassesALimit ./metering
 kill: engine-lib postgres ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -timeout 60m -v -run 'TestKills' ./cmd/headgate
 crash: ; HEADGATE_WAL_CRASH=$(CRASHTIME) go test -count=1 -timeout 90m -v -run 'Crash|Tear|Recovery|Failed|Failure' ./storage/wal
 fuzz: engine-lib ; sh .ci/fuzz $(FUZZTIME)

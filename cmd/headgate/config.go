@@ -16,6 +16,7 @@ import (
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/storage"
 )
 
@@ -225,4 +226,16 @@ func (c *Config) path(name string) string { return filepath.Join(c.DataDir, name
 func (c *Config) secrets() string { return cmp.Or(c.SecretsDir, c.DataDir) }
 
 // database is what store.Open is told.
+// replicated reports whether other processes may share the database.
+func (c *Config) replicated() bool { return c.Store != "" }
+
+// replica names this process to the others on its database.
+func (c *Config) replica(log string, a addresses) (r metering.ReplicaOptions) {
+	if c.replicated() {
+		host, _ := os.Hostname() // for information
+		r = metering.ReplicaOptions{Log: log, Address: host + " " + a.API}
+	}
+	return r
+}
+
 func (c *Config) database() string { return cmp.Or(c.Store, c.path("headgate.db")) }

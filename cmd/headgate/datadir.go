@@ -8,6 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/headgate-io/headgate/internal/store"
 )
 
 // dataDir is the directory that one running headgate owns.
@@ -65,6 +69,42 @@ func (d *dataDir) publish(a addresses) error {
 		return fmt.Errorf("write %s: %w", addressesFile, err)
 	}
 	return os.Rename(tmp, d.file(addressesFile))
+}
+
+// replicaFile holds the name that this replica has among those of its database: a ULID.
+const replicaFile = "replica"
+
+// replica returns the name of the directory's log among the replicas' of a database, which is made at the first start. The
+// ledger knows by it which requests of the log are billed, so it goes with the log wherever that is moved.
+func (d *dataDir) replica() (string, error) {
+	raw, err := os.ReadFile(d.file(replicaFile))
+	if err == nil {
+		id, err := ulid.ParseStrict(strings.TrimSpace(string(raw)))
+		if err != nil {
+			return "", fmt.Errorf("%s does not hold the name of a replica: restore the file, or the log's requests could be billed twice", d.file(replicaFile))
+		}
+		return id.String(), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	if _, err := os.Stat(d.file(walDir)); err == nil {
+		return "", fmt.Errorf("%s is missing beside a log: restore the file, or remove %s if nothing in it is to be kept", d.file(replicaFile), d.file(walDir))
+	}
+	id := ulid.Make().String()
+	tmp := d.file(replicaFile + ".tmp")
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return "", err
+	}
+	_, err = f.WriteString(id + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return "", err
+	}
+	if err := os.Rename(tmp, d.file(replicaFile)); err != nil {
+		return "", err
+	}
+	return id, store.SyncDir(d.path)
 }
 
 // close gives the directory back.

@@ -8,20 +8,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/headgate-io/headgate/internal/faultfs"
+	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/storage"
 )
 
-// walDir is the log's directory within the data directory, and its name in the ledger.
+// walDir is the log's directory within the data directory, and its name in the ledger of a process that is alone.
 const walDir = "wal"
 
 // logFS is the file system of the log; nil is the machine's. Tests of the process put a slow or failing one here.
 var logFS faultfs.FS
 
-// openLog opens the log of acked requests in the data directory and tells the meter of those that the ledger does not have.
-func openLog(ctx context.Context, cfg Config, dir *dataDir, ledger *metering.Ledger, meter *metering.Meter, log *slog.Logger, reg prometheus.Registerer) (*storage.Log, error) {
+// openLog opens the log of acked requests in the data directory, by its name in the ledger, and tells the meter of those that the ledger does not have.
+func openLog(ctx context.Context, cfg Config, dir *dataDir, name string, ledger *metering.Ledger, meter *metering.Meter, log *slog.Logger, reg prometheus.Registerer) (*storage.Log, error) {
 	return storage.OpenLog(ctx, storage.LogOptions{
-		Dir: dir.file(walDir), FS: logFS, Ledger: ledger.ForLog(walDir), Now: time.Now, Logger: log, Registry: reg,
+		Dir: dir.file(walDir), FS: logFS, Ledger: ledger.ForLog(name), Now: time.Now, Logger: log, Registry: reg,
 		MaxBytes: *cfg.LogMaxBytes.bytes, ReserveBytes: *cfg.LogReserve.bytes, MaxDelay: cfg.FlushDelay, MaxRows: cfg.FlushRows,
 		SegmentBytes: segmentBytes(*cfg.MaxBody.bytes), Window: cfg.ResendWindow, Timeout: cfg.InsertTimeout,
 		Restore: func(b []byte) error {
@@ -37,3 +38,16 @@ func openLog(ctx context.Context, cfg Config, dir *dataDir, ledger *metering.Led
 // segmentBytes is the size of the log's files, into each of which the largest request must fit: its rows, compressed, are
 // hardly larger than its body even if nothing in them can be compressed.
 func segmentBytes(maxBody int64) int64 { return max(16<<20, 2*maxBody) }
+
+// openMeter opens the meter: one that leases from the database if other replicas do so too. name is the log's in the ledger.
+func openMeter(ctx context.Context, cfg Config, dir *dataDir, db *store.DB, log *slog.Logger, reg prometheus.Registerer) (m *metering.Meter, l *metering.Leases, name string, err error) {
+	if !cfg.replicated() {
+		m, err = metering.OpenMeter(ctx, db, time.Now(), reg)
+		return m, nil, walDir, err
+	}
+	if name, err = dir.replica(); err != nil {
+		return nil, nil, "", err
+	}
+	m, l, err = metering.OpenLeases(ctx, db, name, metering.LedgerOptions{Now: time.Now, Logger: log, Registry: reg})
+	return m, l, name, err
+}

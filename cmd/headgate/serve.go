@@ -129,14 +129,14 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	if err != nil {
 		return err
 	}
-	meter, err := metering.OpenMeter(ctx, db, time.Now(), reg)
+	meter, leases, logName, err := openMeter(ctx, cfg, dir, db, log, reg)
 	if err != nil {
 		return err
 	}
 	var wal *storage.Log
-	ledger := metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Logger: log, Registry: reg,
+	ledger := metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Logger: log, Registry: reg, Replica: cfg.replica(logName, ls.addresses()),
 		Pending: func() (time.Time, bool) { return wal.Oldest() }})
-	if wal, err = openLog(ctx, cfg, dir, ledger, meter, log, reg); err != nil {
+	if wal, err = openLog(ctx, cfg, dir, logName, ledger, meter, log, reg); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, wal.Close()) }()
@@ -164,6 +164,9 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 		Logger: log, Registry: reg,
 	})
 	backend.run(backendCtx, "alerts", alerts.Run)
+	if leases != nil {
+		backend.run(backendCtx, "leases", leases.Run)
+	}
 	prepared := make(chan struct{})
 	flushCtx, stopFlush := context.WithCancel(context.WithoutCancel(ctx))
 	flush := &group{fail: fail}
