@@ -33,7 +33,7 @@ const (
 type bounds struct{ idle, lock, statement time.Duration }
 
 var (
-	usual     = bounds{idle: 10 * time.Second, lock: 15 * time.Second, statement: 20 * time.Second}
+	usual     = bounds{idle: 5 * time.Second, lock: 15 * time.Second, statement: 20 * time.Second}
 	migrating = bounds{idle: usual.idle, lock: migrationLimit, statement: migrationLimit}
 )
 

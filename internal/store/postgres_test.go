@@ -45,14 +45,14 @@ func TestPostgresSettingsOfTransactions(t *testing.T) {
 	d := openTest(t, pgtest.New(t)+"&synchronous_commit=off&statement_timeout=1h")
 	for name, want := range map[string]string{
 		"synchronous_commit": "on", "transaction_isolation": "read committed", "lock_timeout": "15s", "statement_timeout": "20s",
-		"idle_in_transaction_session_timeout": "10s", "application_name": "headgate",
+		"idle_in_transaction_session_timeout": "5s", "application_name": "headgate",
 	} {
 		if got := setting(t, d.Update, name); got != want {
 			t.Errorf("Update has %s = %q, want %q", name, got, want)
 		}
 	}
 	for name, want := range map[string]string{
-		"transaction_isolation": "repeatable read", "transaction_read_only": "on", "idle_in_transaction_session_timeout": "10s",
+		"transaction_isolation": "repeatable read", "transaction_read_only": "on", "idle_in_transaction_session_timeout": "5s",
 	} {
 		if got := setting(t, d.View, name); got != want {
 			t.Errorf("View has %s = %q, want %q", name, got, want)
