@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ type API struct {
 	Meter     *metering.Meter
 	Ledger    *metering.Ledger
 	Alerts    *alert.Service
+	Signer    *metering.Signer // of manifests of exports
 	// DeleteData removes every row of a tenant and proves that none is left.
 	DeleteData func(context.Context, tenant.ID) error
 	Verifier   *metering.Verifier
@@ -46,7 +48,7 @@ type route struct {
 
 // Register adds the control plane's routes to mux.
 func (a *API) Register(mux *http.ServeMux) {
-	routes := append(a.routes(), a.alertRoutes()...)
+	routes := slices.Concat(a.routes(), a.usageRoutes(), a.alertRoutes())
 	for _, rt := range routes {
 		mux.Handle(rt.method+" "+rt.path, httpapi.Handle(a.Log, a.serve(rt)))
 	}
@@ -72,7 +74,6 @@ func (a *API) routes() []route {
 		{"GET", "/api/v1/keys", "List API keys", auth.ScopeAdmin, append([]string{"tenant"}, paging...), nil, Keys{}, 0, a.listKeys},
 		{"POST", "/api/v1/keys", "Create an API key; its text is shown once", auth.ScopeAdmin, nil, KeyRequest{}, NewKey{}, http.StatusCreated, a.createKey},
 		{"DELETE", "/api/v1/keys/{key}", "Revoke an API key", auth.ScopeAdmin, nil, nil, Key{}, 0, a.revokeKey},
-		{"GET", "/api/v1/usage", "Read metered usage", auth.ScopeUsage, append([]string{"tenant", "from", "to", "by", "group", "format"}, paging...), nil, metering.Usage{}, 0, a.usage},
 		{"GET", "/api/v1/usage/verify", "Read the last comparison of ledger, runs and ClickHouse (operator)", "", nil, nil, metering.Report{}, 0, a.lastVerified},
 		{"POST", "/api/v1/usage/verify", "Compare ledger, runs and ClickHouse; answers with lines of progress, then the report (operator)", "", nil, VerifyRequest{}, VerifyLine{}, 0, a.verifyUsage},
 		{"GET", "/api/v1/limits", "Read the limits that hold for the calling key", "", nil, nil, Limits{}, 0, a.limits},

@@ -36,6 +36,12 @@ type server struct {
 
 func start(t *testing.T) *server {
 	t.Helper()
+	return startPending(t, nil)
+}
+
+// startPending starts a server whose ledger asks pending for what keeps its hours open.
+func startPending(t *testing.T, pending func() (time.Time, bool)) *server {
+	t.Helper()
 	check := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -55,7 +61,7 @@ func start(t *testing.T) *server {
 	check(err)
 	s := &server{t: t, db: db, operator: strings.TrimSpace(string(token))}
 	s.api = &API{
-		Directory: directory, Meter: meter, Ledger: metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Registry: reg}),
+		Directory: directory, Meter: meter, Ledger: metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Pending: pending, Registry: reg}),
 		Now: time.Now, Log: slog.New(slog.DiscardHandler), Version: "test",
 		DeleteData: func(_ context.Context, id tenant.ID) error {
 			s.deleted = append(s.deleted, id)
@@ -63,6 +69,8 @@ func start(t *testing.T) *server {
 		},
 	}
 	s.api.Alerts = alert.New(db, alert.Options{Now: time.Now, Key: directory.DeriveKey("webhook secrets"), AllowPrivate: true, Audit: AuditAlert, Registry: reg})
+	s.api.Signer, err = metering.OpenSigner(t.Context(), db, dir, time.Now())
+	check(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.api.Ledger.Run(ctx) }()

@@ -1,10 +1,15 @@
 package control
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/httpapi"
@@ -12,46 +17,135 @@ import (
 	"github.com/headgate-io/headgate/metering"
 )
 
-// usage answers with a page of metered usage: of the caller's own tenant, or, to the operator, of one or all.
+// Query parameters of the usage routes.
+var (
+	paging       = []string{"cursor", "limit"}
+	whoseUsage   = []string{"tenant", "descendants"}
+	whichPeriod  = []string{"from", "to", "month", "zone"}
+	usageParams  = slices.Concat(whoseUsage, whichPeriod, []string{"by", "group", "as_of", "format"}, paging)
+	changeParams = slices.Concat(whoseUsage, paging)
+	exportParams = slices.Concat(whoseUsage, whichPeriod, []string{"as_of", "open", "format", "price_per_gib", "currency", "provider"})
+	listParams   = slices.Concat(whoseUsage, whichPeriod, paging)
+)
+
+func (a *API) usageRoutes() []route {
+	return []route{
+		{"GET", "/api/v1/usage", "Read metered usage by hour, day or month, now or as of a moment", auth.ScopeUsage, usageParams, nil, metering.Usage{}, 0, a.usage},
+		{"GET", "/api/v1/usage/changes", "Read the entries of the ledger that changed since a cursor", auth.ScopeUsage, changeParams, nil, metering.Changes{}, 0, a.usageChanges},
+		{"GET", "/api/v1/usage/export", "Export all sealed entries of a period as csv, json, focus or cloudevents", auth.ScopeUsage, exportParams, nil, nil, 0, a.exportUsage},
+		{"GET", "/api/v1/usage/export/manifest", "Say what an export contains, signed", auth.ScopeUsage, exportParams, nil, metering.Manifest{}, 0, a.exportManifest},
+		{"GET", "/api/v1/usage/export/key", "Read the public key of manifests; id names one of before", auth.ScopeUsage, []string{"id"}, nil, ExportKeys{}, 0, a.exportKey},
+		{"GET", "/api/v1/usage/corrections", "List corrections by the hour they are dated in", auth.ScopeUsage, listParams, nil, metering.Corrections{}, 0, a.listCorrections},
+		{"POST", "/api/v1/usage/corrections", "Correct an hour's usage (operator)", auth.ScopeAdmin, nil, CorrectionRequest{}, metering.Correction{}, http.StatusCreated, a.correctUsage},
+		{"GET", "/api/v1/usage/replicas", "List the processes whose logs the seal waits for (operator)", auth.ScopeAdmin, nil, nil, Replicas{}, 0, a.listReplicas},
+		{"DELETE", "/api/v1/usage/replicas/{log}", "Forget a process whose log is lost (operator)", auth.ScopeAdmin, nil, nil, nil, http.StatusNoContent, a.forgetReplica},
+	}
+}
+
+// usage answers with a page of metered usage: of the caller's own tenant, or, to the operator, of one or all. The answer has
+// a strong ETag.
 func (a *API) usage(r *http.Request, w http.ResponseWriter, p auth.Principal) (any, error) {
-	filter, err := usageFilter(r)
+	f, err := usageFilter(r)
+	if err != nil {
+		return nil, err
+	}
+	who, err := a.whose(r, p)
 	if err != nil {
 		return nil, err
 	}
 	var page metering.Usage
-	if name := r.URL.Query().Get("tenant"); name == "" && p.IsOperator() {
-		page, err = a.Ledger.UnsafeUsageOfAll(r.Context(), filter)
+	f.Tenants, f.Descendants = who.ids, who.descendants
+	if who.all {
+		page, err = a.Ledger.UnsafeUsageOfAll(r.Context(), f)
 	} else {
-		var id tenant.ID
-		if id, err = a.usageTenant(r, p, name); err != nil {
-			return nil, err
-		}
-		filter.Tenants = []tenant.ID{id}
-		page, err = a.Ledger.Usage(r.Context(), filter)
-	}
-	if errors.Is(err, metering.ErrFilter) {
-		return nil, invalid("%s", clip(err.Error()))
+		page, err = a.Ledger.Usage(r.Context(), f)
 	}
 	if err != nil {
-		return nil, err
+		return nil, usageProblem(err)
 	}
+	var body bytes.Buffer
 	switch format := r.URL.Query().Get("format"); format {
 	case "", "json":
-		return page, nil
+		enc := json.NewEncoder(&body)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(page); err != nil {
+			return nil, err
+		}
+		w.Header().Set("Content-Type", "application/json")
 	case "csv":
+		if err := page.Write(&body, metering.FormatCSV); err != nil {
+			return nil, err
+		}
 		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 		if page.Next != "" {
 			w.Header().Set("Headgate-Next-Cursor", page.Next)
 		}
-		return nil, page.Write(w, metering.FormatCSV)
 	default:
 		return nil, invalid("format %q: want json or csv", clip(format))
 	}
+	answerTagged(w, r, body.Bytes())
+	return nil, nil
 }
 
-// usageTenant finds whose usage is asked for.
+// answerTagged writes the body with its ETag, or says that the caller has it (RFC 9110 §13.1.2).
+func answerTagged(w http.ResponseWriter, r *http.Request, body []byte) {
+	sum := sha256.Sum256(body)
+	tag := `"` + hex.EncodeToString(sum[:16]) + `"`
+	h := w.Header()
+	h.Set("ETag", tag)
+	h.Set("Cache-Control", "private, no-cache") // may be kept by the caller alone, and is asked for again with the tag
+	h.Set("X-Content-Type-Options", "nosniff")
+	for _, have := range strings.Split(strings.Join(r.Header.Values("If-None-Match"), ","), ",") {
+		if have = strings.TrimPrefix(strings.TrimSpace(have), "W/"); have == tag || have == "*" {
+			h.Del("Content-Type")
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+	}
+	_, _ = w.Write(body) // the client is gone: nothing is left to say to it
+}
+
+// usageProblem makes the answer of an error of metering; every other error stays as it is.
+func usageProblem(err error) error {
+	switch {
+	case errors.Is(err, metering.ErrFilter), errors.Is(err, metering.ErrCorrection):
+		return invalid("%s", strings.ToValidUTF8(err.Error(), "?"))
+	case errors.Is(err, metering.ErrBelowZero):
+		return httpapi.Errorf(http.StatusConflict, "correction-below-zero", "%s", err)
+	case errors.Is(err, metering.ErrCorrectionTaken):
+		return httpapi.Errorf(http.StatusConflict, "correction-taken", "%s", err)
+	case errors.Is(err, metering.ErrNoReplica), errors.Is(err, metering.ErrNoExportKey):
+		return httpapi.Errorf(http.StatusNotFound, auth.ErrNotFound.Code, "%s", err)
+	}
+	return err
+}
+
+// ownership is whose usage is asked for.
+type ownership struct {
+	ids         []tenant.ID
+	descendants bool
+	all         bool // every tenant's: the operator asks and names none
+}
+
+// whose finds whose usage is asked for.
 //
-// SECURITY: a key reads its own tenant's usage; any other name, there or not, answers not found.
+// SECURITY: a key reads the usage of its own tenant and, if it asks for them, of those below; any other name, there or not,
+// answers not found.
+func (a *API) whose(r *http.Request, p auth.Principal) (o ownership, err error) {
+	q := r.URL.Query()
+	if o.descendants, err = yesOrNo(q, "descendants"); err != nil {
+		return o, err
+	}
+	name := q.Get("tenant")
+	if name == "" && p.IsOperator() {
+		return ownership{all: true}, nil
+	}
+	id, err := a.usageTenant(r, p, name)
+	o.ids = []tenant.ID{id}
+	return o, err
+}
+
+// usageTenant finds the tenant whose usage is asked for.
 func (a *API) usageTenant(r *http.Request, p auth.Principal, name string) (tenant.ID, error) {
 	if p.IsOperator() {
 		t, err := a.Directory.Tenants().Show(r.Context(), p, name)
@@ -63,21 +157,49 @@ func (a *API) usageTenant(r *http.Request, p auth.Principal, name string) (tenan
 	return tenant.ID{}, auth.ErrNotFound
 }
 
-func usageFilter(r *http.Request) (metering.Filter, error) {
+func yesOrNo(q url.Values, name string) (bool, error) {
+	switch v := q.Get(name); v {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	default:
+		return false, invalid("%s %q: want true or false", name, clip(v))
+	}
+}
+
+// checkParams refuses parameters that are misspelt or given twice: a bill for the wrong period is worse than an error.
+func checkParams(q url.Values, allowed []string) error {
+	for name, values := range q {
+		if !slices.Contains(allowed, name) {
+			return invalid("parameter %q: want one of %s", clip(name), strings.Join(allowed, ", "))
+		}
+		if len(values) > 1 {
+			return invalid("parameter %s is given twice", name)
+		}
+	}
+	return nil
+}
+
+func usageFilter(r *http.Request) (f metering.Filter, err error) {
 	q := r.URL.Query()
-	f := metering.Filter{By: metering.Interval(q.Get("by")), Cursor: q.Get("cursor")}
-	var err error
+	if err := checkParams(q, usageParams); err != nil {
+		return f, err
+	}
+	f.By, f.Cursor = metering.Interval(q.Get("by")), q.Get("cursor")
 	if q.Has("limit") {
 		if f.Limit, err = pageSize(r); err != nil {
 			return f, err
 		}
 	}
-	if f.From, err = moment("from", q.Get("from")); err != nil {
+	if f.AsOf, err = moment("as_of", q.Get("as_of")); err != nil {
 		return f, err
 	}
-	if f.To, err = moment("to", q.Get("to")); err != nil {
+	p, err := periodOf(q)
+	if err != nil {
 		return f, err
 	}
+	f.From, f.To, f.Zone = p.from, p.to, p.zone
 	for _, g := range strings.Split(q.Get("group"), ",") {
 		switch strings.TrimSpace(g) {
 		case "", "tenant":
@@ -92,17 +214,35 @@ func usageFilter(r *http.Request) (metering.Filter, error) {
 	return f, nil
 }
 
-// moment reads RFC 3339 or a date, which is its first moment in UTC; "" is the zero time.
-func moment(name, s string) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
+// usageChanges answers with entries that changed since a cursor.
+func (a *API) usageChanges(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
+	q := r.URL.Query()
+	if err := checkParams(q, changeParams); err != nil {
+		return nil, err
 	}
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t.UTC(), nil
+	who, err := a.whose(r, p)
+	if err != nil {
+		return nil, err
+	}
+	f := metering.ChangesFilter{Tenants: who.ids, Descendants: who.descendants, Cursor: q.Get("cursor")}
+	if q.Has("limit") {
+		if f.Limit, err = pageSize(r); err != nil {
+			return nil, err
 		}
 	}
-	return time.Time{}, invalid("%s %q: want RFC 3339 (2026-11-01T00:00:00Z) or a date (2026-11-01)", name, clip(s))
+	var page metering.Changes
+	if who.all {
+		page, err = a.Ledger.UnsafeChangesOfAll(r.Context(), f)
+	} else {
+		page, err = a.Ledger.Changes(r.Context(), f)
+	}
+	if err != nil {
+		return nil, usageProblem(err)
+	}
+	if page.Rows == nil {
+		page.Rows = []metering.Entry{}
+	}
+	return page, nil
 }
 
 // limits answers with the limits of the calling key and its tenant.

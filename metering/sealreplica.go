@@ -82,10 +82,11 @@ func (l *Ledger) sayPending(ctx context.Context, last bool) error {
 
 // leave takes this process's row away: it holds nothing, and nothing will come.
 func (l *Ledger) leave(ctx context.Context) error {
-	if err := l.ForgetReplica(ctx, l.replica.Log); err != nil && !errors.Is(err, ErrNoReplica) {
-		return err
+	err := l.db.Update(ctx, func(tx *store.Tx) error { return l.ForgetReplica(ctx, tx, l.replica.Log) })
+	if errors.Is(err, ErrNoReplica) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 func nullMilli(t time.Time) sql.NullInt64 {
@@ -157,15 +158,12 @@ func (l *Ledger) Replicas(ctx context.Context) (out []Replica, err error) {
 	return out, nil
 }
 
-// ForgetReplica takes a replica away that will not come back, or returns ErrNoReplica. If its log comes back all the same,
-// its receipts are billed as corrections. One that is alive is back within seconds.
+// ForgetReplica takes a replica away that will not come back, or returns ErrNoReplica, within tx, a transaction of the store's
+// Update that is the caller's to commit. If its log comes back all the same, its receipts are billed as corrections. A replica
+// that is alive is back within seconds.
 //
 // SECURITY: only for operators.
-func (l *Ledger) ForgetReplica(ctx context.Context, log string) error {
-	return l.db.Update(ctx, func(tx *store.Tx) error { return forgetReplica(ctx, tx, log) })
-}
-
-func forgetReplica(ctx context.Context, tx *store.Tx, log string) error {
+func (l *Ledger) ForgetReplica(ctx context.Context, tx *store.Tx, log string) error {
 	res, err := tx.ExecContext(ctx, `DELETE FROM replicas WHERE log_id = ?`, log)
 	if err != nil {
 		return err

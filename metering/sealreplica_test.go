@@ -27,6 +27,11 @@ func newReplica(t *testing.T, db *store.DB, name string, now time.Time, inLog ..
 	return r
 }
 
+func (r *replica) forget(t *testing.T, log string) error {
+	t.Helper()
+	return r.db.Update(deadline(t), func(tx *store.Tx) error { return r.ForgetReplica(deadline(t), tx, log) })
+}
+
 func (r *replica) say(t *testing.T, last bool) {
 	t.Helper()
 	if err := r.sayPending(deadline(t), last); err != nil {
@@ -51,10 +56,10 @@ func TestReplicaThatIsGoneHoldsTheSealUntilItIsForgotten(t *testing.T) {
 		!all[1].SeenAt.Equal(noon.Add(20*time.Minute)) || !all[1].Through.Equal(noon) {
 		t.Errorf("replicas %+v, %v", all, err)
 	}
-	if err := a.ForgetReplica(deadline(t), "c"); !errors.Is(err, ErrNoReplica) {
+	if err := a.forget(t, "c"); !errors.Is(err, ErrNoReplica) {
 		t.Errorf("forgot a replica that is not there: %v", err)
 	}
-	if err := a.ForgetReplica(deadline(t), "b"); err != nil {
+	if err := a.forget(t, "b"); err != nil {
 		t.Fatal(err)
 	}
 	seal(t, a.Ledger)

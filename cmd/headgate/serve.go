@@ -129,6 +129,10 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	if err != nil {
 		return err
 	}
+	signer, err := metering.OpenSigner(ctx, db, cfg.secrets(), time.Now())
+	if err != nil {
+		return err
+	}
 	meter, leases, logName, err := openMeter(ctx, cfg, dir, db, log, reg)
 	if err != nil {
 		return err
@@ -213,7 +217,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	edge.run(ctx, "otlp", func(ctx context.Context) error { return receiver.Run(ctx, ls.grpc, ls.http) })
 
 	api := &control.API{
-		Directory: directory, Meter: meter, Ledger: ledger, Alerts: alerts, Verifier: verifier, Now: time.Now, Log: log, Version: version,
+		Directory: directory, Meter: meter, Ledger: ledger, Alerts: alerts, Verifier: verifier, Signer: signer, Now: time.Now, Log: log, Version: version,
 		DeleteData: func(ctx context.Context, id tenant.ID) error {
 			if err := wal.WaitTenant(ctx, id); err != nil {
 				return err
