@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/headgate-io/headgate/internal/store/storetest"
 )
 
 // The batch is read by the SDK of the specification's authors, which knows nothing of headgate.
@@ -39,6 +41,10 @@ func TestCloudEventsAreReadByTheirSDK(t *testing.T) {
 
 // An entry that is open may come again with other amounts: not as the same event.
 func TestOpenEntriesAreOtherEventsWhenTheyChange(t *testing.T) {
+	storetest.Each(t, testOpenEntriesAreOtherEventsWhenTheyChange)
+}
+
+func testOpenEntriesAreOtherEventsWhenTheyChange(t *testing.T) {
 	l := newTestLedger(tempDB(t))
 	seen := map[string]bool{}
 	for run := range uint64(3) {

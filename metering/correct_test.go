@@ -114,6 +114,10 @@ func TestCorrectionIsRecordedOnce(t *testing.T) {
 }
 
 func TestCorrectionsThatMakeNoSenseAreRefused(t *testing.T) {
+	storetest.Each(t, testCorrectionsThatMakeNoSenseAreRefused)
+}
+
+func testCorrectionsThatMakeNoSenseAreRefused(t *testing.T) {
 	c := &clock{t: noon}
 	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now})
 	for name, change := range map[string]func(*NewCorrection){

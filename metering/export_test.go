@@ -112,6 +112,10 @@ func TestExportIsCompleteAndTheSameForEver(t *testing.T) {
 
 // More entries in an hour than a page holds, and corrections at the seams.
 func TestExportsOfManyPagesHaveEveryEntryOnce(t *testing.T) {
+	storetest.Each(t, testExportsOfManyPagesHaveEveryEntryOnce)
+}
+
+func testExportsOfManyPagesHaveEveryEntryOnce(t *testing.T) {
 	l := NewLedger(tempDB(t), LedgerOptions{Now: (&clock{t: noon.Add(9 * time.Hour)}).now})
 	var rs []Receipt
 	for i := range 2*exportPage + 1 {
@@ -143,6 +147,10 @@ func TestExportsOfManyPagesHaveEveryEntryOnce(t *testing.T) {
 }
 
 func TestExportsThatMakeNoSenseAreRefused(t *testing.T) {
+	storetest.Each(t, testExportsThatMakeNoSenseAreRefused)
+}
+
+func testExportsThatMakeNoSenseAreRefused(t *testing.T) {
 	l := newTestLedger(tempDB(t))
 	for name, f := range map[string]ExportFilter{
 		"nobody":       {Format: FormatCSV},
@@ -235,7 +243,9 @@ func TestChangedManifestsAreFound(t *testing.T) {
 	}
 }
 
-func TestSignerKeepsItsKey(t *testing.T) {
+func TestSignerKeepsItsKey(t *testing.T) { storetest.Each(t, testSignerKeepsItsKey) }
+
+func testSignerKeepsItsKey(t *testing.T) {
 	db, dir := tempDB(t), t.TempDir()
 	open := func() (*Signer, error) { return OpenSigner(deadline(t), db, dir, noon) }
 	first, err := open()

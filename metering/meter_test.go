@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/store/storetest"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
@@ -142,6 +143,10 @@ func TestSettleBillsWhatWasAcceptedAndGivesBackTheRest(t *testing.T) {
 }
 
 func TestBillMarksThePartBeyondTheLimit(t *testing.T) {
+	storetest.Each(t, testBillMarksThePartBeyondTheLimit)
+}
+
+func testBillMarksThePartBeyondTheLimit(t *testing.T) {
 	m := testMeter()
 	c := charge("a", "k", tenant.Bill, tenant.Unlimited, 100)
 	first, err := m.Admit(c, 80, noon)
@@ -172,6 +177,10 @@ func TestBillMarksThePartBeyondTheLimit(t *testing.T) {
 }
 
 func TestReleasedReceiptLeavesNoOverageBehind(t *testing.T) {
+	storetest.Each(t, testReleasedReceiptLeavesNoOverageBehind)
+}
+
+func testReleasedReceiptLeavesNoOverageBehind(t *testing.T) {
 	m := testMeter()
 	c := charge("a", "k", tenant.Bill, tenant.Unlimited, 100)
 	l := newTestLedger(tempDB(t))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
@@ -26,7 +27,9 @@ func refusalsOf(t *testing.T, l *Ledger, f RefusalFilter, n int) []RefusalCount 
 	return page.Rows
 }
 
-func TestRefusalsAreCountedByReason(t *testing.T) {
+func TestRefusalsAreCountedByReason(t *testing.T) { storetest.Each(t, testRefusalsAreCountedByReason) }
+
+func testRefusalsAreCountedByReason(t *testing.T) {
 	db := tempDB(t)
 	addTenant(t, db, "acme", "")
 	l := startLedger(t, db, (&clock{t: noon.Add(3 * time.Hour)}).now)
@@ -74,6 +77,10 @@ func TestRefusalsAreCountedByReason(t *testing.T) {
 }
 
 func TestRefusalPagesAreWholeAndInOrder(t *testing.T) {
+	storetest.Each(t, testRefusalPagesAreWholeAndInOrder)
+}
+
+func testRefusalPagesAreWholeAndInOrder(t *testing.T) {
 	db := tempDB(t)
 	l := startLedger(t, db, (&clock{t: noon}).now)
 	for i := range 30 {
@@ -140,7 +147,9 @@ func events(t *testing.T, db *store.DB, owner string) (out []string) {
 	return out
 }
 
-func TestSpentLimitIsAnEventOnce(t *testing.T) {
+func TestSpentLimitIsAnEventOnce(t *testing.T) { storetest.Each(t, testSpentLimitIsAnEventOnce) }
+
+func testSpentLimitIsAnEventOnce(t *testing.T) {
 	db := tempDB(t)
 	l := startLedger(t, db, (&clock{t: noon}).now)
 	m := openMeter(t, db, noon)
@@ -187,7 +196,9 @@ func TestSpentLimitIsAnEventOnce(t *testing.T) {
 	}
 }
 
-func TestOldRefusalsAreRemoved(t *testing.T) {
+func TestOldRefusalsAreRemoved(t *testing.T) { storetest.Each(t, testOldRefusalsAreRemoved) }
+
+func testOldRefusalsAreRemoved(t *testing.T) {
 	db := tempDB(t)
 	c := &clock{t: noon}
 	l := startLedger(t, db, c.now)
@@ -206,7 +217,9 @@ func TestOldRefusalsAreRemoved(t *testing.T) {
 	refusalsOf(t, l, RefusalFilter{Tenants: ids("b")}, 1)
 }
 
-func TestRefusalsThatWaitAreBounded(t *testing.T) {
+func TestRefusalsThatWaitAreBounded(t *testing.T) { storetest.Each(t, testRefusalsThatWaitAreBounded) }
+
+func testRefusalsThatWaitAreBounded(t *testing.T) {
 	l := NewLedger(tempDB(t), LedgerOptions{Now: (&clock{t: noon}).now}) // nobody writes
 	for i := range maxCounts + 100 {
 		l.CountRefused(Refusal{Tenant: id("a"), Key: fmt.Sprint(i), Signal: Logs, At: noon, Reason: DroppedAtLimit})

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 )
 
 // replica is a process on a shared database, with a log of its own.
@@ -40,6 +41,10 @@ func (r *replica) say(t *testing.T, last bool) {
 }
 
 func TestReplicaThatIsGoneHoldsTheSealUntilItIsForgotten(t *testing.T) {
+	storetest.Each(t, testReplicaThatIsGoneHoldsTheSealUntilItIsForgotten)
+}
+
+func testReplicaThatIsGoneHoldsTheSealUntilItIsForgotten(t *testing.T) {
 	db := tempDB(t)
 	a, b := newReplica(t, db, "a", noon), newReplica(t, db, "b", noon.Add(20*time.Minute))
 	b.waiting.Add(logs("t", "k", 1, noon.Add(10*time.Minute)))
@@ -76,6 +81,10 @@ func TestReplicaThatIsGoneHoldsTheSealUntilItIsForgotten(t *testing.T) {
 
 // A replica that had nothing pending and was killed may have acknowledged requests since it was seen.
 func TestReplicaThatIsGoneHoldsWhatItMayHaveAcknowledgedSince(t *testing.T) {
+	storetest.Each(t, testReplicaThatIsGoneHoldsWhatItMayHaveAcknowledgedSince)
+}
+
+func testReplicaThatIsGoneHoldsWhatItMayHaveAcknowledgedSince(t *testing.T) {
 	db := tempDB(t)
 	a := newReplica(t, db, "a", noon)
 	newReplica(t, db, "b", noon.Add(20*time.Minute))
@@ -85,6 +94,10 @@ func TestReplicaThatIsGoneHoldsWhatItMayHaveAcknowledgedSince(t *testing.T) {
 }
 
 func TestReplicaThatEndsInGoodOrderHoldsNothing(t *testing.T) {
+	storetest.Each(t, testReplicaThatEndsInGoodOrderHoldsNothing)
+}
+
+func testReplicaThatEndsInGoodOrderHoldsNothing(t *testing.T) {
 	db := tempDB(t)
 	a, b, c := newReplica(t, db, "a", noon), newReplica(t, db, "b", noon), newReplica(t, db, "c", noon)
 	c.waiting.Add(logs("t", "k", 1, noon))
@@ -97,6 +110,10 @@ func TestReplicaThatEndsInGoodOrderHoldsNothing(t *testing.T) {
 }
 
 func TestRunTellsAndTakesBackWhatIsPending(t *testing.T) {
+	storetest.Each(t, testRunTellsAndTakesBackWhatIsPending)
+}
+
+func testRunTellsAndTakesBackWhatIsPending(t *testing.T) {
 	db := tempDB(t)
 	c := &clock{t: noon}
 	l := NewLedger(db, LedgerOptions{Now: c.now, Replica: ReplicaOptions{Log: "a"}})
@@ -121,6 +138,10 @@ func TestRunTellsAndTakesBackWhatIsPending(t *testing.T) {
 // Replicas with clocks that differ by minutes, which say what is pending late and are killed at times: whatever they
 // acknowledged finds its hour open.
 func TestReplicasNeverSealAnothersReceipts(t *testing.T) {
+	storetest.Each(t, testReplicasNeverSealAnothersReceipts)
+}
+
+func testReplicasNeverSealAnothersReceipts(t *testing.T) {
 	for seed := range uint64(8) {
 		rng := rand.New(rand.NewPCG(seed, 77))
 		db := tempDB(t)

@@ -279,7 +279,9 @@ func FuzzCursor(f *testing.F) {
 }
 
 // SECURITY: a cursor of another question or of another tenant's answer is refused as if it were nonsense.
-func TestCursorBelongsToItsQuestion(t *testing.T) {
+func TestCursorBelongsToItsQuestion(t *testing.T) { storetest.Each(t, testCursorBelongsToItsQuestion) }
+
+func testCursorBelongsToItsQuestion(t *testing.T) {
 	l := fill(t, tempDB(t), []Receipt{logs("a", "k", 1, noon), logs("a", "k", 2, noon.Add(time.Hour)), logs("b", "k", 1, noon)})
 	mine := Filter{Tenants: ids("a"), By: ByHour, Limit: 1}
 	u, err := l.Usage(t.Context(), mine)

@@ -134,6 +134,10 @@ func TestNoChangeIsPassedOverBesideWriters(t *testing.T) {
 
 // SECURITY: a cursor of another tenant's pull is refused, and changes of others are not shown.
 func TestChangesAreOfTheTenantsAskedFor(t *testing.T) {
+	storetest.Each(t, testChangesAreOfTheTenantsAskedFor)
+}
+
+func testChangesAreOfTheTenantsAskedFor(t *testing.T) {
 	l := fill(t, tempDB(t), []Receipt{logs("a", "k", 1, noon), logs("b", "k", 2, noon)})
 	if _, err := correct(t, l, less("c", 1, 0)); err != nil {
 		t.Fatal(err)

@@ -4,9 +4,15 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/headgate-io/headgate/internal/store/storetest"
 )
 
 func TestZonesThatDivideHoursAreRefused(t *testing.T) {
+	storetest.Each(t, testZonesThatDivideHoursAreRefused)
+}
+
+func testZonesThatDivideHoursAreRefused(t *testing.T) {
 	l := newTestLedger(tempDB(t))
 	day := func(y int) time.Time { return time.Date(y, 6, 1, 0, 0, 0, 0, time.UTC) }
 	for _, c := range []struct {
