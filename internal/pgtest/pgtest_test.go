@@ -2,7 +2,13 @@ package pgtest
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -55,4 +61,71 @@ func count(t *testing.T, url string) (n int) {
 		t.Fatal(err)
 	}
 	return n
+}
+
+func TestDirectoriesOfKilledTestsAreRemoved(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	held, lock, err := makeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	left, lock, err := makeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock.Close() // as the end of a process does
+	if _, lock, err = makeDir(); err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is left: %v", left, err)
+	}
+	if _, err := os.Stat(held); err != nil {
+		t.Errorf("the directory of a living process is gone: %v", err)
+	}
+}
+
+func TestServerEndsWithItsTests(t *testing.T) {
+	if os.Getenv("HEADGATE_PGTEST_CHILD") != "" {
+		s := Start(t)
+		fmt.Println(s.process.Pid, s.dir)
+		select {} // until it is killed
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestServerEndsWithItsTests$")
+	cmd.Env = append(os.Environ(), "HEADGATE_PGTEST_CHILD=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	var dir string
+	if _, err := fmt.Fscan(out, &pid, &dir); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	for deadline := time.Now().Add(stopTimeout); alive(pid); {
+		if time.Now().After(deadline) {
+			t.Fatalf("server %d outlives its tests", pid)
+		}
+		<-time.After(pollPause)
+	}
+}
+
+// alive reports whether the process runs; one that has ended and that nobody has waited for does not.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(state, "Z")
 }

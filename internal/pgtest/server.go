@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -32,7 +30,8 @@ var lock string
 
 // Server is a PostgreSQL server of a directory of its own.
 type Server struct {
-	dir      string // data, the socket and what the server writes
+	dir      string   // data, the socket and what the server writes
+	lock     *os.File // of dir, while this process lives
 	programs string
 	process  *os.Process // nil while stopped
 	exited   chan struct{}
@@ -54,16 +53,16 @@ func newServer() (s *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "hgpg-")
+	dir, lock, err := makeDir()
 	if err != nil {
 		return nil, err
 	}
+	s = &Server{dir: dir, lock: lock, programs: installed}
 	defer func() {
 		if err != nil {
-			os.RemoveAll(dir)
+			s.end()
 		}
 	}()
-	s = &Server{dir: dir, programs: installed}
 	if os.Geteuid() == 0 {
 		// The cache directory may be where only root can go.
 		s.programs = filepath.Join(dir, "postgres")
@@ -190,31 +189,5 @@ func (s *Server) signal(sig syscall.Signal) {
 func (s *Server) end() {
 	s.Stop()
 	_ = os.RemoveAll(s.dir)
-}
-
-// find returns the directory that fetch.sh fetched to.
-func find() (string, error) {
-	cache := os.Getenv("HEADGATE_CACHE_DIR")
-	if cache == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			return "", err
-		}
-		cache = filepath.Join(dir, "headgate")
-	}
-	dir := filepath.Join(cache, "postgres", version())
-	if _, err := os.Stat(filepath.Join(dir, "bin", "postgres")); err != nil {
-		return "", errors.Join(err, errors.New("run `make postgres` to fetch it, or name a server in "+serverEnv))
-	}
-	return dir, nil
-}
-
-// version is that of postgres.lock.
-func version() string {
-	for line := range strings.Lines(lock) {
-		if v, ok := strings.CutPrefix(line, "version="); ok {
-			return strings.TrimSpace(v)
-		}
-	}
-	panic("BUG: postgres.lock has no version")
+	_ = s.lock.Close()
 }
