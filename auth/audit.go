@@ -137,31 +137,35 @@ func (d *Directory) auditRefusal(ctx context.Context, by Principal, action, targ
 
 // auditDetail is what entries say about a change. It has no field for a secret.
 type auditDetail struct {
-	Before *planDetail `json:"before,omitempty"`
-	After  *planDetail `json:"after,omitempty"`
-	Key    *keyDetail  `json:"key,omitempty"`
+	Before    *planDetail `json:"before,omitempty"`
+	After     *planDetail `json:"after,omitempty"`
+	KeyBefore *keyDetail  `json:"key_before,omitempty"`
+	Key       *keyDetail  `json:"key,omitempty"`
 }
 
 type planDetail struct {
-	Name          string        `json:"name"`
-	Parent        string        `json:"parent,omitempty"`
-	Status        Status        `json:"status"`
-	DailyBytes    *int64        `json:"daily_bytes"`
-	RetentionDays uint16        `json:"retention_days"`
-	AtLimit       tenant.Policy `json:"at_limit"`
-	Partition     string        `json:"partition"`
-	KeepResends   bool          `json:"keep_resends"`
+	Name          string         `json:"name"`
+	Parent        string         `json:"parent,omitempty"`
+	Status        Status         `json:"status"`
+	DailyBytes    *int64         `json:"daily_bytes"`
+	Limits        []tenant.Bound `json:"limits,omitempty"`
+	TimeZone      string         `json:"time_zone,omitempty"`
+	RetentionDays uint16         `json:"retention_days"`
+	AtLimit       tenant.Policy  `json:"at_limit"`
+	Partition     string         `json:"partition"`
+	KeepResends   bool           `json:"keep_resends"`
 }
 
 type keyDetail struct {
-	Scopes      []KeyScope `json:"scopes"`
-	DailyBytes  *int64     `json:"daily_bytes"`
-	CORSOrigins []string   `json:"cors_origins,omitempty"`
-	ExpiresAt   *time.Time `json:"expires_at,omitempty"`
+	Scopes      []KeyScope     `json:"scopes"`
+	DailyBytes  *int64         `json:"daily_bytes"`
+	Limits      []tenant.Bound `json:"limits,omitempty"`
+	CORSOrigins []string       `json:"cors_origins,omitempty"`
+	ExpiresAt   *time.Time     `json:"expires_at,omitempty"`
 }
 
 func planOf(t Tenant) *planDetail {
-	return &planDetail{t.Name, t.Parent.String(), t.Status, t.DailyBytes, t.RetentionDays, t.AtLimit, t.Partition,
+	return &planDetail{t.Name, t.Parent.String(), t.Status, t.DailyBytes, t.Bounds, t.TimeZone, t.RetentionDays, t.AtLimit, t.Partition,
 		t.KeepResends}
 }
 

@@ -48,7 +48,11 @@ func (d *Directory) buildLocked(e *keyEntry) *grant {
 		partition: t.Partition, retention: t.RetentionDays, atLimit: t.AtLimit,
 		keepResends: t.KeepResends,
 	}
-	g.limits = []tenant.Limit{{Owner: tenant.OwnerKey, ID: e.key.ID, DailyBytes: limitOf(e.key.DailyBytes), AtLimit: t.AtLimit}}
+	if e.key.unread != "" {
+		return &grant{err: ErrKeysUnavailable}
+	}
+	g.limits = []tenant.Limit{{Owner: tenant.OwnerKey, ID: e.key.ID, DailyBytes: limitOf(e.key.DailyBytes), AtLimit: t.AtLimit,
+		Zone: t.zone, Bounds: e.key.Bounds}}
 	owner := tenant.OwnerTenant
 	for depth := 0; t != nil; depth++ {
 		// SECURITY: a child is never more active than its ancestors. A chain that does not end (a damaged table) or that
@@ -56,7 +60,11 @@ func (d *Directory) buildLocked(e *keyEntry) *grant {
 		if t.Status != Active || depth == maxDepth {
 			return &grant{err: ErrTenantInactive}
 		}
-		g.limits = append(g.limits, tenant.Limit{Owner: owner, ID: t.ID.String(), DailyBytes: limitOf(t.DailyBytes), AtLimit: t.AtLimit})
+		if !t.readable() {
+			return &grant{err: ErrKeysUnavailable}
+		}
+		g.limits = append(g.limits, tenant.Limit{Owner: owner, ID: t.ID.String(), DailyBytes: limitOf(t.DailyBytes), AtLimit: t.AtLimit,
+			Zone: t.zone, Bounds: t.Bounds})
 		if t.Parent.IsZero() {
 			return g
 		}

@@ -19,14 +19,18 @@ type Key struct {
 	ID     string
 	Tenant tenant.ID
 	Scopes []KeyScope // sorted
-	// DailyBytes is the bytes billed through the key per UTC day at most; nil is unlimited, with 0 nothing passes.
+	// DailyBytes is the bytes billed through the key per day at most; nil is unlimited, with 0 nothing passes. Days are those
+	// of the tenant's zone.
 	DailyBytes *int64
+	Bounds     []tenant.Bound // all other limits, by kind and signal
 	// CORSOrigins are those that browsers may use the key from, sorted; none says nothing about browsers.
 	CORSOrigins []string
 	CreatedAt   time.Time
 	ExpiresAt   *time.Time // nil is never
 	RevokedAt   *time.Time // nil unless revoked
 	LastUsed    *time.Time // to the minute, known a minute or two later; nil is never
+
+	unread string // the limits as stored, if this version does not understand them
 }
 
 // NewKey is what Create needs. Scopes is required.
@@ -34,7 +38,8 @@ type NewKey struct {
 	Tenant      string // name or id
 	Scopes      []KeyScope
 	DailyBytes  *int64
-	CORSOrigins []string // each as ParseOrigin has it; only with the scope ingest
+	Bounds      []tenant.Bound // no StorageBytes
+	CORSOrigins []string       // each as ParseOrigin has it; only with the scope ingest
 	ExpiresAt   *time.Time
 }
 
@@ -59,16 +64,17 @@ func (s *Keys) Create(ctx context.Context, by Principal, n NewKey) (Key, string,
 			return Entry{}, err
 		}
 		k = Key{ID: newID(at), Tenant: t.ID, Scopes: slices.Compact(slices.Sorted(slices.Values(n.Scopes))),
-			DailyBytes: n.DailyBytes, CORSOrigins: origins, CreatedAt: at}
+			DailyBytes: n.DailyBytes, Bounds: sortBounds(n.Bounds), CORSOrigins: origins, CreatedAt: at}
 		var expires any
 		if n.ExpiresAt != nil {
 			e := n.ExpiresAt.UTC().Truncate(time.Millisecond)
 			k.ExpiresAt, expires = &e, e.UnixMilli()
 		}
 		mac := s.d.mac(k.ID, secret)
-		_, err = tx.ExecContext(ctx, `INSERT INTO api_keys (id, tenant_id, mac, scopes, daily_bytes, created_at, expires_at, cors_origins, rev)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			k.ID, t.ID.String(), mac[:], joinScopes(k.Scopes), k.DailyBytes, at.UnixMilli(), expires, strings.Join(origins, " "), rev)
+		_, err = tx.ExecContext(ctx, `INSERT INTO api_keys (id, tenant_id, mac, scopes, daily_bytes, created_at, expires_at, cors_origins, limits, rev)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			k.ID, t.ID.String(), mac[:], joinScopes(k.Scopes), k.DailyBytes, at.UnixMilli(), expires, strings.Join(origins, " "),
+			boundsText(k.Bounds), rev)
 		return keyEntryOf(k), err
 	})
 	if err != nil {
@@ -100,6 +106,9 @@ func (n NewKey) check(by Principal, at time.Time) error {
 	}
 	if n.ExpiresAt != nil && !n.ExpiresAt.After(at) {
 		return detail(ErrInvalid, "key expiry %s: is not in the future", n.ExpiresAt.UTC().Format(time.RFC3339))
+	}
+	if err := checkBounds(n.Bounds, true); err != nil {
+		return err
 	}
 	return checkDailyBytes(n.DailyBytes)
 }
@@ -182,8 +191,11 @@ func findKey(ctx context.Context, tx *store.Tx, by Principal, id string) (Key, e
 }
 
 func keyEntryOf(k Key) Entry {
-	a := auditDetail{Key: &keyDetail{k.Scopes, k.DailyBytes, k.CORSOrigins, k.ExpiresAt}}
-	return Entry{Tenant: k.Tenant, Target: k.ID, Detail: a.json()}
+	return Entry{Tenant: k.Tenant, Target: k.ID, Detail: auditDetail{Key: detailOf(k)}.json()}
+}
+
+func detailOf(k Key) *keyDetail {
+	return &keyDetail{k.Scopes, k.DailyBytes, k.Bounds, k.CORSOrigins, k.ExpiresAt}
 }
 
 func joinScopes(s []KeyScope) string {

@@ -85,6 +85,9 @@ func (d *Directory) apply(x delta) {
 	gone := map[tenant.ID]bool{}
 	for _, r := range x.tenants {
 		d.tenants[r.ID] = &r.Tenant
+		if !r.readable() {
+			d.log.Error("limits of a tenant are not understood, its keys are refused", "tenant", r.ID.String(), "limits", r.unread, "time_zone", r.TimeZone)
+		}
 		if r.gone {
 			gone[r.ID] = true
 		}
@@ -93,6 +96,9 @@ func (d *Directory) apply(x delta) {
 		if r.RevokedAt != nil {
 			d.dropKeyLocked(r.ID)
 			continue
+		}
+		if r.unread != "" {
+			d.log.Error("limits of a key are not understood, it is refused", "tenant", r.Tenant.String(), "key_id", r.ID, "limits", r.unread)
 		}
 		d.putKeyLocked(&keyEntry{key: r.Key, mac: r.mac})
 	}
@@ -137,7 +143,7 @@ func (d *Directory) change(ctx context.Context, by Principal, action, target str
 	return nil
 }
 
-const tenantColumns = `id, name, parent_id, status, daily_bytes, retention_days, at_limit, placement, keep_resends,
+const tenantColumns = `id, name, parent_id, status, daily_bytes, retention_days, at_limit, placement, keep_resends, limits, time_zone,
 	created_at, changed_at, deleted_at`
 
 // tenantRow is a row of tenants.
@@ -155,12 +161,12 @@ func queryTenants(ctx context.Context, tx *store.Tx, where string, args ...any) 
 	var out []tenantRow
 	for rows.Next() {
 		var r tenantRow
-		var id string
+		var id, limits, zone string
 		var parent sql.NullString
 		var daily, deleted sql.NullInt64
 		var created, changed int64
 		err := rows.Scan(&id, &r.Name, &parent, &r.Status, &daily, &r.RetentionDays, &r.AtLimit, &r.Partition,
-			&r.KeepResends, &created, &changed, &deleted)
+			&r.KeepResends, &limits, &zone, &created, &changed, &deleted)
 		if err != nil {
 			return nil, err
 		}
@@ -173,13 +179,14 @@ func queryTenants(ctx context.Context, tx *store.Tx, where string, args ...any) 
 			}
 		}
 		r.DailyBytes, r.gone = nullable(daily), deleted.Valid
+		r.readLimits(limits, zone)
 		r.CreatedAt, r.ChangedAt = time.UnixMilli(created).UTC(), time.UnixMilli(changed).UTC()
 		out = append(out, r)
 	}
 	return out, rows.Err()
 }
 
-const keyColumns = `id, tenant_id, mac, scopes, daily_bytes, created_at, expires_at, revoked_at, last_used_at, cors_origins`
+const keyColumns = `id, tenant_id, mac, scopes, daily_bytes, created_at, expires_at, revoked_at, last_used_at, cors_origins, limits`
 
 // keyRow is a row of api_keys.
 type keyRow struct {
@@ -196,11 +203,11 @@ func queryKeys(ctx context.Context, tx *store.Tx, where string, args ...any) ([]
 	var out []keyRow
 	for rows.Next() {
 		var r keyRow
-		var owner, scopes, origins string
+		var owner, scopes, origins, limits string
 		var mac []byte
 		var created int64
 		var daily, expires, revoked, used sql.NullInt64
-		if err := rows.Scan(&r.ID, &owner, &mac, &scopes, &daily, &created, &expires, &revoked, &used, &origins); err != nil {
+		if err := rows.Scan(&r.ID, &owner, &mac, &scopes, &daily, &created, &expires, &revoked, &used, &origins, &limits); err != nil {
 			return nil, err
 		}
 		if r.Tenant, err = tenant.ParseID(owner); err != nil {
@@ -212,6 +219,9 @@ func queryKeys(ctx context.Context, tx *store.Tx, where string, args ...any) ([]
 		r.Scopes, r.DailyBytes = splitScopes(scopes), nullable(daily)
 		if origins != "" {
 			r.CORSOrigins = strings.Split(origins, " ")
+		}
+		if r.Bounds, err = parseBounds(limits, true); err != nil {
+			r.unread = limits
 		}
 		r.CreatedAt, r.ExpiresAt = time.UnixMilli(created).UTC(), optionalTime(expires)
 		r.RevokedAt, r.LastUsed = optionalTime(revoked), optionalTime(used)

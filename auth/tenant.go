@@ -35,8 +35,10 @@ type Tenant struct {
 	Name   string
 	Parent tenant.ID // zero for a root
 	Status Status
-	// DailyBytes is the bytes billed per UTC day at most, own and descendants'. nil is unlimited; with 0 nothing passes.
+	// DailyBytes is the bytes billed per day at most, own and descendants'. nil is unlimited; with 0 nothing passes.
 	DailyBytes    *int64
+	Bounds        []tenant.Bound // all other limits, by kind and signal
+	TimeZone      string         // whose days count; "" is UTC
 	RetentionDays uint16
 	AtLimit       tenant.Policy
 	// Partition is the ClickHouse partition of the rows: one of sixteen shared ones, or the tenant's own, its id.
@@ -46,6 +48,9 @@ type Tenant struct {
 	KeepResends bool
 	CreatedAt   time.Time
 	ChangedAt   time.Time
+
+	zone   *tenant.Zone // of TimeZone
+	unread string       // the limits as stored, if this version does not understand them
 }
 
 // NewTenant is what Create needs. Only Name is required.
@@ -53,6 +58,8 @@ type NewTenant struct {
 	Name          string
 	Parent        string // name or id
 	DailyBytes    *int64
+	Bounds        []tenant.Bound
+	TimeZone      string        // "" is UTC
 	RetentionDays int           // 0 is 30
 	AtLimit       tenant.Policy // "" is Refuse
 	OwnPartition  bool
@@ -66,6 +73,8 @@ type Patch struct {
 	// DailyBytes sets the limit; Unlimited removes it. Both together are an error.
 	DailyBytes    *int64
 	Unlimited     bool
+	Bounds        *[]tenant.Bound // all of them: those that are left out are removed
+	TimeZone      *string         // "" is UTC
 	RetentionDays *int
 	AtLimit       *tenant.Policy
 	OwnPartition  *bool
@@ -123,6 +132,9 @@ func (t *Tenant) check(retentionDays int) error {
 	default:
 		return detail(ErrInvalid, "at-limit policy %q: want refuse, drop, bill or sample", clip(string(t.AtLimit)))
 	}
+	if err := checkBounds(t.Bounds, false); err != nil {
+		return err
+	}
 	return checkDailyBytes(t.DailyBytes)
 }
 
@@ -147,6 +159,14 @@ func (p Patch) apply(t *Tenant) error {
 	}
 	if p.Unlimited || p.DailyBytes != nil {
 		t.DailyBytes = p.DailyBytes
+	}
+	if p.Bounds != nil {
+		t.Bounds, t.unread = sortBounds(*p.Bounds), ""
+	}
+	if p.TimeZone != nil {
+		if err := t.setZone(*p.TimeZone); err != nil {
+			return err
+		}
 	}
 	if p.AtLimit != nil {
 		t.AtLimit = *p.AtLimit

@@ -37,9 +37,10 @@ func (s *Tenants) Create(ctx context.Context, by Principal, n NewTenant) (Tenant
 			t.Parent = p.ID
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO tenants (id, name, parent_id, status, daily_bytes, retention_days,
-			at_limit, placement, keep_resends, created_at, changed_at, rev) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			at_limit, placement, keep_resends, limits, time_zone, created_at, changed_at, rev)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			t.ID.String(), t.Name, nullText(t.Parent.String()), t.Status, t.DailyBytes, t.RetentionDays, t.AtLimit,
-			t.Partition, number(t.KeepResends), at.UnixMilli(), at.UnixMilli(), rev)
+			t.Partition, number(t.KeepResends), t.limitsText(), t.TimeZone, at.UnixMilli(), at.UnixMilli(), rev)
 		if err != nil {
 			return Entry{}, nameTaken(err, t.Name)
 		}
@@ -61,8 +62,11 @@ func (n NewTenant) build(at time.Time) (Tenant, error) {
 	if err != nil {
 		return Tenant{}, err
 	}
-	t := Tenant{ID: id, Name: name, Status: Active, DailyBytes: n.DailyBytes, AtLimit: n.AtLimit,
+	t := Tenant{ID: id, Name: name, Status: Active, DailyBytes: n.DailyBytes, Bounds: sortBounds(n.Bounds), AtLimit: n.AtLimit,
 		Partition: partition(id, n.OwnPartition), KeepResends: n.KeepResends, CreatedAt: at, ChangedAt: at}
+	if err := t.setZone(n.TimeZone); err != nil {
+		return Tenant{}, err
+	}
 	if t.AtLimit == "" {
 		t.AtLimit = tenant.Refuse
 	}
@@ -187,9 +191,9 @@ func (s *Tenants) modify(ctx context.Context, by Principal, action, ref string, 
 		}
 		t.ChangedAt = at
 		_, err = tx.ExecContext(ctx, `UPDATE tenants SET name = ?, status = ?, daily_bytes = ?, retention_days = ?,
-			at_limit = ?, placement = ?, keep_resends = ?, changed_at = ?, rev = ? WHERE id = ?`,
-			t.Name, t.Status, t.DailyBytes, t.RetentionDays, t.AtLimit, t.Partition, number(t.KeepResends), at.UnixMilli(), rev,
-			t.ID.String())
+			at_limit = ?, placement = ?, keep_resends = ?, limits = ?, time_zone = ?, changed_at = ?, rev = ? WHERE id = ?`,
+			t.Name, t.Status, t.DailyBytes, t.RetentionDays, t.AtLimit, t.Partition, number(t.KeepResends), t.limitsText(),
+			t.TimeZone, at.UnixMilli(), rev, t.ID.String())
 		if err != nil {
 			return Entry{}, nameTaken(err, t.Name)
 		}
