@@ -87,6 +87,7 @@ func ends(body io.Reader, limit int64) bool {
 // refuse counts and answers a request whose body was not read, or not to its end.
 func (r *receiver) refuse(h head, q httpRequest, f *failure) reply {
 	r.metrics.refuse(transportHTTP, q.signalLabel, f)
+	r.tell(q.call(), f, 0)
 	a := r.cors.allow(h, failureReply(q.encoding, f))
 	a.unread, a.close = true, f.kind == tooSlow
 	return a

@@ -134,6 +134,7 @@ func (r *receiver) exportGRPC(ctx context.Context, sig otlp.Signal) (resp any, e
 	}()
 	refuse := func(f *failure) (any, error) {
 		r.metrics.refuse(transportGRPC, sig.String(), f)
+		r.tell(c, f, 0)
 		return nil, f.send(ctx)
 	}
 	if sig == otlp.Profiles && !r.opt.Profiles {

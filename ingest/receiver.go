@@ -142,6 +142,7 @@ func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f
 		}
 		if f != nil {
 			outcome = f.id
+			r.tell(c, f, size)
 		} else if outcome != outcomeDropped && result.Accepted == 0 {
 			w.inVain()
 		}
@@ -219,6 +220,7 @@ func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f
 	acked = true
 	r.acks.note(c.principal.Tenant(), now)
 	hold.Commit()
+	r.tellRejected(c, &result, now)
 	return partial{rejected: int64(result.Rejected), message: result.Message}, nil
 }
 

@@ -3,6 +3,7 @@ package metering
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/headgate-io/headgate/internal/store"
@@ -30,7 +31,7 @@ func addRefusals(ctx context.Context, tx *store.Tx, rows map[refusalRow]refusalS
 	}
 	defer stmt.Close()
 	for k, s := range rows {
-		text := ""
+		text := strings.ReplaceAll(s.text, "\x00", "?") // which PostgreSQL does not take
 		if s.limit != nil {
 			text = s.limit.Error()
 		}

@@ -10,11 +10,11 @@ import (
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
-// Reason is the stable id of why something was not accepted: that of a limit, or one of those below. Reasons are constants
-// of the code and never come from a client, so that their number is bounded.
+// Reason is the stable id of why something was not accepted: that of a limit, of a failure of the edge, of a rejected record's
+// defect, or one of those below. Reasons are constants of the code and never come from a client, so that their number is bounded.
 type Reason string
 
-// The reasons that are no limits.
+// Reasons of the ledger's own.
 const (
 	DroppedAtLimit Reason = "dropped-at-limit" // answered with success and discarded, as the policy drop has it
 	OtherReason    Reason = "other"            // what comes without a reason, or with one that is none
@@ -42,6 +42,7 @@ type Refusal struct {
 	// Limit is what stood in the way, nil if it was no limit. Its text is kept as the answer; a limit of bytes that is spent
 	// is an alert.
 	Limit *LimitError
+	Text  string // the answer, where Limit is nil; plain text of which 300 bytes are kept
 }
 
 // maxCounts bounds the rows of refusals that wait while the database is away, by key and by reason each.
@@ -58,20 +59,32 @@ type refusalSums struct {
 	bytes, records, requests int64
 	first, last              time.Time
 	limit                    *LimitError // of the last one
+	text                     string      // likewise, without a limit
 }
 
-// CountRefused adds a request that was not accepted. It never waits.
-func (l *Ledger) CountRefused(r Refusal) {
+const maxAnswerBytes = 300
+
+// CountRefused adds a request that did not fit a limit, to the sums of usage and to the refusals by reason. It never waits.
+func (l *Ledger) CountRefused(r Refusal) { l.count(r, true) }
+
+// CountRejected adds to the refusals by reason alone: a request that was refused for something other than a limit, or
+// records that were rejected out of a request that was accepted, which usage has from its receipt. It never waits.
+func (l *Ledger) CountRejected(r Refusal) { l.count(r, false) }
+
+func (l *Ledger) count(r Refusal, inUsage bool) {
 	if r.Tenant.IsZero() || !r.Signal.valid() || r.Bytes < 0 || r.Records < 0 || r.At.Before(firstReceipt) || r.At.After(lastReceipt) {
 		l.m.droppedCounts.Inc()
 		return
 	}
 	k := row{r.Tenant.String(), hourOf(r.At), r.Signal, r.Key}
+	text := strings.ToValidUTF8(r.Text[:min(len(r.Text), maxAnswerBytes)], "?")
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.addCountLocked(k, sums{refusedBytes: r.Bytes, refusedRequests: 1, rejected: r.Records})
+	if inUsage {
+		l.addCountLocked(k, sums{refusedBytes: r.Bytes, refusedRequests: 1, rejected: r.Records})
+	}
 	l.addRefusalLocked(refusalRow{k, r.Reason.known()},
-		refusalSums{bytes: r.Bytes, records: r.Records, requests: 1, first: r.At, last: r.At, limit: r.Limit})
+		refusalSums{bytes: r.Bytes, records: r.Records, requests: 1, first: r.At, last: r.At, limit: r.Limit, text: text})
 }
 
 func (l *Ledger) addCountLocked(k row, s sums) {
@@ -84,10 +97,10 @@ func (l *Ledger) addCountLocked(k row, s sums) {
 	l.counts[k] = have
 }
 
-// addRefusalLocked adds s to what waits of k. What finds no room is counted by addCountLocked.
 func (l *Ledger) addRefusalLocked(k refusalRow, s refusalSums) {
 	have, ok := l.refusals[k]
 	if !ok && len(l.refusals) >= maxCounts {
+		l.m.droppedCounts.Add(float64(s.requests))
 		return
 	}
 	l.refusals[k] = have.plus(s)
@@ -104,7 +117,7 @@ func (s refusalSums) plus(o refusalSums) refusalSums {
 		s.first = o.first
 	}
 	if !o.last.Before(s.last) {
-		s.last, s.limit = o.last, o.limit
+		s.last, s.limit, s.text = o.last, o.limit, o.text
 	}
 	return s
 }
@@ -112,7 +125,7 @@ func (s refusalSums) plus(o refusalSums) refusalSums {
 func (l *Ledger) takeCounts() (map[row]sums, map[refusalRow]refusalSums) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.counts) == 0 {
+	if len(l.refusals) == 0 && len(l.counts) == 0 {
 		return nil, nil
 	}
 	c, r := l.counts, l.refusals
@@ -134,7 +147,7 @@ func (l *Ledger) returnCounts(counts map[row]sums, refusals map[refusalRow]refus
 // writeCounts adds what waits to the ledger. What is late counts in the first open hour: it is not billed.
 func (l *Ledger) writeCounts(ctx context.Context) error {
 	counts, refusals := l.takeCounts()
-	if len(counts) == 0 {
+	if len(counts) == 0 && len(refusals) == 0 {
 		return nil
 	}
 	err := l.update(ctx, func(tx *store.Tx, open int64) error {

@@ -48,6 +48,8 @@ func testRefusalsAreCountedByReason(t *testing.T) {
 	count(noon, "Made Up", Logs, "k", 1, 0)
 	count(time.Time{}, Reason(LimitTenant), Logs, "k", 1, 0) // not counted at all
 	l.CountRefused(Refusal{Tenant: id("b"), Key: "k", Signal: Logs, At: noon, Bytes: 9, Reason: Reason(LimitKey)})
+	l.CountRejected(Refusal{Tenant: id("c"), Key: "k", Signal: Logs, At: noon, Records: 4, Reason: "rejected-no-time",
+		Text: "4 of 5\x00\xff" + strings.Repeat("ü", maxAnswerBytes)})
 
 	all := refusalsOf(t, l, RefusalFilter{Tenants: []tenant.ID{a}}, 6)
 	if !all[0].Hour.Equal(noon.Add(time.Hour)) {
@@ -69,6 +71,14 @@ func testRefusalsAreCountedByReason(t *testing.T) {
 	refusalsOf(t, l, RefusalFilter{Tenants: []tenant.ID{a}, From: noon.Add(time.Hour)}, 1)
 	refusalsOf(t, l, RefusalFilter{Tenants: []tenant.ID{id("b")}}, 1)
 
+	rejected := refusalsOf(t, l, RefusalFilter{Tenants: ids("c")}, 1)
+	if rejected[0].Records != 4 || rejected[0].Requests != 1 || !strings.HasPrefix(rejected[0].Text, "4 of 5??ü") || len(rejected[0].Text) > maxAnswerBytes {
+		t.Errorf("rejected %+v", rejected[0])
+	}
+	if u, err := l.Usage(t.Context(), Filter{Tenants: ids("c")}); err != nil || len(u.Rows) != 0 {
+		t.Errorf("what was rejected is in the usage a second time: %+v, %v", u.Rows, err)
+	}
+
 	// The sums by key are what they were before there were reasons.
 	u, err := l.Usage(t.Context(), Filter{Tenants: []tenant.ID{a}})
 	if err != nil || len(u.Rows) != 1 || u.Rows[0].RefusedRequests != 8 || u.Rows[0].RefusedBytes != 71 || u.Rows[0].RejectedRecords != 3 {
@@ -76,9 +86,13 @@ func testRefusalsAreCountedByReason(t *testing.T) {
 	}
 }
 
+<<<<<<< Updated upstream
 func TestRefusalPagesAreWholeAndInOrder(t *testing.T) {
 	storetest.Each(t, testRefusalPagesAreWholeAndInOrder)
 }
+=======
+func TestRefusalPagesAreWholeAndInOrder(t *testing.T) { storetest.Each(t, testRefusalPagesAreWholeAndInOrder) }
+>>>>>>> Stashed changes
 
 func testRefusalPagesAreWholeAndInOrder(t *testing.T) {
 	db := tempDB(t)
