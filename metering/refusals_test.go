@@ -86,13 +86,9 @@ func testRefusalsAreCountedByReason(t *testing.T) {
 	}
 }
 
-<<<<<<< Updated upstream
 func TestRefusalPagesAreWholeAndInOrder(t *testing.T) {
 	storetest.Each(t, testRefusalPagesAreWholeAndInOrder)
 }
-=======
-func TestRefusalPagesAreWholeAndInOrder(t *testing.T) { storetest.Each(t, testRefusalPagesAreWholeAndInOrder) }
->>>>>>> Stashed changes
 
 func testRefusalPagesAreWholeAndInOrder(t *testing.T) {
 	db := tempDB(t)
