@@ -48,6 +48,7 @@ type Directory struct {
 	version uint64       // counts changes of tenants and keys; a grant of another version is stale
 	tenants map[tenant.ID]*Tenant
 	keys    map[string]*keyEntry
+	people  people
 	origins map[string]int // how many of keys name each
 }
 

@@ -17,8 +17,8 @@ const (
 	ScopeAdmin  KeyScope = "admin"
 )
 
-// Principal is who is asking: an API key of a tenant, or the operator. It is an immutable value made by Authenticate and
-// Operator alone; the zero Principal is nobody and may do nothing. It states what held when it was made, so it is made
+// Principal is who is asking: an API key of a tenant, a user by a session, or the operator. It is an immutable value made by Authenticate, Session
+// and Operator alone; the zero Principal is nobody and may do nothing. It states what held when it was made, so it is made
 // anew for each request or RPC, which is how revocation reaches open connections.
 type Principal struct{ g *grant }
 
@@ -38,6 +38,12 @@ type grant struct {
 	limits    []tenant.Limit
 
 	keepResends bool
+
+	// Of a user's session; tenant is where the user acts.
+	directory *Directory
+	user      string
+	session   string
+	home      tenant.ID
 }
 
 var nobody = &grant{}
@@ -104,6 +110,8 @@ func (p Principal) actor() string {
 		return "operator"
 	case p.grant().keyID != "":
 		return "key:" + p.g.keyID
+	case p.grant().user != "":
+		return "user:" + p.g.user
 	}
 	return "nobody"
 }
@@ -113,5 +121,6 @@ func (p Principal) reaches(id tenant.ID) bool {
 	if p.Require(ScopeAdmin) != nil || id.IsZero() {
 		return false
 	}
-	return p.g.operator || p.g.tenant == id
+	_, reached := p.Permissions(id)
+	return reached
 }

@@ -21,6 +21,7 @@ type delta struct {
 	all     bool
 	tenants []tenantRow
 	keys    []keyRow
+	people  peopleDelta
 }
 
 // sync brings memory up to the newest committed change.
@@ -67,6 +68,9 @@ func (d *Directory) read(ctx context.Context, seen int64) (x delta, err error) {
 		if x.keys, err = queryKeys(ctx, tx, `WHERE rev > ?`, seen); err != nil {
 			return fmt.Errorf("keys: %w", err)
 		}
+		if x.people, err = readPeople(ctx, tx, seen); err != nil {
+			return err
+		}
 		return nil
 	})
 	return x, err
@@ -81,6 +85,7 @@ func (d *Directory) apply(x delta) {
 		d.tenants = make(map[tenant.ID]*Tenant, len(x.tenants))
 		d.keys = make(map[string]*keyEntry, len(x.keys))
 		d.origins = map[string]int{}
+		d.people = newPeople()
 	}
 	gone := map[tenant.ID]bool{}
 	for _, r := range x.tenants {
@@ -109,6 +114,7 @@ func (d *Directory) apply(x delta) {
 			}
 		}
 	}
+	d.people.apply(x.people, gone)
 	d.m.tenants.Set(float64(len(d.tenants)))
 	d.m.keys.Set(float64(len(d.keys)))
 }

@@ -36,10 +36,10 @@ func (s *Tenants) Create(ctx context.Context, by Principal, n NewTenant) (Tenant
 			}
 			t.Parent = p.ID
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO tenants (id, name, parent_id, status, daily_bytes, retention_days,
+		_, err = tx.ExecContext(ctx, `INSERT INTO tenants (id, name, slug, parent_id, status, daily_bytes, retention_days,
 			at_limit, placement, keep_resends, limits, time_zone, created_at, changed_at, rev)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			t.ID.String(), t.Name, nullText(t.Parent.String()), t.Status, t.DailyBytes, t.RetentionDays, t.AtLimit,
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			t.ID.String(), t.Name, t.Name, nullText(t.Parent.String()), t.Status, t.DailyBytes, t.RetentionDays, t.AtLimit,
 			t.Partition, number(t.KeepResends), t.limitsText(), t.TimeZone, at.UnixMilli(), at.UnixMilli(), rev)
 		if err != nil {
 			return Entry{}, nameTaken(err, t.Name)
