@@ -19,6 +19,7 @@ type cors struct {
 
 const (
 	corsHeaders = "authorization, x-api-key, api-key, content-type, content-encoding"
+	corsExposed = "Retry-After, " + policyField + ", " + limitField
 	corsMaxAge  = "7200" // seconds; browsers cap it themselves
 )
 
@@ -58,7 +59,7 @@ func (c cors) allow(h head, a reply) reply {
 		add("Access-Control-Allow-Headers", corsHeaders)
 		add("Access-Control-Max-Age", corsMaxAge)
 	} else {
-		add("Access-Control-Expose-Headers", "Retry-After")
+		add("Access-Control-Expose-Headers", corsExposed)
 	}
 	return a
 }

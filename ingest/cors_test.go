@@ -52,7 +52,7 @@ func TestH29PreflightNeedsNoKey(t *testing.T) {
 		if a.header.Get("Access-Control-Allow-Origin") != shop || a.header.Get("Vary") != "Origin" || a.header.Get("Access-Control-Allow-Credentials") != "" {
 			t.Errorf("%s: %v", name, a.header)
 		}
-		if name != "preflight" && a.header.Get("Access-Control-Expose-Headers") != "Retry-After" {
+		if name != "preflight" && a.header.Get("Access-Control-Expose-Headers") != "Retry-After, RateLimit-Policy, RateLimit" {
 			t.Errorf("%s: exposes %q", name, a.header.Get("Access-Control-Expose-Headers"))
 		}
 	}

@@ -64,11 +64,14 @@ func (r *receiver) serve(ctx context.Context, h head, wire io.Reader) (a reply) 
 	if f != nil {
 		return r.cors.allow(h, failureReply(q.encoding, work.blame(f, 0)))
 	}
+	p.remark(work.notice)
 	resp, err := encodeResponse(q.signal, q.encoding, p)
 	if err != nil {
 		return r.cors.allow(h, failureReply(q.encoding, fail(internalFailure, "an internal error happened")))
 	}
-	return r.cors.allow(h, reply{status: http.StatusOK, contentType: q.encoding.contentType(), body: resp})
+	return r.cors.allow(h, reply{
+		status: http.StatusOK, contentType: q.encoding.contentType(), fields: work.quota.appendTo(nil), body: resp,
+	})
 }
 
 // maxDrain is how much is read of the body of a request that is to cost nothing: small ones, so that their senders see the
@@ -117,5 +120,6 @@ func failureReply(enc encoding, f *failure) reply {
 	if f.retryAfter > 0 {
 		add("Retry-After", strconv.Itoa(f.retrySeconds()))
 	}
+	a.fields = f.quota.appendTo(a.fields)
 	return a
 }

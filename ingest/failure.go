@@ -52,6 +52,7 @@ type failure struct {
 	kind
 	text       string
 	retryAfter time.Duration // 0: no Retry-After, no RetryInfo
+	quota      quotaFields   // of the limit that refused
 }
 
 func fail(k kind, format string, args ...any) *failure {

@@ -159,9 +159,13 @@ func (r *receiver) exportGRPC(ctx context.Context, sig otlp.Signal) (resp any, e
 	if f != nil {
 		return nil, work.blame(f, 0).send(ctx)
 	}
+	partial.remark(work.notice)
 	answer, err := encodeResponse(sig, protobuf, partial)
 	if err != nil {
 		return nil, fail(internalFailure, "an internal error happened").grpcError()
+	}
+	if work.quota.policy != "" {
+		_ = grpc.SetTrailer(ctx, work.quota.trailer()) // fails for no call that is to be answered
 	}
 	return answer, nil
 }
@@ -202,10 +206,14 @@ func (r *receiver) receiveGRPC(ctx context.Context, t tapped, sig otlp.Signal, w
 // send is the failure as a gRPC error. Where clients may retry, the delay goes out a second time as the trailer in which
 // OpenTelemetry's Python exporter looks for it.
 func (f *failure) send(ctx context.Context) error {
+	trailer := f.quota.trailer()
 	if f.retryAfter > 0 {
 		if raw, err := proto.Marshal(f.retryInfo()); err == nil {
-			_ = grpc.SetTrailer(ctx, metadata.Pairs("google.rpc.retryinfo-bin", string(raw)))
+			trailer = metadata.Join(trailer, metadata.Pairs("google.rpc.retryinfo-bin", string(raw)))
 		}
+	}
+	if len(trailer) > 0 {
+		_ = grpc.SetTrailer(ctx, trailer)
 	}
 	return f.grpcError()
 }

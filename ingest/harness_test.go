@@ -102,7 +102,9 @@ func startIn(t *testing.T, dir string, conn driver.Conn, opt Options, walOpt sto
 	wal, err := storage.OpenLog(t.Context(), walOpt)
 	check(err)
 
-	opt.Now = time.Now
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
 	srv, err := New(opt, Backend{Keys: directory, Meter: meter, Ledger: ledger, Log: wal}, quiet, reg)
 	check(err)
 	listen := func() net.Listener {

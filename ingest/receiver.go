@@ -30,6 +30,7 @@ type receiver struct {
 	large    *turns
 	cors     cors
 	acks     *acks
+	notices  *notices
 }
 
 // panicked logs and counts a defect that one request ran into, and is its answer.
@@ -120,7 +121,7 @@ func (r *receiver) refused(c call, err error, size int, now time.Time) *failure 
 	} else {
 		f.after(limit.Delay(now))
 	}
-	f.id = limit.LimitID
+	f.id, f.quota = limit.LimitID, fieldsOfLimit(limit, now)
 	return f
 }
 
@@ -172,7 +173,7 @@ func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f
 	err = r.Meter.Hold(hold, charge(c), int64(size), now)
 	var limit *metering.LimitError
 	if errors.As(err, &limit) && limit.Policy == tenant.Drop {
-		outcome = outcomeDropped
+		outcome, w.quota = outcomeDropped, fieldsOfLimit(limit, now)
 		return r.discard(c, w.body.b, limit, now)
 	}
 	if err != nil {
@@ -221,6 +222,7 @@ func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f
 	r.acks.note(c.principal.Tenant(), now)
 	hold.Commit()
 	r.tellRejected(c, &result, now)
+	w.tell(c, hold, now)
 	return partial{rejected: int64(result.Rejected), message: result.Message}, nil
 }
 

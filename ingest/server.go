@@ -83,7 +83,7 @@ func New(opt Options, b Backend, log *slog.Logger, reg prometheus.Registerer) (*
 		decoders: sync.Pool{New: func() any { return otlp.NewDecoder(otlp.Limits{}) }},
 		holds:    sync.Pool{New: func() any { return new(metering.Reservation) }},
 		codecs:   newCodecs(), budget: budget, small: smallTurns(opt), large: largeTurns(opt), cors: cors{opt.CORSOrigins, b.Keys},
-		acks: newAcks(b.Log.Window(), opt.Now()),
+		acks: newAcks(b.Log.Window(), opt.Now()), notices: newNotices(),
 	}}
 	if opt.TLS.CertFile != "" {
 		var err error

@@ -25,6 +25,9 @@ type work struct {
 	beside    int64  // bytes of its rows that are not in the buffer of its body
 
 	came, inflated int64 // bytes
+
+	quota  quotaFields // of a success
+	notice string      // likewise
 }
 
 // Bodies up to smallBody do not wait for larger ones: they have turns of their own.

@@ -199,8 +199,7 @@ func (m *Meter) dayStateLocked(o *owner, l *tenant.Limit, of Signal, most int64,
 	used := use.total()
 	s := LimitState{ID: limitID(tenant.DailyBytes, l.Owner), Signal: string(of), Limit: most, Used: used,
 		Remaining: max(0, most-used), Reset: time.Unix(day.End, 0).UTC(), PerSecond: use.pace.perSecond(at)}
-	if left := float64(day.End - at.Unix()); s.PerSecond > 0 && s.Remaining > 0 && float64(s.Remaining) < s.PerSecond*left {
-		end := at.Add(time.Duration(float64(s.Remaining) / s.PerSecond * float64(time.Second))).UTC().Truncate(time.Second)
+	if end := forecast(s.PerSecond, s.Remaining, at, day.End); !end.IsZero() {
 		s.ExhaustedAt = &end
 	}
 	return s, nil
