@@ -27,9 +27,11 @@ type API struct {
 	// DeleteData removes every row of a tenant and proves that none is left.
 	DeleteData func(context.Context, tenant.ID) error
 	Verifier   *metering.Verifier
-	Now        func() time.Time
-	Log        *slog.Logger
-	Version    string
+	// Kept returns the bytes that a tenant and its descendants keep, and whether that is known. nil: it is not.
+	Kept    func(tenant.ID) (int64, bool)
+	Now     func() time.Time
+	Log     *slog.Logger
+	Version string
 }
 
 // handler serves one route for an authenticated caller and returns what to answer with.
@@ -73,6 +75,7 @@ func (a *API) routes() []route {
 		{"DELETE", "/api/v1/tenants/{tenant}", "Delete a disabled tenant with all its data", auth.ScopeAdmin, nil, Confirmation{}, nil, http.StatusNoContent, a.deleteTenant},
 		{"GET", "/api/v1/keys", "List API keys", auth.ScopeAdmin, append([]string{"tenant"}, paging...), nil, Keys{}, 0, a.listKeys},
 		{"POST", "/api/v1/keys", "Create an API key; its text is shown once", auth.ScopeAdmin, nil, KeyRequest{}, NewKey{}, http.StatusCreated, a.createKey},
+		{"PATCH", "/api/v1/keys/{key}", "Change an API key's limits", auth.ScopeAdmin, nil, KeyPatch{}, Key{}, 0, a.setKey},
 		{"DELETE", "/api/v1/keys/{key}", "Revoke an API key", auth.ScopeAdmin, nil, nil, Key{}, 0, a.revokeKey},
 		{"GET", "/api/v1/usage/verify", "Read the last comparison of ledger, runs and ClickHouse (operator)", "", nil, nil, metering.Report{}, 0, a.lastVerified},
 		{"POST", "/api/v1/usage/verify", "Compare ledger, runs and ClickHouse; answers with lines of progress, then the report (operator)", "", nil, VerifyRequest{}, VerifyLine{}, 0, a.verifyUsage},

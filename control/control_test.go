@@ -32,6 +32,7 @@ type server struct {
 	api      *API
 	deleted  []tenant.ID
 	failing  error // of DeleteData
+	kept     map[string]int64
 }
 
 func start(t *testing.T) *server {
@@ -63,6 +64,7 @@ func startPending(t *testing.T, pending func() (time.Time, bool)) *server {
 	s.api = &API{
 		Directory: directory, Meter: meter, Ledger: metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Pending: pending, Registry: reg}),
 		Now: time.Now, Log: slog.New(slog.DiscardHandler), Version: "test",
+		Kept: func(id tenant.ID) (int64, bool) { n, ok := s.kept[id.String()]; return n, ok },
 		DeleteData: func(_ context.Context, id tenant.ID) error {
 			s.deleted = append(s.deleted, id)
 			return s.failing

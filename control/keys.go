@@ -29,7 +29,7 @@ func (a *API) listKeys(r *http.Request, _ http.ResponseWriter, p auth.Principal)
 
 func (a *API) showKey(k auth.Key, tenantName string) Key {
 	out := Key{
-		ID: k.ID, Tenant: tenantName, TenantID: k.Tenant.String(), DailyBytes: k.DailyBytes, Status: "active",
+		ID: k.ID, Tenant: tenantName, TenantID: k.Tenant.String(), DailyBytes: k.DailyBytes, Limits: showLimits(k.Bounds), Status: "active",
 		CORSOrigins: append([]string{}, k.CORSOrigins...), CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, RevokedAt: k.RevokedAt,
 	}
 	for _, s := range k.Scopes {
@@ -53,12 +53,26 @@ func (a *API) createKey(r *http.Request, w http.ResponseWriter, p auth.Principal
 		in.Tenant = p.Tenant().String()
 	}
 	k, text, err := a.Directory.Keys().Create(r.Context(), p, auth.NewKey{
-		Tenant: in.Tenant, Scopes: in.Scopes, DailyBytes: in.DailyBytes, CORSOrigins: in.CORSOrigins, ExpiresAt: in.ExpiresAt,
+		Tenant: in.Tenant, Scopes: in.Scopes, DailyBytes: in.DailyBytes, Bounds: bounds(in.Limits), CORSOrigins: in.CORSOrigins, ExpiresAt: in.ExpiresAt,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return NewKey{Key: a.showKey(k, a.names(p)(r.Context(), k.Tenant)), Text: text}, nil
+}
+
+func (a *API) setKey(r *http.Request, w http.ResponseWriter, p auth.Principal) (any, error) {
+	var in KeyPatch
+	if err := httpapi.ReadJSON(w, r, &in); err != nil {
+		return nil, err
+	}
+	k, err := a.Directory.Keys().Set(r.Context(), p, r.PathValue("key"), auth.KeyPatch{
+		DailyBytes: in.DailyBytes.bytes, Unlimited: in.DailyBytes.set && in.DailyBytes.bytes == nil, Bounds: in.Limits.bounds(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a.showKey(k, a.names(p)(r.Context(), k.Tenant)), nil
 }
 
 func (a *API) revokeKey(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {

@@ -91,6 +91,8 @@ func schemaOf(t reflect.Type, schemas map[string]any) map[string]any {
 		return map[string]any{}
 	case reflect.TypeFor[optionalBytes]():
 		return map[string]any{"type": []string{"integer", "null"}}
+	case reflect.TypeFor[optionalLimits]():
+		return map[string]any{"type": []string{"array", "null"}, "items": schemaOf(reflect.TypeFor[Limit](), schemas)}
 	}
 	switch t.Kind() {
 	case reflect.Pointer:

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -24,7 +25,7 @@ func (a *API) listTenants(r *http.Request, _ http.ResponseWriter, p auth.Princip
 	names := a.names(p)
 	page := Tenants{Tenants: []Tenant{}, Next: next}
 	for _, t := range found {
-		page.Tenants = append(page.Tenants, showTenant(r.Context(), t, names))
+		page.Tenants = append(page.Tenants, a.tenant(r.Context(), p, t, names))
 	}
 	return page, nil
 }
@@ -47,14 +48,22 @@ func (a *API) names(p auth.Principal) func(context.Context, tenant.ID) string {
 	}
 }
 
-func showTenant(ctx context.Context, t auth.Tenant, name func(context.Context, tenant.ID) string) Tenant {
+// tenant is t as p may see it.
+func (a *API) tenant(ctx context.Context, p auth.Principal, t auth.Tenant, name func(context.Context, tenant.ID) string) Tenant {
 	out := Tenant{
 		ID: t.ID.String(), Name: t.Name, Parent: name(ctx, t.Parent), Status: string(t.Status), DailyBytes: t.DailyBytes,
+		Limits: showLimits(t.Bounds), TimeZone: cmp.Or(t.TimeZone, "UTC"),
 		AtLimit: string(t.AtLimit), RetentionDays: int(t.RetentionDays), Placement: "shared", Partition: t.Partition,
 		KeepResends: t.KeepResends, CreatedAt: t.CreatedAt, ChangedAt: t.ChangedAt,
 	}
 	if t.Partition == t.ID.String() {
 		out.Placement = "own"
+	}
+	a.addLower(&out, p, t)
+	if a.Kept != nil {
+		if n, known := a.Kept(t.ID); known {
+			out.StorageBytes = &n
+		}
 	}
 	return out
 }
@@ -64,7 +73,7 @@ func (a *API) answerTenant(r *http.Request, p auth.Principal, t auth.Tenant, err
 	if err != nil {
 		return nil, err
 	}
-	return showTenant(r.Context(), t, a.names(p)), nil
+	return a.tenant(r.Context(), p, t, a.names(p)), nil
 }
 
 func ownPartition(placement string) (bool, error) {
@@ -87,7 +96,7 @@ func (a *API) createTenant(r *http.Request, w http.ResponseWriter, p auth.Princi
 		return nil, err
 	}
 	t, err := a.Directory.Tenants().Create(r.Context(), p, auth.NewTenant{
-		Name: in.Name, Parent: in.Parent, DailyBytes: in.DailyBytes, RetentionDays: in.RetentionDays,
+		Name: in.Name, Parent: in.Parent, DailyBytes: in.DailyBytes, Bounds: bounds(in.Limits), TimeZone: in.TimeZone, RetentionDays: in.RetentionDays,
 		AtLimit: tenant.Policy(in.AtLimit), OwnPartition: own, KeepResends: in.KeepResends,
 	})
 	return a.answerTenant(r, p, t, err)
@@ -106,7 +115,7 @@ func (a *API) setTenant(r *http.Request, w http.ResponseWriter, p auth.Principal
 	patch := auth.Patch{
 		Name: in.Name, RetentionDays: in.RetentionDays, AtLimit: in.AtLimit,
 		DailyBytes: in.DailyBytes.bytes, Unlimited: in.DailyBytes.set && in.DailyBytes.bytes == nil,
-		KeepResends: in.KeepResends,
+		Bounds: in.Limits.bounds(), TimeZone: in.TimeZone, KeepResends: in.KeepResends,
 	}
 	if in.Placement != nil {
 		own, err := ownPartition(*in.Placement)

@@ -16,6 +16,8 @@ type Tenant struct {
 	Parent        string    `json:"parent,omitempty"` // name
 	Status        string    `json:"status"`
 	DailyBytes    *int64    `json:"daily_bytes"` // null: unlimited
+	Limits        []Limit   `json:"limits"`
+	TimeZone      string    `json:"time_zone"`
 	AtLimit       string    `json:"at_limit"`
 	RetentionDays int       `json:"retention_days"`
 	Placement     string    `json:"placement"` // own or shared
@@ -23,39 +25,40 @@ type Tenant struct {
 	KeepResends   bool      `json:"keep_resends"`
 	CreatedAt     time.Time `json:"created_at"`
 	ChangedAt     time.Time `json:"changed_at"`
+
+	// EffectiveDailyBytes is the lowest limit from here to the root, null for none; left out when it is another's and the
+	// caller may not see that one.
+	EffectiveDailyBytes optionalBytes `json:"effective_daily_bytes,omitzero"`
+	// LimitedBy is whose lower limit of daily bytes holds in place of the tenant's own: an ancestor's name, or "parent".
+	LimitedBy   string       `json:"limited_by,omitempty"`
+	LowerLimits []LowerLimit `json:"lower_limits,omitempty"`
+	// StorageBytes is what the tenant keeps in ClickHouse, with its descendants, as last measured; left out before that.
+	StorageBytes *int64 `json:"storage_bytes,omitempty"`
 }
 
 // NewTenant is the body that creates a tenant.
 type NewTenant struct {
-	Name          string `json:"name"`
-	Parent        string `json:"parent,omitempty"` // name or id
-	DailyBytes    *int64 `json:"daily_bytes,omitempty"`
-	RetentionDays int    `json:"retention_days,omitempty"`
-	AtLimit       string `json:"at_limit,omitempty"`
-	Placement     string `json:"placement,omitempty"`
-	KeepResends   bool   `json:"keep_resends,omitempty"`
+	Name          string  `json:"name"`
+	Parent        string  `json:"parent,omitempty"` // name or id
+	DailyBytes    *int64  `json:"daily_bytes,omitempty"`
+	Limits        []Limit `json:"limits,omitempty"`
+	TimeZone      string  `json:"time_zone,omitempty"` // whose days count, e.g. Europe/Berlin or +05:30; UTC when left out
+	RetentionDays int     `json:"retention_days,omitempty"`
+	AtLimit       string  `json:"at_limit,omitempty"`
+	Placement     string  `json:"placement,omitempty"`
+	KeepResends   bool    `json:"keep_resends,omitempty"`
 }
 
 // TenantPatch is the body that changes a tenant; members that are left out stay as they are.
 type TenantPatch struct {
 	Name          *string        `json:"name,omitempty"`
 	DailyBytes    optionalBytes  `json:"daily_bytes,omitzero"` // null: unlimited
+	Limits        optionalLimits `json:"limits,omitzero"`      // all of them; null: none
+	TimeZone      *string        `json:"time_zone,omitempty"`
 	RetentionDays *int           `json:"retention_days,omitempty"`
 	AtLimit       *tenant.Policy `json:"at_limit,omitempty"`
 	Placement     *string        `json:"placement,omitempty"`
 	KeepResends   *bool          `json:"keep_resends,omitempty"`
-}
-
-// optionalBytes tells null from absent.
-type optionalBytes struct {
-	set   bool
-	bytes *int64
-}
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (o *optionalBytes) UnmarshalJSON(raw []byte) error {
-	o.set = true
-	return json.Unmarshal(raw, &o.bytes)
 }
 
 // Confirmation is the body that deletes a tenant.
@@ -75,7 +78,8 @@ type Key struct {
 	Tenant      string     `json:"tenant"` // name
 	TenantID    string     `json:"tenant_id"`
 	Scopes      []string   `json:"scopes"`
-	DailyBytes  *int64     `json:"daily_bytes"`  // null: only the tenant's limit holds
+	DailyBytes  *int64     `json:"daily_bytes"` // null: only the tenant's limit holds
+	Limits      []Limit    `json:"limits"`
 	CORSOrigins []string   `json:"cors_origins"` // that browsers may send from; empty: not limited by the key
 	Status      string     `json:"status"`       // active, expired or revoked
 	CreatedAt   time.Time  `json:"created_at"`
@@ -94,8 +98,15 @@ type KeyRequest struct {
 	Tenant      string          `json:"tenant"` // name or id; a key's own tenant when left out
 	Scopes      []auth.KeyScope `json:"scopes"`
 	DailyBytes  *int64          `json:"daily_bytes,omitempty"`
+	Limits      []Limit         `json:"limits,omitempty"`
 	CORSOrigins []string        `json:"cors_origins,omitempty"` // https://host[:port], or *; with the scope ingest
 	ExpiresAt   *time.Time      `json:"expires_at,omitempty"`
+}
+
+// KeyPatch is the body that changes a key's limits; members that are left out stay as they are.
+type KeyPatch struct {
+	DailyBytes optionalBytes  `json:"daily_bytes,omitzero"` // null: only the tenant's limit holds
+	Limits     optionalLimits `json:"limits,omitzero"`      // all of them; null: none
 }
 
 // Keys is a page of keys.

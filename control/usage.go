@@ -244,16 +244,3 @@ func (a *API) usageChanges(r *http.Request, _ http.ResponseWriter, p auth.Princi
 	}
 	return page, nil
 }
-
-// limits answers with the limits of the calling key and its tenant.
-func (a *API) limits(_ *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
-	if p.IsOperator() {
-		return nil, httpapi.Errorf(http.StatusForbidden, auth.ErrForbidden.Code, "limits are those of an API key: call with one")
-	}
-	c := metering.Charge{Tenant: p.Tenant(), Key: p.KeyID(), AtLimit: p.AtLimit(), Limits: p.Chain()}
-	states, err := a.Meter.Limits(c, a.Now())
-	if err != nil {
-		return nil, err
-	}
-	return Limits{Limits: states}, nil
-}
