@@ -70,15 +70,10 @@ func alertProblem(err error) error {
 	return err
 }
 
-func (a *API) webhookOf(ctx context.Context, p auth.Principal, w alert.Webhook) Webhook {
+func webhookOf(w alert.Webhook) Webhook {
 	out := Webhook{
-		ID: w.ID, TenantID: w.Tenant, URL: w.URL, Kinds: append([]alert.Kind{}, w.Kinds...), Status: "active",
+		ID: w.ID, Tenant: w.TenantName, TenantID: w.Tenant, URL: w.URL, Kinds: append([]alert.Kind{}, w.Kinds...), Status: "active",
 		Failures: w.Failures, RetryAt: w.RetryAt, CreatedAt: w.CreatedAt, ChangedAt: w.ChangedAt, DisabledAt: w.DisabledAt,
-	}
-	if w.Tenant != "" {
-		if t, err := a.Directory.Tenants().Show(ctx, p, w.Tenant); err == nil {
-			out.Tenant = t.Name
-		}
 	}
 	switch {
 	case w.DisabledAt != nil:
@@ -125,7 +120,7 @@ func (a *API) listWebhooks(r *http.Request, _ http.ResponseWriter, p auth.Princi
 		page.Next = found[size-1].ID
 	}
 	for _, w := range found {
-		page.Webhooks = append(page.Webhooks, a.webhookOf(r.Context(), p, w))
+		page.Webhooks = append(page.Webhooks, webhookOf(w))
 	}
 	return page, nil
 }
@@ -135,7 +130,7 @@ func (a *API) createWebhook(r *http.Request, w http.ResponseWriter, p auth.Princ
 	if err := httpapi.ReadJSON(w, r, &in); err != nil {
 		return nil, err
 	}
-	owner := p.Tenant() // zero for the operator
+	owner, name := p.Tenant(), p.TenantName() // zero for the operator
 	if in.Tenant != "" {
 		t, err := a.Directory.Tenants().Show(r.Context(), p, in.Tenant)
 		if err != nil {
@@ -144,19 +139,20 @@ func (a *API) createWebhook(r *http.Request, w http.ResponseWriter, p auth.Princ
 		if t.Status == auth.Deleting {
 			return nil, auth.ErrState
 		}
-		owner = t.ID
+		owner, name = t.ID, t.Name
 	}
 	var made alert.Webhook
 	var secret string
 	err := a.Directory.Act(r.Context(), p, "webhook.create", owner.String(), func(tx *store.Tx, _ time.Time) (auth.Entry, error) {
 		var err error
 		made, secret, err = a.Alerts.Create(r.Context(), tx, alert.NewWebhook{Tenant: owner, URL: in.URL, Kinds: in.Kinds})
+		made.TenantName = name
 		return webhookEntry(owner, made), err
 	})
 	if err != nil {
 		return nil, alertProblem(err)
 	}
-	return NewWebhook{Webhook: a.webhookOf(r.Context(), p, made), Secret: secret}, nil
+	return NewWebhook{Webhook: webhookOf(made), Secret: secret}, nil
 }
 
 func (a *API) showWebhook(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
@@ -164,7 +160,7 @@ func (a *API) showWebhook(r *http.Request, _ http.ResponseWriter, p auth.Princip
 	if err != nil {
 		return nil, alertProblem(err)
 	}
-	return a.webhookOf(r.Context(), p, w), nil
+	return webhookOf(w), nil
 }
 
 // changeWebhook audits a change under the webhook's tenant.
@@ -201,7 +197,7 @@ func (a *API) setWebhook(r *http.Request, rw http.ResponseWriter, p auth.Princip
 	if err != nil {
 		return nil, err
 	}
-	return a.webhookOf(r.Context(), p, w), nil
+	return webhookOf(w), nil
 }
 
 func (a *API) deleteWebhook(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {

@@ -98,7 +98,10 @@ const (
 func (f RefusalFilter) where() (text string, args []any, err error) {
 	terms := []string{`1 = 1`}
 	add := func(term string, values ...any) { terms, args = append(terms, term), append(args, values...) }
-	if len(f.Tenants) > 0 {
+	switch {
+	case len(f.Tenants) == 1: // an equality, by which the primary key is in the order of the page
+		add(`r.tenant_id = ?`, f.Tenants[0].String())
+	case len(f.Tenants) > 1:
 		add(`r.tenant_id IN (?` + strings.Repeat(`, ?`, len(f.Tenants)-1) + `)`)
 		for _, id := range f.Tenants {
 			args = append(args, id.String())
@@ -127,6 +130,7 @@ func (f RefusalFilter) where() (text string, args []any, err error) {
 		if err != nil {
 			return "", nil, err
 		}
+		add(`r.hour <= ?`, c.Hour) // says the same less exactly, in the terms of an index
 		add(`(r.hour, r.tenant_id, r.signal, r.key_id, r.reason) < (?, ?, ?, ?, ?)`, c.Hour, c.Tenant, c.Signal, c.Key, c.Reason)
 	}
 	return strings.Join(terms, ` AND `), args, nil

@@ -116,8 +116,7 @@ func (s *Service) due(ctx context.Context, failing bool) (out []target, err erro
 	err = s.db.View(ctx, func(tx *store.Tx) error {
 		rows, err := tx.QueryContext(ctx, `SELECT w.id, w.tenant_id FROM webhooks w
 			WHERE w.disabled_at IS NULL AND w.failures `+failures+` AND w.retry_at <= ? AND w.leased_until <= ?
-				AND EXISTS (SELECT 1 FROM webhook_deliveries d
-					WHERE d.webhook_id = w.id AND d.state = 'pending' AND d.next_at <= ?)
+				AND w.id IN (SELECT d.webhook_id FROM webhook_deliveries d WHERE d.state = 'pending' AND d.next_at <= ?)
 			ORDER BY w.retry_at, w.id LIMIT ?`, now, now, now, maxDue)
 		if err != nil {
 			return err

@@ -59,7 +59,7 @@ func addDeliveries(ctx context.Context, tx *store.Tx, id string, e Event) error 
 }
 
 func wanting(ctx context.Context, tx *store.Tx, e Event) (ids []string, err error) {
-	rows, err := tx.QueryContext(ctx, `SELECT id, kinds FROM webhooks WHERE (tenant_id = ? OR tenant_id = '')
+	rows, err := tx.QueryContext(ctx, `SELECT id, kinds FROM webhooks WHERE tenant_id IN (?, '')
 		AND disabled_at IS NULL ORDER BY id`, e.Tenant)
 	if err != nil {
 		return nil, err

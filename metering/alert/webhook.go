@@ -55,6 +55,7 @@ func (r Reach) reaches(owner string) bool { return r.all || r.tenant != "" && r.
 type Webhook struct {
 	ID         string
 	Tenant     string // id; "" is the operator's, which gets the events of all tenants
+	TenantName string // as it was when the webhook was read
 	URL        string
 	Kinds      []Kind // sorted; none is all
 	CreatedAt  time.Time
@@ -174,14 +175,14 @@ func (s *Service) Webhooks(ctx context.Context, r Reach, owner tenant.ID, after 
 		return nil, errCursor
 	}
 	err = s.db.View(ctx, func(tx *store.Tx) error {
-		where, args := `WHERE id > ?`, []any{after}
+		where, args := `WHERE w.id > ?`, []any{after}
 		if !r.all {
-			where, args = where+` AND tenant_id = ? AND tenant_id <> ''`, append(args, r.tenant)
+			where, args = where+` AND w.tenant_id = ? AND w.tenant_id <> ''`, append(args, r.tenant)
 		}
 		if !owner.IsZero() {
-			where, args = where+` AND tenant_id = ?`, append(args, owner.String())
+			where, args = where+` AND w.tenant_id = ?`, append(args, owner.String())
 		}
-		out, err = queryWebhooks(ctx, tx, where+` ORDER BY id LIMIT ?`, append(args, limit)...)
+		out, err = queryWebhooks(ctx, tx, where+` ORDER BY w.id LIMIT ?`, append(args, limit)...)
 		return err
 	})
 	if err != nil {
@@ -197,7 +198,7 @@ func find(ctx context.Context, tx *store.Tx, r Reach, id string) (Webhook, error
 	if !isID(id) {
 		return Webhook{}, ErrNotFound
 	}
-	found, err := queryWebhooks(ctx, tx, `WHERE id = ?`, id)
+	found, err := queryWebhooks(ctx, tx, `WHERE w.id = ?`, id)
 	if err != nil {
 		return Webhook{}, fmt.Errorf("read webhook: %w", err)
 	}
@@ -208,8 +209,9 @@ func find(ctx context.Context, tx *store.Tx, r Reach, id string) (Webhook, error
 }
 
 func queryWebhooks(ctx context.Context, tx *store.Tx, where string, args ...any) ([]Webhook, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT id, tenant_id, url, kinds, created_at, changed_at, disabled_at, failures, retry_at
-		FROM webhooks `+where, args...)
+	rows, err := tx.QueryContext(ctx, `SELECT w.id, w.tenant_id, COALESCE(t.name, ''), w.url, w.kinds, w.created_at, w.changed_at,
+			w.disabled_at, w.failures, w.retry_at
+		FROM webhooks w LEFT JOIN tenants t ON t.id = w.tenant_id `+where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +222,7 @@ func queryWebhooks(ctx context.Context, tx *store.Tx, where string, args ...any)
 		var kinds string
 		var created, changed, retry int64
 		var disabled sql.NullInt64
-		if err := rows.Scan(&w.ID, &w.Tenant, &w.URL, &kinds, &created, &changed, &disabled, &w.Failures, &retry); err != nil {
+		if err := rows.Scan(&w.ID, &w.Tenant, &w.TenantName, &w.URL, &kinds, &created, &changed, &disabled, &w.Failures, &retry); err != nil {
 			return nil, err
 		}
 		w.Kinds, w.CreatedAt, w.ChangedAt = splitKinds(kinds), millis(created), millis(changed)
