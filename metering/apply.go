@@ -36,11 +36,11 @@ func (l *Ledger) Apply(ctx context.Context, log string, run uint64, receipts []R
 		if applied, err = insertRun(ctx, tx, log, run); err != nil || !applied {
 			return err
 		}
-		if err = recordRun(ctx, tx, log, run, l.now(), receipts); err != nil {
-			return err
-		}
 		rows, err := bill(ctx, &dayUses{tx: tx, log: log, now: l.now(), grown: map[accountKey]int64{}, known: map[accountKey]int64{}}, receipts)
 		if err != nil {
+			return err
+		}
+		if err := recordRun(ctx, tx, log, run, l.now(), rows); err != nil {
 			return err
 		}
 		timely, tooLate := split(rows, open)

@@ -18,19 +18,18 @@ type runPart struct {
 	signal Signal
 }
 
-// recordRun writes down what a run adds to the ledger. It belongs into the transaction that adds it: the sums over all runs
+// recordRun writes down what a run adds to the ledger: rows, by their hours of receipt. It belongs into the transaction that adds it: the sums over all runs
 // are those of the ledger at every moment. A run without receipts (rows that were set aside and are tried again) is recorded
 // too, so that rows of it in ClickHouse have their run.
-func recordRun(ctx context.Context, tx *store.Tx, log string, run uint64, at time.Time, receipts []Receipt) error {
+func recordRun(ctx context.Context, tx *store.Tx, log string, run uint64, at time.Time, rows map[row]sums) error {
 	parts := map[runPart]sums{}
-	for _, r := range receipts {
-		row, s := r.row()
-		k := runPart{row.hour, row.signal}
+	for r, s := range rows {
+		k := runPart{r.hour, r.signal}
 		part := parts[k]
 		part.add(s)
 		parts[k] = part
 	}
-	if len(receipts) == 0 {
+	if len(rows) == 0 {
 		parts[runPart{}] = sums{}
 	}
 	for k, s := range parts {
