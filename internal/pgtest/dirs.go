@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,9 @@ import (
 const (
 	dirPrefix = "hgpg-"
 	lockFile  = "lock"
+
+	memory      = "/dev/shm"
+	memoryNeeds = 2 << 30 // free, for several servers of 200 MB or so
 )
 
 // makeDir makes a directory that is this process's as long as the returned file is open, and removes those that processes left
@@ -23,7 +27,7 @@ func makeDir() (dir string, lock *os.File, err error) {
 	}
 	for _, path := range left {
 		if f, err := lockOf(path); err == nil {
-			_ = os.RemoveAll(filepath.Dir(path))
+			remove(filepath.Dir(path))
 			_ = f.Close()
 		}
 	}
@@ -38,12 +42,32 @@ func makeDir() (dir string, lock *os.File, err error) {
 		err = errors.Join(err, made.Close())
 	}
 	if err == nil {
-		err = os.Rename(made.Name(), path)
+		err = errors.Join(os.Mkdir(dataOf(dir), 0o700), os.Rename(made.Name(), path))
 	}
 	if err != nil {
-		_ = os.RemoveAll(dir)
+		remove(dir)
 	}
 	return dir, lock, err
+}
+
+// dataOf returns the directory of the data that belongs to dir. It is in memory where there is room: a killed server leaves
+// what it has synced there as it does on a disk, in a tenth of the time.
+func dataOf(dir string) string {
+	if roomy {
+		return filepath.Join(memory, filepath.Base(dir))
+	}
+	return filepath.Join(dir, "data")
+}
+
+var roomy = func() bool {
+	var s syscall.Statfs_t
+	err := syscall.Statfs(memory, &s)
+	return err == nil && syscall.Access(memory, 2) == nil && int64(s.Bavail)*s.Bsize >= memoryNeeds
+}()
+
+func remove(dir string) {
+	_ = os.RemoveAll(filepath.Join(memory, filepath.Base(dir)))
+	_ = os.RemoveAll(dir)
 }
 
 func lockOf(path string) (*os.File, error) {
@@ -55,6 +79,28 @@ func lockOf(path string) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// linkTree makes a copy of the directory from at to, of the same files where the file system lets it.
+func linkTree(to, from string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := filepath.Join(to, strings.TrimPrefix(path, from))
+		if d.IsDir() {
+			return errors.Join(os.Mkdir(name, 0o755), os.Chmod(name, 0o755)) // whatever the umask
+		}
+		if os.Link(path, name) == nil {
+			return nil
+		}
+		if d.Type() == fs.ModeSymlink {
+			target, err := os.Readlink(path)
+			return errors.Join(err, os.Symlink(target, name))
+		}
+		content, err := os.ReadFile(path)
+		return errors.Join(err, os.WriteFile(name, content, 0o755))
+	})
 }
 
 // find returns the directory that fetch.sh fetched to.

@@ -69,15 +69,18 @@ func TestDirectoriesOfKilledTestsAreRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer remove(held)
 	defer lock.Close()
 	left, lock, err := makeDir()
 	if err != nil {
 		t.Fatal(err)
 	}
 	lock.Close() // as the end of a process does
-	if _, lock, err = makeDir(); err != nil {
+	third, lock, err := makeDir()
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer remove(third)
 	defer lock.Close()
 	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%s is left: %v", left, err)
@@ -107,7 +110,7 @@ func TestServerEndsWithItsTests(t *testing.T) {
 	if _, err := fmt.Fscan(out, &pid, &dir); err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
+	defer remove(dir)
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -28,9 +29,9 @@ const (
 //go:embed postgres.lock
 var lock string
 
-// Server is a PostgreSQL server of a directory of its own.
+// Server is a PostgreSQL server of directories of its own.
 type Server struct {
-	dir      string   // data, the socket and what the server writes
+	dir      string   // the socket and the programs
 	lock     *os.File // of dir, while this process lives
 	programs string
 	process  *os.Process // nil while stopped
@@ -66,10 +67,10 @@ func newServer() (s *Server, err error) {
 	if os.Geteuid() == 0 {
 		// The cache directory may be where only root can go.
 		s.programs = filepath.Join(dir, "postgres")
-		if err := os.CopyFS(s.programs, os.DirFS(installed)); err != nil {
+		if err := linkTree(s.programs, installed); err != nil {
 			return nil, err
 		}
-		if err := os.Chown(dir, nobody, nobody); err != nil {
+		if err := errors.Join(os.Chown(dir, nobody, nobody), os.Chown(s.data(), nobody, nobody)); err != nil {
 			return nil, err
 		}
 	}
@@ -80,7 +81,7 @@ func newServer() (s *Server, err error) {
 	return s, s.start()
 }
 
-func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+func (s *Server) data() string { return dataOf(s.dir) }
 
 // command returns one of PostgreSQL's programs, to be run as somebody who may not be root.
 func (s *Server) command(name string, args ...string) *exec.Cmd {
@@ -103,7 +104,7 @@ func (s *Server) URL() string {
 
 func (s *Server) start() error {
 	cmd := s.command("postgres", "-D", s.data(), "-k", s.dir, "-c", "listen_addresses=", "-c", "max_connections=200",
-		"-c", "shared_buffers=32MB", "-c", "log_min_messages=fatal")
+		"-c", "shared_buffers=32MB", "-c", "max_wal_size=96MB", "-c", "dynamic_shared_memory_type=mmap", "-c", "log_min_messages=fatal")
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	started, exited := make(chan error), make(chan struct{})
@@ -188,6 +189,6 @@ func (s *Server) signal(sig syscall.Signal) {
 
 func (s *Server) end() {
 	s.Stop()
-	_ = os.RemoveAll(s.dir)
+	remove(s.dir)
 	_ = s.lock.Close()
 }
