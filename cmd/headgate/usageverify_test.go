@@ -780,3 +780,18 @@ func TestVerifyingManyTenants(t *testing.T) {
 		rep.Records, tenants, took.Round(time.Millisecond), float64(after.TotalAlloc-before.TotalAlloc)/(1<<20),
 		float64(after.HeapAlloc)/(1<<20), float64(before.HeapAlloc)/(1<<20))
 }
+
+// A server answers the command, and keeps what it found.
+func TestUsageVerifyOnAServer(t *testing.T) {
+	p := serveOn(t, t.TempDir())
+	p.cli("tenant", "create", "acme")
+	if out := p.cli("usage", "verify"); !strings.Contains(out, "no difference") {
+		t.Errorf("verify printed\n%s", out)
+	}
+	if out := p.cli("usage", "verify", "--last", "--json"); unmarshal[metering.Report](t, out).FinishedAt.IsZero() {
+		t.Errorf("the last is\n%s", out)
+	}
+	if p.metric(`headgate_metering_drift_rows{kind="rows"}`) != 0 || p.metric("headgate_metering_verified_timestamp_seconds") == 0 {
+		t.Error("the metrics do not tell of the comparison")
+	}
+}
