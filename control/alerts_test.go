@@ -197,6 +197,10 @@ func TestWebhookLifeIsAuditedAndItsSecretShownOnce(t *testing.T) {
 		a := ok[Alerts](s, 200, acme.usage, "GET", "/api/v1/alerts", "").Alerts
 		return len(a) == 1 && len(a[0].Deliveries) == 1 && a[0].Deliveries[0].State == alert.StateDelivered
 	})
+	until(t, "the event is in the audit", func() bool {
+		_, audit := s.call(acme.admin, "GET", "/api/v1/audit", "")
+		return strings.Contains(audit, `"action":"alert"`)
+	})
 	cancel()
 	if err := <-done; err != nil {
 		t.Fatal(err)

@@ -132,7 +132,7 @@ func TestSilentTargetEndsByItsTimeout(t *testing.T) {
 	}
 	addr := l.Addr().String()
 	l.Close()
-	if got := send(t.Context(), client, message{url: "http://" + addr, at: noon}); got.result != resultNetwork || strings.Contains(got.text, addr) {
+	if got := send(t.Context(), newClient(true, attemptTimeout), message{url: "http://" + addr, at: noon}); got.result != resultNetwork || strings.Contains(got.text, addr) {
 		t.Errorf("closed: %+v", got)
 	}
 }
