@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -278,6 +279,22 @@ func testTwoProcessesSendEachEventOnce(t *testing.T) {
 	until(t, "all is noted", func() bool { return number(t, one, `SELECT count(*) FROM alerts WHERE noted = 0`) == 0 })
 	if len(audited) != 20 {
 		t.Errorf("%d audit entries for 20 events", len(audited))
+	}
+}
+
+func TestFailingAuditDelaysNoDelivery(t *testing.T) {
+	db, c, r := tempDB(t), &clock{t: noon}, listen(t, nil)
+	boom := errors.New("boom")
+	s := New(db, Options{Now: c.now, AllowPrivate: true, Audit: func(context.Context, *store.Tx, Alert) error { return boom }})
+	create(t, db, s, "a", r.url)
+	record(t, db, crossing("a", 80))
+	err := s.round(t.Context())
+	s.wg.Wait()
+	if !errors.Is(err, boom) || len(r.take()) != 1 {
+		t.Errorf("%d messages, round = %v", len(r.take()), err)
+	}
+	if n := number(t, db, `SELECT count(*) FROM alerts WHERE noted = 1`); n != 0 {
+		t.Error("an event counts as noted that is not in the audit")
 	}
 }
 

@@ -2,7 +2,9 @@ package alert
 
 import (
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Kind says what an event is about: full-stop delimited identifiers, as Standard Webhooks recommends for types. The set
@@ -60,9 +62,12 @@ func (e Event) check() error {
 	if e.Tenant == "" || e.Kind == "" || e.At.Before(firstTime) || !e.At.Before(lastTime) {
 		return fmt.Errorf("alert: no tenant, kind or possible time in %+v", e)
 	}
-	for _, s := range []string{e.Tenant, string(e.Kind), e.Owner, e.OwnerID, e.LimitID, e.Signal} {
-		if len(s) > maxTextBytes {
-			return fmt.Errorf("alert: text of %d bytes", len(s))
+	if len(e.Tenant) > 64 || strings.Trim(e.Tenant, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-") != "" {
+		return fmt.Errorf("alert: tenant id %q", e.Tenant) // the audit takes no other
+	}
+	for _, s := range []string{string(e.Kind), e.Owner, e.OwnerID, e.LimitID, e.Signal} {
+		if len(s) > maxTextBytes || !utf8.ValidString(s) || strings.ContainsRune(s, 0) { // PostgreSQL takes no other
+			return fmt.Errorf("alert: text %.40q of %d bytes", s, len(s))
 		}
 	}
 	if e.Threshold < 0 || e.Used < 0 || e.Max < 0 {

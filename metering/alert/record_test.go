@@ -114,8 +114,16 @@ func testEachOtherCrossingIsAnEventOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestNoEventTellsOfAParent(t *testing.T) {
+func TestNoEventIsMalformedOrTellsOfAParent(t *testing.T) {
+	if err := crossing("a", 80).check(); err != nil {
+		t.Error(err)
+	}
 	for _, e := range []Event{
+		{Tenant: "a b", Kind: DailyBytes, At: noon},
+		{Tenant: "a", Kind: DailyBytes, At: noon, OwnerID: "\x00"},
+		{Tenant: "a", Kind: DailyBytes, At: noon, OwnerID: "\xff"},
+		{Tenant: "a", Kind: DailyBytes, At: time.Unix(-1, 0)},
+		{Tenant: "a", Kind: DailyBytes, At: lastTime},
 		{}, {Tenant: "a", Kind: DailyBytes}, {Tenant: "a", At: noon}, {Kind: DailyBytes, At: noon},
 		{Tenant: "a", Kind: DailyBytes, At: noon, Threshold: -1},
 		{Tenant: "a", Kind: DailyBytes, At: noon, Owner: OwnerParent, OwnerID: "p"},

@@ -2,6 +2,7 @@ package alert
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -82,7 +83,7 @@ func (s *Service) Run(ctx context.Context) error {
 			return nil
 		}
 		if err != nil && !broken {
-			s.log.Warn("alerts are not delivered", "err", err)
+			s.log.Warn("alerts are not all noted and delivered", "err", err)
 		}
 		broken = err != nil
 		select {
@@ -94,17 +95,14 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
-// round does what is due. What fails is due again.
-func (s *Service) round(ctx context.Context) error {
+// round does what is due. What fails is due again, and hinders nothing else.
+func (s *Service) round(ctx context.Context) (err error) {
 	for _, step := range []func(context.Context) error{s.note, s.clean} {
 		short, cancel := context.WithTimeout(ctx, storeTimeout)
-		err := step(short)
+		err = errors.Join(err, step(short))
 		cancel()
-		if err != nil {
-			return err
-		}
 	}
-	return s.start(ctx)
+	return errors.Join(err, s.start(ctx))
 }
 
 // note takes new events to the audit, the log and the metrics. The mark that it is done is set in the audit entry's
