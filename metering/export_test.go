@@ -266,3 +266,34 @@ func testSignerKeepsItsKey(t *testing.T) {
 		t.Errorf("a damaged key: %v", err)
 	}
 }
+
+// The text that is signed is a format of its own: whoever checks signatures elsewhere has written it down.
+func TestManifestTextStaysAsItIs(t *testing.T) {
+	m := Manifest{Format: FormatFOCUS, Tenants: []string{"01A", "01B"}, Descendants: true, From: noon, Zone: "Europe/Berlin", PricePerGiB: "0.25",
+		Currency: "EUR", Provider: "Acme \"Hosting\"", AsOf: noon.Add(time.Hour + 5*time.Millisecond), SealedThrough: noon, Complete: true,
+		ExportTotals: ExportTotals{Rows: 3, Corrections: 1, BilledBytes: -7, Records: 12}, Bytes: 100, SHA256: "ab12", KeyID: "cd34", Signature: "not in it"}
+	const want = `headgate usage manifest v1
+format: "focus"
+tenants: "01A,01B"
+descendants: true
+from: "2025-03-01T12:00:00Z"
+to: "-"
+zone: "Europe/Berlin"
+price_per_gib: "0.25"
+currency: "EUR"
+provider: "Acme \"Hosting\""
+as_of: "2025-03-01T13:00:00.005Z"
+sealed_through: "2025-03-01T12:00:00Z"
+complete: true
+rows: 3
+corrections: 1
+billed_bytes: -7
+records: 12
+bytes: 100
+sha256: "ab12"
+key_id: "cd34"
+`
+	if got := m.Text(); got != want {
+		t.Errorf("text\n%s, want\n%s", got, want)
+	}
+}

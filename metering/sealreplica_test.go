@@ -142,7 +142,7 @@ func TestReplicasNeverSealAnothersReceipts(t *testing.T) {
 }
 
 func testReplicasNeverSealAnothersReceipts(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(3) {
 		rng := rand.New(rand.NewPCG(seed, 77))
 		db := tempDB(t)
 		names := []string{"a", "b", "c"}
