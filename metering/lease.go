@@ -53,8 +53,8 @@ const (
 	leaseTick   = 500 * time.Millisecond
 	countTicks  = 10               // between counts of the replicas
 	aliveFor    = 30 * time.Second // after a replica was seen
-	leaseWait   = 3 * time.Second // of a request
-	leaseCommit = 5 * time.Second // of a transaction
+	leaseWait   = 3 * time.Second  // of a request
+	leaseCommit = 5 * time.Second  // of a transaction
 )
 
 // portion returns how many of the bytes that are left a replica gets that needs some: pure arithmetic.
