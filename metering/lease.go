@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
@@ -88,6 +90,7 @@ type Leases struct {
 	now   func() time.Time
 	meter *Meter
 	slog  *slog.Logger
+	m     *prometheus.CounterVec // of exchanges, by outcome
 	book  func(ctx context.Context, fn func(leaseBook) error) error
 	await func(*exchange) error
 
@@ -107,7 +110,7 @@ func OpenLeases(ctx context.Context, db *store.DB, log string, o LedgerOptions) 
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	l := newLeases(m, log, o.Now)
-	l.db, l.slog = db, o.Logger
+	l.db, l.slog, l.m = db, o.Logger, newLeaseMetrics(o.Registry)
 	l.book = func(ctx context.Context, fn func(leaseBook) error) error {
 		return db.Update(ctx, func(tx *store.Tx) error { return fn(&leaseRows{tx, log}) })
 	}
@@ -119,6 +122,7 @@ func OpenLeases(ctx context.Context, db *store.DB, log string, o LedgerOptions) 
 
 func newLeases(m *Meter, log string, now func() time.Time) *Leases {
 	l := &Leases{log: log, now: now, meter: m, slog: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1)}
+	l.m = newLeaseMetrics(nil)
 	l.await = l.wait
 	m.leases = l
 	return l
@@ -252,7 +256,10 @@ func (l *Leases) Run(ctx context.Context) error {
 			}
 		case <-ctx.Done():
 			l.idle(l.now().Add(time.Hour))
-			return l.round(context.WithoutCancel(ctx))
+			if err := l.round(context.WithoutCancel(ctx)); err != nil {
+				l.slog.Warn("unused bytes of limits could not be returned; they stay leased until this replica is back or their day ends", "err", err)
+			}
+			return nil
 		}
 		err := l.round(context.WithoutCancel(ctx))
 		if err != nil && !failing {
@@ -330,9 +337,11 @@ func (l *Leases) round(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
+		l.m.WithLabelValues("failed").Inc()
 		x.err = fmt.Errorf("%w: %w", ErrNoLease, err)
 		return x.err
 	}
+	l.m.WithLabelValues("ok").Inc()
 	l.grow(x, has, gives)
 	return nil
 }

@@ -85,3 +85,18 @@ func newLedgerMetrics(reg prometheus.Registerer) *ledgerMetrics {
 	}
 	return m
 }
+
+// newLeaseMetrics makes the counter of exchanges with the database, by outcome, and registers it unless reg is nil.
+func newLeaseMetrics(reg prometheus.Registerer) *prometheus.CounterVec {
+	m := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "headgate_metering_lease_exchanges_total",
+		Help: "Transactions in which bytes of limits were leased or returned.",
+	}, []string{"outcome"})
+	for _, outcome := range []string{"ok", "failed"} {
+		m.WithLabelValues(outcome)
+	}
+	if reg != nil {
+		reg.MustRegister(m)
+	}
+	return m
+}
