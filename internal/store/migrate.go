@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -37,10 +36,18 @@ func migrate(ctx context.Context, w *pool, d dialect) error {
 	if err != nil {
 		return err
 	}
-	if err := w.inTx(ctx, func(tx *Tx) error { return prepare(ctx, tx, d) }); err != nil {
+	var missing []migration
+	err = w.inTx(ctx, func(tx *Tx) error {
+		if err := prepare(ctx, tx, d); err != nil {
+			return err
+		}
+		missing, err = without(ctx, tx, all)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	for _, m := range all {
+	for _, m := range missing {
 		if err := w.inTx(ctx, func(tx *Tx) error { return apply(ctx, tx, m) }); err != nil {
 			return fmt.Errorf("migration %s: %w", m.name, err)
 		}
@@ -64,21 +71,43 @@ func prepare(ctx context.Context, tx *Tx, d dialect) error {
 	return err
 }
 
+// without returns those of all that are not recorded.
+func without(ctx context.Context, tx *Tx, all []migration) (missing []migration, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT version, name FROM schema_migrations`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	recorded := map[int]string{}
+	for rows.Next() {
+		var version int
+		var name string
+		if err := rows.Scan(&version, &name); err != nil {
+			return nil, err
+		}
+		recorded[version] = name
+	}
+	for _, m := range all {
+		switch name, ok := recorded[m.version]; {
+		case !ok:
+			missing = append(missing, m)
+		case name != m.name:
+			return nil, fmt.Errorf("migration %s: recorded as %s: the file comes from another build", m.name, name)
+		}
+	}
+	return missing, rows.Err()
+}
+
 // apply runs m unless it is recorded. The check is inside the transaction, which holds the write lock: a second process
 // starting now waits and then finds it recorded.
 func apply(ctx context.Context, tx *Tx, m migration) error {
-	var name string
-	err := tx.QueryRowContext(ctx, `SELECT name FROM schema_migrations WHERE version = ?`, m.version).Scan(&name)
-	switch {
-	case err == nil && name != m.name:
-		return fmt.Errorf("recorded as %s: the file comes from another build", name)
-	case err == nil || !errors.Is(err, sql.ErrNoRows):
+	if missing, err := without(ctx, tx, []migration{m}); err != nil || len(missing) == 0 {
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, m.sql); err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO schema_migrations (version, name) VALUES (?, ?)`, m.version, m.name)
+	_, err := tx.ExecContext(ctx, `INSERT INTO schema_migrations (version, name) VALUES (?, ?)`, m.version, m.name)
 	return err
 }
 
