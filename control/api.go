@@ -75,6 +75,7 @@ func (a *API) routes() []route {
 		{"DELETE", "/api/v1/tenants/{tenant}", "Delete a disabled tenant with all its data", auth.ScopeAdmin, nil, Confirmation{}, nil, http.StatusNoContent, a.deleteTenant},
 		{"GET", "/api/v1/keys", "List API keys", auth.ScopeAdmin, append([]string{"tenant"}, paging...), nil, Keys{}, 0, a.listKeys},
 		{"POST", "/api/v1/keys", "Create an API key; its text is shown once", auth.ScopeAdmin, nil, KeyRequest{}, NewKey{}, http.StatusCreated, a.createKey},
+		{"GET", "/api/v1/keys/{key}", "Show an API key by id", auth.ScopeAdmin, nil, nil, Key{}, 0, a.showOneKey},
 		{"PATCH", "/api/v1/keys/{key}", "Change an API key's limits", auth.ScopeAdmin, nil, KeyPatch{}, Key{}, 0, a.setKey},
 		{"DELETE", "/api/v1/keys/{key}", "Revoke an API key", auth.ScopeAdmin, nil, nil, Key{}, 0, a.revokeKey},
 		{"GET", "/api/v1/usage/verify", "Read the last comparison of ledger, runs and ClickHouse (operator)", "", nil, nil, metering.Report{}, 0, a.lastVerified},

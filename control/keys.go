@@ -61,6 +61,14 @@ func (a *API) createKey(r *http.Request, w http.ResponseWriter, p auth.Principal
 	return NewKey{Key: a.showKey(k, a.names(p)(r.Context(), k.Tenant)), Text: text}, nil
 }
 
+func (a *API) showOneKey(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
+	k, err := a.Directory.Keys().Show(r.Context(), p, r.PathValue("key"))
+	if err != nil {
+		return nil, err
+	}
+	return a.showKey(k, a.names(p)(r.Context(), k.Tenant)), nil
+}
+
 func (a *API) setKey(r *http.Request, w http.ResponseWriter, p auth.Principal) (any, error) {
 	var in KeyPatch
 	if err := httpapi.ReadJSON(w, r, &in); err != nil {

@@ -57,6 +57,9 @@ type optionalBytes struct {
 	bytes *int64
 }
 
+// Value returns the bytes, nil for null and absent.
+func (o optionalBytes) Value() *int64 { return o.bytes }
+
 // UnmarshalJSON implements json.Unmarshaler.
 func (o *optionalBytes) UnmarshalJSON(raw []byte) error {
 	o.set = true

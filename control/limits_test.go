@@ -56,6 +56,10 @@ func TestLimitsAreConfigured(t *testing.T) {
 	if set = ok[Key](s, 200, s.operator, "PATCH", "/api/v1/keys/"+key.ID, `{"daily_bytes":null}`); len(set.Limits) != 1 || set.DailyBytes != nil {
 		t.Errorf("set %+v", set)
 	}
+	if got := ok[Key](s, 200, s.operator, "GET", "/api/v1/keys/"+key.ID, ""); !reflect.DeepEqual(got, set) {
+		t.Errorf("shown %+v, want %+v", got, set)
+	}
+	s.refused(404, "not-found", s.key("acme", "ingest", "admin"), "GET", "/api/v1/keys/01J00000000000000000000000", "")
 	states := ok[Limits](s, 200, key.Text, "GET", "/api/v1/limits", "").Limits
 	if !slices.ContainsFunc(states, func(l metering.LimitState) bool {
 		return l.ID == "limit-daily-bytes-key" && l.Signal == "traces" && l.Limit == 3

@@ -17,14 +17,15 @@ func newKey() *cobra.Command {
 	var f clientFlags
 	cmd := &cobra.Command{
 		Use:   "key",
-		Short: "Create, list and revoke API keys",
+		Short: "Create, list, change and revoke API keys",
 		Example: `  headgate key create --tenant acme --scope ingest
   headgate key create --tenant acme --scope query --expires 90d
+  headgate key set 01J… --limit requests-per-second=50
   headgate key list --tenant acme
   headgate key revoke 01J…`,
 	}
 	f.register(cmd)
-	cmd.AddCommand(keyCreate(&f), keyList(&f), keyRevoke(&f))
+	cmd.AddCommand(keyCreate(&f), keySet(&f), keyList(&f), keyRevoke(&f))
 	return cmd
 }
 
@@ -32,11 +33,14 @@ func keyCreate(f *clientFlags) *cobra.Command {
 	var tenant, expires string
 	var scopes, origins []string
 	var daily byteSize
+	var limits limitFlags
 	cmd := &cobra.Command{
 		Use: "create", Short: "Create a key and print it, once", Args: exactArgs(),
 		Long: `Create prints the key once; headgate keeps only a keyed hash of it and cannot show it again.
 
-Scopes: ingest (send OTLP), query (read the tenant's telemetry), usage (read its metered bytes), admin (manage its keys).`,
+Scopes: ingest (send OTLP), query (read the tenant's telemetry), usage (read its metered bytes), admin (manage its keys).
+
+` + aboutLimits,
 		Example: `  headgate key create --tenant acme --scope ingest --daily-bytes 1GiB
   headgate key create --tenant acme --scope ingest --cors-origin https://app.example
   headgate key create --tenant acme --scope query --scope usage --expires 90d --json`,
@@ -50,6 +54,9 @@ Scopes: ingest (send OTLP), query (read the tenant's telemetry), usage (read its
 			}
 			if daily.bytes != nil {
 				in["daily_bytes"] = *daily.bytes
+			}
+			if now := limits.change(nil); len(now) > 0 {
+				in["limits"] = now
 			}
 			if expires != "" {
 				age, err := parseAge(expires)
@@ -79,7 +86,8 @@ Scopes: ingest (send OTLP), query (read the tenant's telemetry), usage (read its
 	cmd.Flags().StringArrayVar(&scopes, "scope", nil, "what the key may do: ingest, query, usage or admin; may be given more than once")
 	cmd.Flags().StringVar(&expires, "expires", "", "how long the key works, e.g. 90d (empty: until it is revoked)")
 	cmd.Flags().StringArrayVar(&origins, "cors-origin", nil, "origin that browsers may send from with the key, https://host[:port], or * for any; may be given more than once")
-	cmd.Flags().Var(&daily, "daily-bytes", "billed bytes per UTC day through this key, besides the tenant's own limit")
+	cmd.Flags().Var(&daily, "daily-bytes", "billed bytes per day through this key, besides the tenant's own limit")
+	limits.register(cmd)
 	return cmd
 }
 
@@ -126,6 +134,58 @@ func day(t *time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04")
 }
 
+func keySet(f *clientFlags) *cobra.Command {
+	var daily byteSize
+	var limits limitFlags
+	cmd := &cobra.Command{
+		Use: "set ID", Short: "Change the limits of a key", Args: exactArgs("ID"),
+		Long: "Change the limits of a key within a second; what is not named stays as it is.\n\n" + aboutLimits,
+		Example: `  headgate key set 01J… --daily-bytes 1GiB --limit requests-per-second=50
+  headgate key set 01J… --limit none`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in := map[string]any{}
+			if cmd.Flags().Changed("daily-bytes") {
+				in["daily_bytes"] = daily.bytes
+			}
+			if len(in) == 0 && !limits.given() {
+				return &usageError{fmt.Errorf("nothing to set: give at least one of --daily-bytes, --limit")}
+			}
+			path := "/api/v1/keys/" + url.PathEscape(keyID(args[0]))
+			if limits.given() {
+				now, err := fetch[control.Key](cmd, f, path)
+				if err != nil {
+					return err
+				}
+				in["limits"] = limits.change(now.Limits)
+			}
+			c, err := f.open()
+			if err != nil {
+				return err
+			}
+			var key control.Key
+			if err := c.do(cmd.Context(), http.MethodPatch, path, nil, in, &key); err != nil {
+				return err
+			}
+			if f.json {
+				return printJSON(cmd.OutOrStdout(), key)
+			}
+			printOwnLimits(cmd.OutOrStdout(), key.DailyBytes, key.Limits, nil)
+			return nil
+		},
+	}
+	cmd.Flags().Var(&daily, "daily-bytes", "billed bytes per day through this key, besides the tenant's own limit; none = no limit of its own")
+	limits.register(cmd)
+	return cmd
+}
+
+// keyID returns the id of a key. A whole key is taken too: it is what people have at hand when one has leaked.
+func keyID(arg string) string {
+	if parts := strings.Split(arg, "_"); len(parts) == 4 && parts[0] == "hg" {
+		return parts[1]
+	}
+	return arg
+}
+
 func keyRevoke(f *clientFlags) *cobra.Command {
 	return &cobra.Command{
 		Use: "revoke ID", Short: "Refuse a key within a second, for ever", Args: exactArgs("ID"),
@@ -134,11 +194,7 @@ func keyRevoke(f *clientFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			// A whole key is taken too: it is what people have at hand when one has leaked.
-			id := args[0]
-			if parts := strings.Split(id, "_"); len(parts) == 4 && parts[0] == "hg" {
-				id = parts[1]
-			}
+			id := keyID(args[0])
 			if err := c.do(cmd.Context(), http.MethodDelete, "/api/v1/keys/"+url.PathEscape(id), nil, nil, nil); err != nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // tenants' time zones, where the machine has none
 
 	"github.com/spf13/cobra"
 )

@@ -21,6 +21,8 @@ func newTenant() *cobra.Command {
   headgate tenant create acme-dev --parent acme --at-limit drop
   headgate tenant list
   headgate tenant set acme --daily-bytes none
+  headgate tenant set acme --limit bytes-per-second=5MiB/20MiB --limit daily-bytes:logs=10GiB
+  headgate tenant show acme
   headgate tenant disable acme && headgate tenant delete acme --confirm acme`,
 	}
 	f.register(cmd)
@@ -36,6 +38,8 @@ func newTenant() *cobra.Command {
 // tenantFlags are the settings that create and set share.
 type tenantFlags struct {
 	daily     byteSize
+	limits    limitFlags
+	zone      string
 	retention int
 	atLimit   string
 	placement string
@@ -43,7 +47,9 @@ type tenantFlags struct {
 }
 
 func (t *tenantFlags) register(cmd *cobra.Command) {
-	cmd.Flags().Var(&t.daily, "daily-bytes", "billed bytes per UTC day, e.g. 10GiB; none = unlimited")
+	cmd.Flags().Var(&t.daily, "daily-bytes", "billed bytes per day, e.g. 10GiB; none = unlimited")
+	t.limits.register(cmd)
+	cmd.Flags().StringVar(&t.zone, "time-zone", "UTC", "whose midnight begins a day, e.g. Europe/Berlin or +05:30")
 	cmd.Flags().IntVar(&t.retention, "retention-days", 30, "days that rows are kept after they were received, 1 to 3650")
 	cmd.Flags().StringVar(&t.atLimit, "at-limit", "refuse", "what a request gets that does not fit the limit: refuse, drop, bill or sample")
 	cmd.Flags().StringVar(&t.placement, "placement", "shared", "partitions of the rows: shared with other tenants, or own")
@@ -55,7 +61,7 @@ func (t *tenantFlags) settings(cmd *cobra.Command) map[string]any {
 	out := map[string]any{}
 	for flag, value := range map[string]any{
 		"daily-bytes": t.daily.bytes, "retention-days": t.retention, "at-limit": t.atLimit, "placement": t.placement,
-		"keep-resends": t.resends,
+		"keep-resends": t.resends, "time-zone": t.zone,
 	} {
 		if cmd.Flags().Changed(flag) {
 			out[strings.ReplaceAll(flag, "-", "_")] = value
@@ -69,10 +75,15 @@ func tenantCreate(f *clientFlags) *cobra.Command {
 	var parent string
 	cmd := &cobra.Command{
 		Use: "create NAME", Short: "Create a tenant", Args: exactArgs("NAME"),
-		Example: `  headgate tenant create acme --daily-bytes 10GiB --retention-days 30 --at-limit refuse`,
+		Long: "Create a tenant.\n\n" + aboutLimits,
+		Example: `  headgate tenant create acme --daily-bytes 10GiB --retention-days 30 --at-limit refuse
+  headgate tenant create acme --limit requests-per-second=100 --limit storage-bytes=1TiB --time-zone Europe/Berlin`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := t.settings(cmd)
 			in["name"] = args[0]
+			if limits := t.limits.change(nil); len(limits) > 0 {
+				in["limits"] = limits
+			}
 			if parent != "" {
 				in["parent"] = parent
 			}
@@ -88,11 +99,20 @@ func tenantSet(f *clientFlags) *cobra.Command {
 	var t tenantFlags
 	cmd := &cobra.Command{
 		Use: "set NAME", Short: "Change settings of a tenant", Args: exactArgs("NAME"),
-		Example: `  headgate tenant set acme --daily-bytes 20GiB --at-limit bill`,
+		Long: "Change settings of a tenant; what is not named stays as it is.\n\n" + aboutLimits,
+		Example: `  headgate tenant set acme --daily-bytes 20GiB --at-limit bill
+  headgate tenant set acme --limit requests-per-second=none --limit in-flight-requests=20`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := t.settings(cmd)
-			if len(in) == 0 {
-				return &usageError{fmt.Errorf("nothing to set: give at least one of --daily-bytes, --retention-days, --at-limit, --placement, --keep-resends")}
+			if len(in) == 0 && !t.limits.given() {
+				return &usageError{fmt.Errorf("nothing to set: give at least one of --daily-bytes, --limit, --time-zone, --retention-days, --at-limit, --placement, --keep-resends")}
+			}
+			if t.limits.given() {
+				now, err := fetch[control.Tenant](cmd, f, tenantPath(args[0]))
+				if err != nil {
+					return err
+				}
+				in["limits"] = t.limits.change(now.Limits)
 			}
 			return tenantCall(cmd, f, http.MethodPatch, tenantPath(args[0]), in)
 		},
@@ -119,6 +139,11 @@ func tenantCall(cmd *cobra.Command, f *clientFlags, method, path string, in any)
 		return printJSON(cmd.OutOrStdout(), t)
 	}
 	tenantTable(t).print(cmd.OutOrStdout())
+	if method == http.MethodGet {
+		printLimits(cmd.OutOrStdout(), t)
+	} else {
+		noteLower(cmd.ErrOrStderr(), t)
+	}
 	return nil
 }
 

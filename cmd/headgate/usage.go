@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/headgate-io/headgate/control"
 	"github.com/headgate-io/headgate/metering"
 )
 
@@ -183,39 +182,4 @@ func printUsage(w io.Writer, u metering.Usage, by, group, zone string) {
 	t.print(w)
 	fmt.Fprintf(w, "\n%s bytes billed for %s records in %s requests; sealed through %s\n",
 		count(billed), count(records), count(requests), u.SealedThrough.UTC().Format(time.RFC3339))
-}
-
-func newLimits() *cobra.Command {
-	var f clientFlags
-	var key string
-	cmd := &cobra.Command{
-		Use: "limits --key KEY", Short: "Print the limits that hold for a key and what is left of them", Args: exactArgs(),
-		Example: `  headgate limits --key $KEY`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if key == "" {
-				return &usageError{fmt.Errorf("give an API key as --key or HEADGATE_KEY")}
-			}
-			f.token = key
-			c, err := f.open()
-			if err != nil {
-				return err
-			}
-			var out control.Limits
-			if err := c.do(cmd.Context(), http.MethodGet, "/api/v1/limits", nil, nil, &out); err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), out)
-			}
-			t := newTable("LIMIT", "BYTES", "USED", "REMAINING", "RESETS (UTC)").alignRight("BYTES", "USED", "REMAINING")
-			for _, l := range out.Limits {
-				t.add(l.ID, count(l.Limit), count(l.Used), count(l.Remaining), day(&l.Reset))
-			}
-			t.print(cmd.OutOrStdout())
-			return nil
-		},
-	}
-	f.register(cmd)
-	cmd.Flags().StringVar(&key, "key", "", "API key")
-	return cmd
 }
