@@ -46,8 +46,9 @@ type share struct {
 
 const (
 	measureTimeout = 5 * time.Minute
-	// measureParts is how many parts one query weighs.
+	// measureParts and measureBytes are how many parts one query weighs at most, and, but for the last of them, how large.
 	measureParts = 200
+	measureBytes = 16 << 30
 	// sharedPrefix is what names of shared placements begin with; others are tenants' ids.
 	sharedPrefix = "shared-"
 )
@@ -134,7 +135,10 @@ func (m *Measure) weigh(ctx context.Context) error {
 	}
 	for table, parts := range fresh {
 		for len(parts) > 0 {
-			n := min(measureParts, len(parts))
+			n, bytes := 0, uint64(0)
+			for ; n < min(measureParts, len(parts)) && bytes < measureBytes; n++ {
+				bytes += parts[n].bytes
+			}
 			if err := m.weighParts(ctx, table, parts[:n]); err != nil {
 				return err
 			}

@@ -198,6 +198,9 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	verifier := metering.NewVerifier(ledger, counter, reg)
 	backend.run(backendCtx, "verifier", func(ctx context.Context) error { return errors.Join(verifier.Run(ctx), counter.Close()) })
 
+	keeper := newKeeper(&keeper{measure: storage.NewMeasure(counter.Conn), directory: directory, meter: meter, db: db, now: time.Now, log: log}, reg)
+	backend.run(backendCtx, "keeper", func(ctx context.Context) error { return keeper.Run(ctx, prepared) })
+
 	edge := &group{fail: fail}
 	defer edge.end(func() { ready.set("stopping"); fail(nil) })
 	var tenantBytes int64 // no bound of its own
@@ -218,6 +221,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 
 	api := &control.API{
 		Directory: directory, Meter: meter, Ledger: ledger, Alerts: alerts, Verifier: verifier, Signer: signer, Now: time.Now, Log: log, Version: version,
+		Kept: keeper.Kept,
 		DeleteData: func(ctx context.Context, id tenant.ID) error {
 			if err := wal.WaitTenant(ctx, id); err != nil {
 				return err
