@@ -87,16 +87,17 @@ func (l *Ledger) count(r Refusal, inUsage bool) {
 		refusalSums{bytes: r.Bytes, records: r.Records, requests: 1, first: r.At, last: r.At, limit: r.Limit, text: text})
 }
 
+// addCountLocked adds s to what waits of k. What finds no room finds none among the refusals by reason, which are more.
 func (l *Ledger) addCountLocked(k row, s sums) {
 	have, ok := l.counts[k]
 	if !ok && len(l.counts) >= maxCounts {
-		l.m.droppedCounts.Add(float64(s.refusedRequests))
 		return
 	}
 	have.add(s)
 	l.counts[k] = have
 }
 
+// addRefusalLocked adds s to what waits of k, and counts what finds no room.
 func (l *Ledger) addRefusalLocked(k refusalRow, s refusalSums) {
 	have, ok := l.refusals[k]
 	if !ok && len(l.refusals) >= maxCounts {
