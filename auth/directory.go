@@ -79,7 +79,7 @@ func (d *Directory) Tenants() *Tenants { return &Tenants{d} }
 // Keys returns the control of API keys.
 func (d *Directory) Keys() *Keys { return &Keys{d} }
 
-// Run brings in the changes of other processes until ctx ends, and writes last-used times about once a minute. It looks for
+// Run brings in the changes of other processes until ctx ends, and writes last-used times and the end of access about once a minute. It looks for
 // changes at each PollInterval, and at once when the database tells of one. While the database cannot be read, the last known
 // state stays in force: nobody is refused because of an outage, and nothing new is let in.
 func (d *Directory) Run(ctx context.Context) error {
@@ -100,6 +100,9 @@ func (d *Directory) Run(ctx context.Context) error {
 		case <-uses.C:
 			if err := d.flushUses(ctx); err != nil && ctx.Err() == nil {
 				d.log.Warn("last-used times of keys are not written", "err", err)
+			}
+			if err := d.sweepAccess(ctx); err != nil && ctx.Err() == nil {
+				d.log.Warn("the end of access is not written", "err", err)
 			}
 			continue
 		case <-tick.C:

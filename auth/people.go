@@ -115,14 +115,10 @@ func (p *people) permissionsOf(u *User) permission.Set {
 // permissionsInLocked returns what a user may do in a tenant now, and whether the user reaches it at all: the home, what was
 // granted, every descendant of the home for whom has all permissions, and where a time-limited access holds.
 func (d *Directory) permissionsInLocked(userID string, t tenant.ID) (s permission.Set, reached bool) {
-	u := d.people.users[userID]
-	if u == nil || u.Status != UserActive || t.IsZero() {
+	if u := d.people.users[userID]; u == nil || u.Status != UserActive || t.IsZero() {
 		return 0, false
 	}
-	own := d.people.permissionsOf(&u.User)
-	if _, granted := d.people.grants[userID][t]; granted || t == u.Tenant || own == permission.Everything && d.belowLocked(t, u.Tenant) {
-		s, reached = own, true
-	}
+	s, reached = d.standingInLocked(userID, t)
 	now := d.now()
 	for _, a := range d.people.access[userID] {
 		if a.tenant == t && now.Before(a.until) {
@@ -130,6 +126,19 @@ func (d *Directory) permissionsInLocked(userID string, t tenant.ID) (s permissio
 		}
 	}
 	return s, reached
+}
+
+// standingInLocked is permissionsInLocked without time-limited access.
+func (d *Directory) standingInLocked(userID string, t tenant.ID) (s permission.Set, reached bool) {
+	u := d.people.users[userID]
+	if u == nil || u.Status != UserActive || t.IsZero() {
+		return 0, false
+	}
+	own := d.people.permissionsOf(&u.User)
+	if _, granted := d.people.grants[userID][t]; granted || t == u.Tenant || own == permission.Everything && d.belowLocked(t, u.Tenant) {
+		return own, true
+	}
+	return 0, false
 }
 
 // belowLocked reports whether t is a descendant of ancestor.
