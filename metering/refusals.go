@@ -101,9 +101,7 @@ func (l *Ledger) addCountLocked(k row, s sums) {
 func (l *Ledger) addRefusalLocked(k refusalRow, s refusalSums) {
 	have, ok := l.refusals[k]
 	if !ok && len(l.refusals) >= maxCounts {
-		if len(l.counts) < maxCounts { // else addCountLocked has said so
-			l.m.droppedCounts.Add(float64(s.requests))
-		}
+		l.m.droppedCounts.Add(float64(s.requests))
 		return
 	}
 	l.refusals[k] = have.plus(s)
