@@ -156,7 +156,10 @@ func testReplicasNeverSealAnothersReceipts(t *testing.T) {
 		for range 300 {
 			n := names[rng.IntN(3)]
 			r := rs[n]
-			now = now.Add(time.Duration(rng.IntN(300)) * time.Second)
+			now = now.Add(time.Duration(rng.IntN(90)) * time.Second)
+			if edge := now.Truncate(time.Hour).Add(time.Hour + 4*time.Minute); rng.IntN(8) == 0 && edge.Sub(now) > 8*time.Minute {
+				now = edge // where it matters
+			}
 			r.c.set(now.Add(skew[n]))
 			switch rng.IntN(7) {
 			case 0, 1: // received up to five minutes ago, acknowledged now
@@ -189,4 +192,29 @@ func testReplicasNeverSealAnothersReceipts(t *testing.T) {
 			t.Errorf("seed %d: sealed through %v only", seed, got)
 		}
 	}
+}
+
+// A request of an hour's last minute, known to its replica after the replica has last spoken in the new hour, and then a kill:
+// what was acknowledged finds its hour open.
+func TestReplicaThatSpokeInTheNewHourHoldsTheOneBefore(t *testing.T) {
+	storetest.Each(t, func(t *testing.T) {
+		db, end := tempDB(t), noon.Add(time.Hour)
+		a, b := newReplica(t, db, "a", end), newReplica(t, db, "b", end.Add(2*time.Minute))
+		acked := logs("t", "k", 1, end.Add(-time.Minute)) // and b is killed
+		a.c.set(end.Add(3 * time.Hour))
+		seal(t, a.Ledger)
+		wantSealed(t, a.Ledger, noon)
+		b = newReplica(t, db, "b", end.Add(3*time.Hour), acked)
+		seal(t, a.Ledger)
+		wantSealed(t, a.Ledger, noon)
+		apply(t, b.Ledger, "b", 1, true, acked)
+		b.waiting.Remove(acked)
+		b.c.set(end.Add(3*time.Hour + seenInterval))
+		b.say(t, false)
+		seal(t, a.Ledger)
+		wantSealed(t, a.Ledger, end.Add(2*time.Hour))
+		if got := testutil.ToFloat64(b.m.lateReceipts); got != 0 {
+			t.Errorf("%v late receipts", got)
+		}
+	})
 }
