@@ -65,7 +65,7 @@ func TestReplicasTogetherKeepEveryLimitToTheByte(t *testing.T) {
 	p := c.members[0].p
 	p.cli("tenant", "create", "parent", "--daily-bytes", fmt.Sprint(parentLimit))
 	p.cli("tenant", "create", "a", "--parent", "parent", "--daily-bytes", fmt.Sprint(ownLimit))
-	p.cli("tenant", "create", "b", "--parent", "parent", "--daily-bytes", fmt.Sprint(2*logsLimit))
+	p.cli("tenant", "create", "b", "--parent", "parent", "--limit", fmt.Sprintf("daily-bytes:logs=%d", logsLimit))
 	for _, args := range [][]string{{"a", "--daily-bytes", fmt.Sprint(keyLimit)}, {"a"}, {"b"}} {
 		out := p.cli(append([]string{"key", "create", "--json", "--scope", "ingest", "--tenant"}, args...)...)
 		made := unmarshal[struct{ ID, Key string }](t, out)
@@ -98,7 +98,7 @@ func TestReplicasTogetherKeepEveryLimitToTheByte(t *testing.T) {
 		}
 	}
 	// Everybody goes on until everything is used up: what was leased and lies idle comes back meanwhile.
-	limits := []string{"limit-daily-bytes", "limit-daily-bytes-key", "limit-daily-bytes-parent"}
+	limits := []string{"limit-daily-bytes", "limit-daily-bytes-key", "limit-daily-bytes-parent", "logs"}
 	waitFor(t, "all limits to be reached", func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -114,7 +114,7 @@ func TestReplicasTogetherKeepEveryLimitToTheByte(t *testing.T) {
 	for _, m := range c.members {
 		m.p.flushed()
 	}
-	c.compare(map[string]int64{"parent": parentLimit, "a": ownLimit, c.keys[0].id: keyLimit, "b": 2 * logsLimit})
+	c.compare(map[string]int64{"parent": parentLimit, "a": ownLimit, c.keys[0].id: keyLimit, "b/logs": logsLimit})
 }
 
 // knows asks for a key's refusal by content, which tells that the key is known.
@@ -181,6 +181,9 @@ func (c *crowd) note(k crowdKey, signal string, n, status int, text string, err 
 		_, id, _ := strings.Cut(text, "(limit-")
 		id, _, _ = strings.Cut(id, ")")
 		c.refused["limit-"+id]++
+		if strings.Contains(text, "for logs") {
+			c.refused["logs"]++
+		}
 		return true
 	case err != nil || status == 503:
 		c.other++
