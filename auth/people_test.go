@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -141,7 +142,7 @@ func TestSessionsEnd(t *testing.T) {
 	if p := w.session(token); p.Tenant() != home.ID || p.User() != "U-ann" || !p.Scope().Valid() || p.IsOperator() {
 		t.Errorf("principal of %v, user %q", p.Tenant(), p.User())
 	}
-	for name, text := range map[string]string{"none of": "", "garbage": "hgs_x", "of another secret": token[:len(token)-1] + "0", "a key": "hg_a_b_c"} {
+	for name, text := range map[string]string{"none of": "", "garbage": "hgs_x", "of another secret": strings.Replace(token, token[len(token)-8:], "00000000", 1), "a key": "hg_a_b_c"} {
 		if _, err := w.Session(text); err == nil || errors.Is(err, ErrNoCredential) != (text == "") {
 			t.Errorf("%s: %v", name, err)
 		}
