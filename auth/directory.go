@@ -43,6 +43,7 @@ type Directory struct {
 	seen   int64      // changes.n that memory is at
 
 	fresh freshness // how old memory is
+	door  *door     // for people
 
 	mu      sync.RWMutex // guards what follows
 	version uint64       // counts changes of tenants and keys; a grant of another version is stale
@@ -61,7 +62,7 @@ func Open(ctx context.Context, db *store.DB, o Options) (*Directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Directory{db: db, now: o.Now, log: o.Logger, m: newMetrics(o.Registry), poll: PollInterval}
+	d := &Directory{db: db, now: o.Now, log: o.Logger, m: newMetrics(o.Registry), poll: PollInterval, door: newDoor()}
 	d.macs.New = func() any { return hmac.New(sha256.New, pepper) }
 	if d.operator, err = loadOperator(o.Dir); err != nil {
 		return nil, err
@@ -103,6 +104,9 @@ func (d *Directory) Run(ctx context.Context) error {
 			}
 			if err := d.sweepAccess(ctx); err != nil && ctx.Err() == nil {
 				d.log.Warn("the end of access is not written", "err", err)
+			}
+			if err := d.flushSeen(ctx); err != nil && ctx.Err() == nil {
+				d.log.Warn("last uses of sessions are not written", "err", err)
 			}
 			continue
 		case <-tick.C:

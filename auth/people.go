@@ -65,6 +65,7 @@ type people struct {
 	grants   map[string]map[tenant.ID]struct{} // tenants that a user reaches beside the home
 	access   map[string][]access               // time-limited permissions of a user
 	sessions map[string]*sessionEntry
+	factors  map[tenant.ID]string // what tenants say of the second factor
 }
 
 // userRow is a live user in memory. generation is that of the sessions which hold.
@@ -83,7 +84,8 @@ type access struct {
 
 func newPeople() people {
 	return people{users: map[string]*userRow{}, roles: map[string]*Role{}, teams: map[string]*Team{}, teamsOf: map[string][]string{},
-		grants: map[string]map[tenant.ID]struct{}{}, access: map[string][]access{}, sessions: map[string]*sessionEntry{}}
+		grants: map[string]map[tenant.ID]struct{}{}, access: map[string][]access{}, sessions: map[string]*sessionEntry{},
+		factors: map[tenant.ID]string{}}
 }
 
 // permissionsOfRole returns what a role of a tenant allows: nothing for one that there is not, or that is another tenant's.
@@ -180,6 +182,7 @@ func (p Principal) Permissions(t tenant.ID) (s permission.Set, reached bool) {
 	case t.IsZero():
 	case g.operator:
 		return operatorPermissions, true
+	case g.enrol:
 	case g.user != "":
 		g.directory.mu.RLock()
 		defer g.directory.mu.RUnlock()
@@ -227,6 +230,8 @@ func (p Principal) Reach() (ids []tenant.ID, limited bool) {
 	switch {
 	case g.operator:
 		return nil, false
+	case g.enrol:
+		return nil, true
 	case g.user == "":
 		if g.tenant.IsZero() {
 			return nil, true

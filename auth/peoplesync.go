@@ -22,6 +22,7 @@ type peopleDelta struct {
 	grants   []changedGrant
 	sessions []changedSession
 	access   []changedAccess
+	factors  []changedFactor
 }
 
 type (
@@ -51,6 +52,10 @@ type (
 		access
 		gone bool
 	}
+	changedFactor struct {
+		tenant tenant.ID
+		policy string
+	}
 )
 
 // readPeople finds what changed since a revision.
@@ -65,6 +70,7 @@ func readPeople(ctx context.Context, tx *store.Tx, seen int64) (x peopleDelta, e
 		{"grants", func() (err error) { x.grants, err = queryGrants(ctx, tx, seen); return err }},
 		{"sessions", func() (err error) { x.sessions, err = querySessions(ctx, tx, seen); return err }},
 		{"access requests", func() (err error) { x.access, err = queryAccess(ctx, tx, seen); return err }},
+		{"second factors", func() (err error) { x.factors, err = queryFactors(ctx, tx, seen); return err }},
 	} {
 		if err := read.from(); err != nil {
 			return x, fmt.Errorf("%s: %w", read.what, err)
@@ -75,6 +81,9 @@ func readPeople(ctx context.Context, tx *store.Tx, seen int64) (x peopleDelta, e
 
 // apply puts a delta into memory; gone are tenants that were deleted, with everybody in them.
 func (p *people) apply(x peopleDelta, gone map[tenant.ID]bool) {
+	for _, c := range x.factors {
+		p.factors[c.tenant] = c.policy
+	}
 	for _, c := range x.roles {
 		put(p.roles, c.ID, c.gone, func() *Role { return &c.Role })
 	}
@@ -246,21 +255,24 @@ func queryGrants(ctx context.Context, tx *store.Tx, seen int64) ([]changedGrant,
 }
 
 func querySessions(ctx context.Context, tx *store.Tx, seen int64) ([]changedSession, error) {
-	return collect(ctx, tx, `SELECT id, user_id, mac, generation, acting, expires_at, seen_at, ended_at FROM sessions WHERE rev > ?`,
+	return collect(ctx, tx, `SELECT id, user_id, mac, generation, acting, expires_at, seen_at, ended_at, second_factor FROM sessions WHERE rev > ?`,
 		func(rows *sql.Rows) (c changedSession, err error) {
 			c.entry = &sessionEntry{}
 			var acting string
 			var mac []byte
 			var expires, used int64
 			var ended sql.NullInt64
-			if err = rows.Scan(&c.entry.id, &c.entry.user, &mac, &c.entry.generation, &acting, &expires, &used, &ended); err != nil {
+			var strong int
+			if err = rows.Scan(&c.entry.id, &c.entry.user, &mac, &c.entry.generation, &acting, &expires, &used, &ended, &strong); err != nil {
 				return c, err
 			}
 			if copy(c.entry.mac[:], mac) != sha256.Size {
 				return c, fmt.Errorf("session %s: hash of %d bytes", c.entry.id, len(mac))
 			}
 			c.entry.expires, c.gone = moment(expires), ended.Valid
+			c.entry.strong = strong != 0
 			c.entry.seen.Store(used)
+			c.entry.written.Store(used)
 			c.entry.acting, err = tenant.ParseID(acting)
 			return c, err
 		}, seen)
@@ -282,4 +294,15 @@ func queryAccess(ctx context.Context, tx *store.Tx, seen int64) ([]changedAccess
 			c.tenant, err = tenant.ParseID(owner)
 			return c, err
 		}, seen)
+}
+
+func queryFactors(ctx context.Context, tx *store.Tx, seen int64) ([]changedFactor, error) {
+	return collect(ctx, tx, `SELECT id, second_factor FROM tenants WHERE rev > ?`, func(rows *sql.Rows) (c changedFactor, err error) {
+		var id string
+		if err = rows.Scan(&id, &c.policy); err != nil {
+			return c, err
+		}
+		c.tenant, err = tenant.ParseID(id)
+		return c, err
+	}, seen)
 }

@@ -44,6 +44,7 @@ type grant struct {
 	user      string
 	session   string
 	home      tenant.ID
+	enrol     bool // the user must enrol a second factor, and may do nothing else
 }
 
 var nobody = &grant{}
