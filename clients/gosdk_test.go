@@ -123,11 +123,11 @@ func (g goSDK) run(ctx context.Context, p plan, t *tally, err error) error {
 		t.count(func(t *tally) { t.sent += p.records })
 		var n atomic.Int32
 		err := g.export(context.WithValue(limit, attempts{}, &n), p, batch)
-		rejected := rejectedBy(err)
+		rejected, partial := rejectedBy(err)
 		t.count(func(t *tally) {
 			t.retried += max(0, int(n.Load())-1)
 			switch {
-			case err == nil || rejected > 0:
+			case err == nil || partial:
 				t.acked += p.records - rejected
 				t.rejected += rejected
 				if rejected == p.bad {
@@ -155,16 +155,18 @@ func (g goSDK) run(ctx context.Context, p plan, t *tally, err error) error {
 // partialText is how the SDK words a partial success; its type is in an internal package of each exporter.
 var partialText = regexp.MustCompile(`OTLP partial success: .*\((\d+) (?:logs|spans|metric data points) rejected\)`)
 
-func rejectedBy(err error) int {
+// rejectedBy reports whether err is the SDK's way of telling of a partial success, and how many records were rejected: none
+// where the server has something to say beside.
+func rejectedBy(err error) (rejected int, partial bool) {
 	if err == nil {
-		return 0
+		return 0, false
 	}
 	m := partialText.FindStringSubmatch(err.Error())
 	if m == nil {
-		return 0
+		return 0, false
 	}
 	n, _ := strconv.Atoi(m[1])
-	return n
+	return n, true
 }
 
 // keep collects what a logger emits: the SDK offers no other way to make a record.

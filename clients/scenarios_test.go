@@ -164,6 +164,21 @@ func TestDroppedAtTheLimit(t *testing.T) {
 	})
 }
 
+// TestWarningsOfALimitAreNoFailures: beyond the limit everything is billed, so that no request is refused. All clients are
+// warned, and none keeps, repeats or drops anything for it.
+func TestWarningsOfALimitAreNoFailures(t *testing.T) {
+	s := serve(t)
+	play(t, s, "limit, warnings", everything, runs(t, s, "--daily-bytes", "50KiB", "--at-limit", "bill"), nil, func(r *run, l line) {
+		allDelivered(t)(r, l)
+		if l.rejected != 0 || l.retried != 0 || l.doubled != 0 {
+			t.Errorf("%+v: want nothing rejected, retried or doubled", l)
+		}
+		if why := r.tally.why(); !strings.Contains(why, "daily byte limit is ") {
+			t.Errorf("%s: not warned:%s", r.client.name, why)
+		}
+	})
+}
+
 func TestTooLargeIsNotSentAgain(t *testing.T) {
 	s := serve(t, "--max-body", "16KiB")
 	p := everything
