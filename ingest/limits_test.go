@@ -1,16 +1,21 @@
 package ingest
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"google.golang.org/grpc/codes"
 
-	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/storage"
@@ -126,16 +131,12 @@ func testEveryLimitRefuses(t *testing.T, window time.Duration) {
 			}
 		}
 	}
-	each(func(_ limitCase, _ tenant.Owner, _, name string) {
-		g.tenant("p"+name, auth.NewTenant{})
-		_, keys[name] = g.tenant(name, auth.NewTenant{Parent: "p" + name})
-	})
 	each(func(c limitCase, owner tenant.Owner, _, name string) {
 		daily := int64(tenant.Unlimited)
 		if c.kind == tenant.DailyBytes {
 			daily = c.daily
 		}
-		g.bind(keys[name], owner, daily, c.bounds...)
+		keys[name] = g.limited(name, owner, daily, c.bounds...)
 		for _, l := range g.principal(keys[name]).Chain() {
 			if l.Owner == owner && c.stored > 0 {
 				stored[l.ID] = c.stored
@@ -173,4 +174,124 @@ func testEveryLimitRefuses(t *testing.T, window time.Duration) {
 			t.Errorf("%s: counted before\n%s\nand after\n%s", what, before, after)
 		}
 	})
+}
+
+// TestRequestsInFlightAreHeldToTheirLimit from their head on, on each transport, until they end.
+func TestRequestsInFlightAreHeldToTheirLimit(t *testing.T) {
+	g := start(t, Options{Now: newHandClock().now})
+	hold := map[string]func(key string) (end func()){
+		"http": func(key string) func() { c := stall(t, g, key, 64<<10); return func() { _ = c.Close() } },
+		"grpc": func(key string) func() {
+			body, more := io.Pipe()
+			ctx, cancel := context.WithCancel(within(t))
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_, _ = tryGRPC(ctx, http2Client(t), "http://"+g.grpc, body, "key", key)
+			}()
+			if _, err := more.Write([]byte{0, 0}); err != nil {
+				t.Fatal(err)
+			}
+			return func() { cancel(); _ = more.Close(); <-done }
+		},
+	}
+	senders := g.senders()
+	for _, owner := range []tenant.Owner{tenant.OwnerKey, tenant.OwnerTenant} {
+		for kind, begin := range hold {
+			key := g.limited(fmt.Sprint(kind, "-", owner), owner, tenant.Unlimited, tenant.Bound{Kind: tenant.InFlightRequests, Max: 2})
+			var ends []func()
+			for i := range 2 {
+				ends = append(ends, begin(key))
+				eventually(t, "it is in flight", func() bool { return g.flying(key) == int64(i+1) })
+			}
+			for name, send := range senders {
+				got := send(key, logs(1))
+				if got.code != codes.ResourceExhausted || got.delay != time.Second || !strings.HasPrefix(got.text, "limit of requests in flight reached: 2 of 2, try again in 1s (limit-in-flight-requests") {
+					t.Errorf("%s beside two over %s: %+v", name, kind, got)
+				}
+				if quota, left, after := checkQuotaFields(t, got.policy, got.limit); quota != 2 || left != 0 || after != 1 {
+					t.Errorf("%s: %s, %s", name, got.policy, got.limit)
+				}
+			}
+			ends[0]()
+			eventually(t, "one has ended", func() bool { return g.flying(key) == 1 })
+			for name, send := range senders {
+				if got := send(key, logs(1)); got.code != codes.OK {
+					t.Errorf("%s beside one over %s: %+v", name, kind, got)
+				}
+			}
+			ends[1]()
+			eventually(t, "both have ended", func() bool { return g.flying(key) == 0 })
+		}
+	}
+}
+
+// TestLaterRefusalsGiveBackWhatWasHeld: a request that fits all limits and is then refused, for what is in it or because the
+// log is full, was never counted.
+func TestLaterRefusalsGiveBackWhatWasHeld(t *testing.T) {
+	e := chtest.StartOwn(t, chtest.Options(t.TempDir()))
+	if err := e.Open(t, "").Exec(t.Context(), "CREATE DATABASE outage"); err != nil {
+		t.Fatal(err)
+	}
+	g := startWith(t, e.Open(t, "outage"), Options{Now: newHandClock().now}, storage.LogOptions{MaxBytes: 4 << 20, SegmentBytes: 1 << 20})
+	every := []tenant.Bound{
+		{Kind: tenant.DailyBytes, Signal: "logs", Max: 1 << 40}, {Kind: tenant.BytesPerSecond, Max: 1 << 20, Burst: 1 << 40},
+		{Kind: tenant.RequestsPerSecond, Max: 10, Burst: 1 << 20}, {Kind: tenant.RecordsPerRequest, Max: 1 << 20}, {Kind: tenant.InFlightRequests, Max: 100},
+	}
+	var keys []string
+	for _, owner := range []tenant.Owner{tenant.OwnerKey, tenant.OwnerTenant, tenant.OwnerParent} {
+		keys = append(keys, g.limited("t-"+string(owner), owner, 1<<40, every...))
+	}
+	unchanged := func(what, key string, refuse func() bool) {
+		t.Helper()
+		before := g.counted(key)
+		if !refuse() {
+			t.Errorf("%s: not refused as it should be", what)
+		}
+		if after := g.counted(key); after != before {
+			t.Errorf("%s: counted before\n%s\nand after\n%s", what, before, after)
+		}
+	}
+	garbage, noise := []byte("\x0a\x03\x12\x05x"), make([]byte, 2<<20)
+	for i := range noise {
+		noise[i] = byte(rand.Uint32())
+	}
+	large := plogotlp.NewExportRequest()
+	large.Logs().ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty().Body().SetEmptyBytes().FromRaw(noise)
+	senders := g.senders()
+	for _, key := range keys {
+		for name, send := range senders { // so that there is something to change
+			if got := send(key, logs(2)); got.code != codes.OK {
+				t.Errorf("%s: %+v", name, got)
+			}
+			unchanged(name+", rows that no log takes", key, func() bool {
+				return strings.Contains(send(key, large).text, "(too-large)")
+			})
+		}
+		unchanged("garbage over http", key, func() bool {
+			a := g.post("/v1/logs", bytes.NewReader(garbage), "key", key, "Content-Type", protoType)
+			return a.status == 400 && strings.Contains(string(a.body), "(undecodable)")
+		})
+		unchanged("garbage over grpc", key, func() bool {
+			a := callGRPC(t, "http://"+g.grpc, bytes.NewReader(prefixed(0, garbage)), "key", key)
+			return a.code == codes.InvalidArgument && strings.Contains(a.message, "(undecodable)")
+		})
+	}
+	if err := syscall.Kill(e.PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	e.Stop()
+	for full := 0; full < len(keys); { // a tenant's part is full before the log is
+		full = 0
+		for _, key := range keys {
+			if senders["grpc"](key, logs(2000)).code == codes.Unavailable {
+				full++
+			}
+		}
+	}
+	for _, key := range keys {
+		for name, send := range senders {
+			unchanged(name+", a full log", key, func() bool { return strings.HasSuffix(send(key, logs(2000)).text, "(unavailable)") })
+		}
+	}
 }

@@ -143,13 +143,32 @@ func (g *gateway) principal(key string) auth.Principal {
 	return p
 }
 
-// bind puts limits on the first link of a key's chain that is of an owner. It is called when all tenants and keys are made,
-// which makes chains anew, and before any request.
-func (g *gateway) bind(key string, of tenant.Owner, daily int64, bounds ...tenant.Bound) {
+// limited makes a tenant with a parent and a key. One of the three, the owner, has limits; Unlimited is no limit of the day.
+func (g *gateway) limited(name string, owner tenant.Owner, daily int64, bounds ...tenant.Bound) (key string) {
 	g.t.Helper()
-	chain := g.principal(key).Chain()
-	i := slices.IndexFunc(chain, func(l tenant.Limit) bool { return l.Owner == of })
-	chain[i].DailyBytes, chain[i].Bounds = daily, bounds
+	limits := func(of tenant.Owner) (*int64, []tenant.Bound) {
+		switch {
+		case of != owner:
+			return nil, nil
+		case daily == tenant.Unlimited:
+			return nil, bounds
+		}
+		return &daily, bounds
+	}
+	parent, own, k := auth.NewTenant{Name: "parent-of-" + name}, auth.NewTenant{Name: name, Parent: "parent-of-" + name}, auth.NewKey{Tenant: name, Scopes: []auth.KeyScope{auth.ScopeIngest}}
+	parent.DailyBytes, parent.Bounds = limits(tenant.OwnerParent)
+	own.DailyBytes, own.Bounds = limits(tenant.OwnerTenant)
+	k.DailyBytes, k.Bounds = limits(tenant.OwnerKey)
+	for _, n := range []auth.NewTenant{parent, own} {
+		if _, err := g.directory.Tenants().Create(g.t.Context(), g.operator, n); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	_, key, err := g.directory.Keys().Create(g.t.Context(), g.operator, k)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return key
 }
 
 // counted is all that is counted against the limits of a key's chain, its parents' too: the state of each limit that is set,
