@@ -1,12 +1,16 @@
 package ingest
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
+	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/metering"
 )
 
@@ -116,6 +120,87 @@ func TestRemarksAreJoined(t *testing.T) {
 		p := partial{rejected: 3, message: tc[0]}
 		if p.remark(tc[1]); p != (partial{3, tc[2]}) {
 			t.Errorf("%q and %q: %+v", tc[0], tc[1], p)
+		}
+	}
+}
+
+// TestS4SendersAreWarnedBeforeTheLimit: on each transport, from 80 % on and not on every request, with what is left in the
+// fields of every answer. Nothing is said of a parent's limit.
+func TestS4SendersAreWarnedBeforeTheLimit(t *testing.T) {
+	clock := newHandClock()
+	g := start(t, Options{Now: clock.now})
+	size := int64(len(encode(t, logs(1), protobuf)))
+	midnight := clock.now().Truncate(24*time.Hour).AddDate(0, 0, 1)
+	for name, send := range g.senders() {
+		name = strings.NewReplacer(" ", "-", "/", "-").Replace(name)
+		keys := map[tenant.Owner]string{}
+		for _, owner := range []tenant.Owner{tenant.OwnerKey, tenant.OwnerTenant, tenant.OwnerParent} {
+			keys[owner] = g.limited(name+"-"+string(owner), owner, 40*size)
+		}
+		free := g.limited(name+"-free", tenant.OwnerTenant, tenant.Unlimited)
+		if got := send(free, logs(1)); got.policy+got.limit+got.message != "" || got.code != codes.OK {
+			t.Errorf("%s without a limit: %+v", name, got)
+		}
+		for owner, key := range keys {
+			id, policy := "limit-daily-bytes", "daily"
+			if owner == tenant.OwnerKey {
+				id, policy = id+"-key", policy+"-key"
+			}
+			for i := int64(1); i <= 40; i++ {
+				warned := map[int64]bool{32: true, 36: true, 38: true, 40: true}[i] // 80, 90, 95 and 100 %
+				if i == 34 {
+					clock.advance(noticeEvery) // 85 %, after a minute
+					warned = true
+				}
+				got := send(key, logs(1))
+				if owner == tenant.OwnerParent {
+					if got.policy+got.limit+got.message != "" || got.code != codes.OK {
+						t.Errorf("%s, %d of 40 of a parent: %+v", name, i, got)
+					}
+					continue
+				}
+				quota, left, seconds := checkQuotaFields(t, got.policy, got.limit)
+				if until := midnight.Sub(clock.now()); got.code != codes.OK || quota != 40*size || left != (40-i)*size || seconds != int64((until+time.Second-1)/time.Second) || !strings.HasPrefix(got.limit, fmt.Sprintf("%q;", policy)) {
+					t.Errorf("%s, %d of 40 of a %s: %+v", name, i, owner, got)
+				}
+				says := fmt.Sprintf("daily byte limit is %d%% used: %d of %d, resets %s; ", i*100/40, i*size, 40*size, midnight.Format(time.RFC3339))
+				if said := strings.HasPrefix(got.message, says) && strings.HasSuffix(got.message, "("+id+")"); said != warned || got.rejected != 0 || !warned && got.message != "" {
+					t.Errorf("%s, %d of 40 of a %s: %q, want a warning: %v", name, i, owner, got.message, warned)
+				}
+			}
+			if got := send(key, logs(1)); got.code != codes.ResourceExhausted || (owner == tenant.OwnerParent) != (got.policy == "") {
+				t.Errorf("%s, beyond the limit of a %s: %+v", name, owner, got)
+			}
+		}
+	}
+}
+
+// TestWarningsJoinWhatElseIsSaid of rejected records, and of a body that looks like another signal's.
+func TestWarningsJoinWhatElseIsSaid(t *testing.T) {
+	clock := newHandClock()
+	g := start(t, Options{Now: clock.now})
+	key := g.limited("acme", tenant.OwnerTenant, 100_000)
+	if a := g.post("/v1/logs", bytes.NewReader(sized(t, 90_000)), "key", key, "Content-Type", protoType); a.status != 200 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	for _, tc := range []struct {
+		path string
+		req  request
+		says []string
+	}{
+		{"traces", spans(0), []string{"daily byte limit is 9"}},
+		{"traces", spans(3), []string{`"rejectedSpans":"3"`, "invalid span id", "; daily byte limit is 9"}},
+		{"logs", spans(0), []string{"looks like OTLP traces", "; daily byte limit is 9"}},
+	} {
+		clock.advance(noticeEvery)
+		a := g.post("/v1/"+tc.path, bytes.NewReader(encode(t, tc.req, jsonEncoding)), "key", key, "Content-Type", jsonType)
+		for _, want := range tc.says {
+			if a.status != 200 || !strings.Contains(string(a.body), want) {
+				t.Errorf("%s: %d %s, want %q", tc.path, a.status, a.body, want)
+			}
+		}
+		if tc.path == "logs" && strings.Contains(string(a.body), "rejected") {
+			t.Errorf("%s: %s, want none rejected", tc.path, a.body)
 		}
 	}
 }
