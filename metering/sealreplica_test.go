@@ -199,12 +199,13 @@ func testReplicasNeverSealAnothersReceipts(t *testing.T) {
 func TestReplicaThatSpokeInTheNewHourHoldsTheOneBefore(t *testing.T) {
 	storetest.Each(t, func(t *testing.T) {
 		db, end := tempDB(t), noon.Add(time.Hour)
-		a, b := newReplica(t, db, "a", end), newReplica(t, db, "b", end.Add(2*time.Minute))
+		a := newReplica(t, db, "a", end)
+		newReplica(t, db, "b", end.Add(2*time.Minute))
 		acked := logs("t", "k", 1, end.Add(-time.Minute)) // and b is killed
 		a.c.set(end.Add(3 * time.Hour))
 		seal(t, a.Ledger)
 		wantSealed(t, a.Ledger, noon)
-		b = newReplica(t, db, "b", end.Add(3*time.Hour), acked)
+		b := newReplica(t, db, "b", end.Add(3*time.Hour), acked)
 		seal(t, a.Ledger)
 		wantSealed(t, a.Ledger, noon)
 		apply(t, b.Ledger, "b", 1, true, acked)
