@@ -32,15 +32,18 @@ const (
 )
 
 // AccessPresets are the lengths of access that can be asked for by name. They count from the approval.
-var AccessPresets = []struct {
-	Name string
-	For  time.Duration
-}{
+var AccessPresets = []AccessPreset{
 	{"1h", time.Hour},
 	{"8h", 8 * time.Hour},
 	{"1d", 24 * time.Hour},
 	{"7d", 7 * 24 * time.Hour},
 	{"30d", 30 * 24 * time.Hour},
+}
+
+// AccessPreset is a length of access with a name.
+type AccessPreset struct {
+	Name string
+	For  time.Duration
 }
 
 // AccessRequest asks for permissions in a tenant for a time, and gives them once it is approved.
@@ -49,6 +52,7 @@ type AccessRequest struct {
 	User        string // who asks, and gets
 	Email       string // of the user, when it was asked
 	Tenant      tenant.ID
+	TenantName  string
 	Note        string
 	Role        string // name of the role that the permissions were taken from, "" if they were chosen one by one
 	Permissions permission.Set
@@ -58,6 +62,7 @@ type AccessRequest struct {
 	RequestedAt time.Time
 	ExpiresAt   *time.Time // when it ends or ended; nil before it is approved
 	DecidedBy   string     // who acted last, as Entry.Actor; "" before anybody did
+	Decider     string     // the email of that, if it was a user who is still there, else DecidedBy
 	DecidedAt   *time.Time
 }
 
@@ -80,7 +85,21 @@ func (s *Access) Show(ctx context.Context, by Principal, id string) (r AccessReq
 	if err != nil {
 		return AccessRequest{}, err
 	}
+	s.d.nameAccess(&r)
 	return r, nil
+}
+
+// nameAccess fills in the names that memory has. Whoever sees a request is told the tenant's name, also from above.
+func (d *Directory) nameAccess(r *AccessRequest) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if t := d.tenants[r.Tenant]; t != nil {
+		r.TenantName = t.Name
+	}
+	r.Decider = r.DecidedBy
+	if id, ok := strings.CutPrefix(r.DecidedBy, "user:"); ok && d.people.users[id] != nil {
+		r.Decider = d.people.users[id].Email
+	}
 }
 
 // findAccess returns the request of that id as it is at a moment.

@@ -118,6 +118,7 @@ func (s *Access) decide(ctx context.Context, by Principal, action, id string, fn
 	if err != nil {
 		return AccessRequest{}, err
 	}
+	s.d.nameAccess(&r)
 	return r, nil
 }
 

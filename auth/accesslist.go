@@ -69,6 +69,9 @@ func (s *Access) List(ctx context.Context, by Principal, l ListAccess) (out []Ac
 		out = out[:limit]
 		next = out[limit-1].ID
 	}
+	for i := range out {
+		s.d.nameAccess(&out[i])
+	}
 	return out, next, nil
 }
 

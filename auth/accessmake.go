@@ -118,6 +118,7 @@ func (s *Access) make(ctx context.Context, by Principal, action, target string,
 	if err != nil {
 		return AccessRequest{}, err
 	}
+	s.d.nameAccess(&r)
 	return r, nil
 }
 

@@ -50,7 +50,7 @@ type route struct {
 
 // Register adds the control plane's routes to mux.
 func (a *API) Register(mux *http.ServeMux) {
-	routes := slices.Concat(a.routes(), a.usageRoutes(), a.alertRoutes())
+	routes := slices.Concat(a.routes(), a.usageRoutes(), a.alertRoutes(), a.roleRoutes(), a.accessRoutes())
 	for _, rt := range routes {
 		mux.Handle(rt.method+" "+rt.path, httpapi.Handle(a.Log, a.serve(rt)))
 	}

@@ -76,6 +76,6 @@ Every flag can be set by an environment variable: --data-dir by HEADGATE_DATA_DI
 	usage := newUsage()
 	usage.AddCommand(newUsageVerify())
 	root.AddCommand(newServe(), newEngine(), newTenant(), newKey(), newQuery(), usage, newLimits(), newDecisions(),
-		newAlerts(), newWebhook(), newWAL())
+		newAlerts(), newWebhook(), newWAL(), newRole(), newTeam(), newGrant(), newAccess())
 	return root
 }
