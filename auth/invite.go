@@ -133,7 +133,7 @@ func (s *Users) redeem(ctx context.Context, k tokenKind, action, token, password
 	if err != nil {
 		return User{}, err
 	}
-	if err := checkPassword(password, u.Email, s.d.tenantName(u.Tenant)); err != nil {
+	if err := checkPassword(password, u.Email, s.d.Slug(u.Tenant)); err != nil {
 		return User{}, err
 	}
 	// Hashed outside of the transaction, whose others would wait; what was checked above is checked again within it.
@@ -209,8 +209,15 @@ func (d *Directory) tenantActive(id tenant.ID) bool {
 	return d.activeLocked(id)
 }
 
-// tenantName returns the name of a tenant, "" if there is none.
-func (d *Directory) tenantName(id tenant.ID) string {
+// Slug returns what sign-in names a tenant by, "" if there is none.
+func (d *Directory) Slug(id tenant.ID) string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.people.doors[id].slug
+}
+
+// TenantName returns the name of a tenant, "" if there is none.
+func (d *Directory) TenantName(id tenant.ID) string {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if t := d.tenants[id]; t != nil {

@@ -65,7 +65,13 @@ type people struct {
 	grants   map[string]map[tenant.ID]struct{} // tenants that a user reaches beside the home
 	access   map[string][]access               // time-limited permissions of a user
 	sessions map[string]*sessionEntry
-	factors  map[tenant.ID]string // what tenants say of the second factor
+	doors    map[tenant.ID]tenantDoor
+}
+
+// tenantDoor is what signing in to a tenant goes by.
+type tenantDoor struct {
+	slug   string
+	factor string // policy of the second factor
 }
 
 // userRow is a live user in memory. generation is that of the sessions which hold.
@@ -85,7 +91,7 @@ type access struct {
 func newPeople() people {
 	return people{users: map[string]*userRow{}, roles: map[string]*Role{}, teams: map[string]*Team{}, teamsOf: map[string][]string{},
 		grants: map[string]map[tenant.ID]struct{}{}, access: map[string][]access{}, sessions: map[string]*sessionEntry{},
-		factors: map[tenant.ID]string{}}
+		doors: map[tenant.ID]tenantDoor{}}
 }
 
 // permissionsOfRole returns what a role of a tenant allows: nothing for one that there is not, or that is another tenant's.

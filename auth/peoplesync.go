@@ -22,7 +22,7 @@ type peopleDelta struct {
 	grants   []changedGrant
 	sessions []changedSession
 	access   []changedAccess
-	factors  []changedFactor
+	doors    []changedDoor
 }
 
 type (
@@ -52,9 +52,9 @@ type (
 		access
 		gone bool
 	}
-	changedFactor struct {
+	changedDoor struct {
 		tenant tenant.ID
-		policy string
+		door   tenantDoor
 	}
 )
 
@@ -70,7 +70,7 @@ func readPeople(ctx context.Context, tx *store.Tx, seen int64) (x peopleDelta, e
 		{"grants", func() (err error) { x.grants, err = queryGrants(ctx, tx, seen); return err }},
 		{"sessions", func() (err error) { x.sessions, err = querySessions(ctx, tx, seen); return err }},
 		{"access requests", func() (err error) { x.access, err = queryAccess(ctx, tx, seen); return err }},
-		{"second factors", func() (err error) { x.factors, err = queryFactors(ctx, tx, seen); return err }},
+		{"ways in", func() (err error) { x.doors, err = queryDoors(ctx, tx, seen); return err }},
 	} {
 		if err := read.from(); err != nil {
 			return x, fmt.Errorf("%s: %w", read.what, err)
@@ -81,8 +81,8 @@ func readPeople(ctx context.Context, tx *store.Tx, seen int64) (x peopleDelta, e
 
 // apply puts a delta into memory; gone are tenants that were deleted, with everybody in them.
 func (p *people) apply(x peopleDelta, gone map[tenant.ID]bool) {
-	for _, c := range x.factors {
-		p.factors[c.tenant] = c.policy
+	for _, c := range x.doors {
+		p.doors[c.tenant] = c.door
 	}
 	for _, c := range x.roles {
 		put(p.roles, c.ID, c.gone, func() *Role { return &c.Role })
@@ -296,10 +296,10 @@ func queryAccess(ctx context.Context, tx *store.Tx, seen int64) ([]changedAccess
 		}, seen)
 }
 
-func queryFactors(ctx context.Context, tx *store.Tx, seen int64) ([]changedFactor, error) {
-	return collect(ctx, tx, `SELECT id, second_factor FROM tenants WHERE rev > ?`, func(rows *sql.Rows) (c changedFactor, err error) {
+func queryDoors(ctx context.Context, tx *store.Tx, seen int64) ([]changedDoor, error) {
+	return collect(ctx, tx, `SELECT id, slug, second_factor FROM tenants WHERE rev > ?`, func(rows *sql.Rows) (c changedDoor, err error) {
 		var id string
-		if err = rows.Scan(&id, &c.policy); err != nil {
+		if err = rows.Scan(&id, &c.door.slug, &c.door.factor); err != nil {
 			return c, err
 		}
 		c.tenant, err = tenant.ParseID(id)

@@ -86,7 +86,7 @@ func (d *Directory) checkSession(token string) (*grant, *Error) {
 		return nil, ErrSignedOut
 	}
 	// SECURITY: the second factor is asked for by what the tenant says now, so that a stricter rule reaches live sessions too.
-	enrol := !e.strong && mustHaveFactor(d.people.factors[u.Tenant], d.people.permissionsOf(&u.User))
+	enrol := !e.strong && mustHaveFactor(d.people.doors[u.Tenant].factor, d.people.permissionsOf(&u.User))
 	if enrol && u.SecondFactor {
 		return nil, ErrSignedOut // and sign in with it
 	}

@@ -279,6 +279,6 @@ func (d *Directory) reset(ctx context.Context, r resetRequest) error {
 		return err
 	}
 	return d.change(ctx, d.actsAs(c.user.ID, c.tenant), "user.request-reset", c.user.ID, func(tx *store.Tx, _ int64, at time.Time) (Entry, error) {
-		return Entry{Tenant: c.tenant, Target: c.user.ID}, d.issue(ctx, tx, reset, c.user.User, d.tenantName(c.tenant), at)
+		return Entry{Tenant: c.tenant, Target: c.user.ID}, d.issue(ctx, tx, reset, c.user.User, d.TenantName(c.tenant), at)
 	})
 }

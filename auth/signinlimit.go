@@ -178,7 +178,7 @@ func (d *Directory) guarded(ctx context.Context, by Principal, prove func() erro
 	}
 	err := prove()
 	switch {
-	case errors.Is(err, ErrCode), errors.Is(err, ErrSignIn):
+	case errors.Is(err, ErrCode), errors.Is(err, ErrPassword):
 		if err := d.db.Update(ctx, func(tx *store.Tx) error { return addFailure(ctx, tx, account, now) }); err != nil {
 			d.log.Warn("a wrong password or code could not be counted", "err", err)
 		}

@@ -151,7 +151,7 @@ func (d *Directory) BeginSecondFactor(ctx context.Context, by Principal) (Enrolm
 		secret := make([]byte, totpSecretBytes)
 		rand.Read(secret) // never fails
 		e.Secret = base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(secret)
-		issuer := "headgate " + d.tenantName(u.Tenant)
+		issuer := "headgate " + d.TenantName(u.Tenant)
 		e.URI = "otpauth://totp/" + url.PathEscape(issuer+":"+u.Email) + "?" + strings.ReplaceAll(url.Values{"secret": {e.Secret}, "issuer": {issuer},
 			"algorithm": {"SHA1"}, "digits": {"6"}, "period": {"30"}}.Encode(), "+", "%20")
 		_, err := tx.ExecContext(ctx, `UPDATE users SET totp = ?, totp_at = NULL, rev = ? WHERE id = ? AND tenant_id = ?`,
@@ -290,14 +290,14 @@ func (s *Users) ResetSecondFactor(ctx context.Context, by Principal, id string) 
 func (d *Directory) factorPolicy(t tenant.ID) string {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return d.people.factors[t]
+	return d.people.doors[t].factor
 }
 
 // mustEnrol reports whether a user has to have a second factor now.
 func (d *Directory) mustEnrol(u User) bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return mustHaveFactor(d.people.factors[u.Tenant], d.people.permissionsOf(&u))
+	return mustHaveFactor(d.people.doors[u.Tenant].factor, d.people.permissionsOf(&u))
 }
 
 // seal encrypts with AES-256-GCM; about is what it belongs to, and is needed to open it again.

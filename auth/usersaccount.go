@@ -7,6 +7,9 @@ import (
 	"github.com/headgate-io/headgate/internal/store"
 )
 
+// ErrPassword answers a wrong present password of who has signed in.
+var ErrPassword = &Error{"password-wrong", "the present password is wrong"}
+
 // Account returns the user who asks, or ErrForbidden for who is none.
 func (d *Directory) Account(by Principal) (User, error) {
 	d.mu.RLock()
@@ -38,7 +41,7 @@ func (d *Directory) SetOwnName(ctx context.Context, by Principal, name string) (
 }
 
 // SetOwnPassword changes the password of the user who asks, who gives the present one, and ends the user's other sessions
-// within a second. Errors: ErrForbidden for who is no user, ErrInvalid, ErrSignIn for a wrong present password, ErrState for
+// within a second. Errors: ErrForbidden for who is no user, ErrInvalid, ErrPassword for a wrong present one, ErrState for
 // who has none, *TooManyError, ErrBusy.
 func (d *Directory) SetOwnPassword(ctx context.Context, by Principal, present, wanted string) error {
 	return d.guarded(ctx, by, func() error {
@@ -49,7 +52,7 @@ func (d *Directory) SetOwnPassword(ctx context.Context, by Principal, present, w
 		if !u.HasPassword {
 			return detail(ErrState, "password: you have none; ask for a new one where you sign in")
 		}
-		if err := checkPassword(wanted, u.Email, d.tenantName(u.Tenant)); err != nil {
+		if err := checkPassword(wanted, u.Email, d.Slug(u.Tenant)); err != nil {
 			return err
 		}
 		var stored string
@@ -64,7 +67,7 @@ func (d *Directory) SetOwnPassword(ctx context.Context, by Principal, present, w
 			return err
 		}
 		if !same {
-			return detail(ErrSignIn, "the present password is wrong")
+			return ErrPassword
 		}
 		hash, err := d.door.hash(ctx, wanted)
 		if err != nil {

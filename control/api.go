@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -50,7 +51,8 @@ type route struct {
 
 // Register adds the control plane's routes to mux.
 func (a *API) Register(mux *http.ServeMux) {
-	routes := slices.Concat(a.routes(), a.usageRoutes(), a.alertRoutes(), a.roleRoutes(), a.accessRoutes())
+	routes := slices.Concat(a.routes(), a.usageRoutes(), a.alertRoutes(), a.roleRoutes(), a.accessRoutes(),
+		a.signInRoutes(), a.accountRoutes(), a.userRoutes())
 	for _, rt := range routes {
 		mux.Handle(rt.method+" "+rt.path, httpapi.Handle(a.Log, a.serve(rt)))
 	}
@@ -87,7 +89,7 @@ func (a *API) routes() []route {
 
 func (a *API) serve(rt route) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		p, err := Authenticate(a.Directory, r, rt.scope)
+		p, err := a.admit(r, rt.scope)
 		if err != nil {
 			return err
 		}
@@ -105,26 +107,6 @@ func (a *API) serve(rt route) func(http.ResponseWriter, *http.Request) error {
 	}
 }
 
-// Authenticate returns who sends r: an API key, or the operator by the operator token. A key needs the scope, unless
-// that is "". The errors are ready to be answered with.
-func Authenticate(d *auth.Directory, r *http.Request, scope auth.KeyScope) (auth.Principal, error) {
-	credential, err := auth.Credential(r.Header.Values("Authorization"), r.Header.Values("X-Api-Key"))
-	if err != nil {
-		return auth.Principal{}, Problem(err)
-	}
-	p, err := d.Authenticate(credential)
-	if errors.Is(err, auth.ErrUnknownKey) {
-		p, err = d.Operator(credential)
-	}
-	if err == nil && scope != "" {
-		err = p.Require(scope)
-	}
-	if err != nil {
-		return auth.Principal{}, Problem(err)
-	}
-	return p, nil
-}
-
 // statuses maps the codes of auth's errors to HTTP.
 var statuses = map[string]int{
 	auth.ErrNoCredential.Code:        http.StatusUnauthorized,
@@ -140,10 +122,28 @@ var statuses = map[string]int{
 	auth.ErrInvalid.Code:             http.StatusBadRequest,
 	auth.ErrNameTaken.Code:           http.StatusConflict,
 	auth.ErrState.Code:               http.StatusConflict,
+	auth.ErrSignedOut.Code:           http.StatusUnauthorized,
+	auth.ErrSignIn.Code:              http.StatusUnauthorized,
+	auth.ErrCodeNeeded.Code:          http.StatusUnauthorized,
+	auth.ErrCode.Code:                http.StatusForbidden,
+	auth.ErrPassword.Code:            http.StatusForbidden,
+	auth.ErrMustEnrol.Code:           http.StatusForbidden,
+	auth.ErrToken.Code:               http.StatusBadRequest,
+	auth.ErrEmailDomain.Code:         http.StatusBadRequest,
+	auth.ErrEmailTaken.Code:          http.StatusConflict,
+	auth.ErrLastAdmin.Code:           http.StatusConflict,
+	auth.ErrLimitUsers.Code:          http.StatusConflict,
+	auth.ErrBusy.Code:                http.StatusServiceUnavailable,
 }
 
 // Problem makes the answer of an error of auth; every other error stays as it is.
 func Problem(err error) error {
+	var many *auth.TooManyError
+	if errors.As(err, &many) {
+		seconds := strconv.Itoa(int(math.Ceil(many.RetryAfter.Seconds())))
+		return &httpapi.Error{Status: http.StatusTooManyRequests, Code: "sign-in-limited", Detail: "too many sign-ins have failed: try again later",
+			Header: http.Header{"Retry-After": {seconds}}}
+	}
 	var e *auth.Error
 	if !errors.As(err, &e) {
 		return err
