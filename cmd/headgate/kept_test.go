@@ -24,7 +24,7 @@ import (
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
-// kept is a keeper on a real engine behind a proxy, and tenants root and, below it, child.
+// keptRig is a keeper on a real engine behind a proxy, and tenants root and, below it, child.
 type keptRig struct {
 	*keeper
 	t        *testing.T
@@ -140,8 +140,8 @@ func (r *keptRig) wantEvents(when string, want ...string) {
 	}
 }
 
-// hold asks the meter for the child.
-func (r *keptRig) hold(name string) string {
+// charge is that of a request with a new key of the tenant.
+func (r *keptRig) charge(name string) metering.Charge {
 	r.t.Helper()
 	_, text, err := r.directory.Keys().Create(r.t.Context(), r.operator, auth.NewKey{Tenant: name, Scopes: []auth.KeyScope{auth.ScopeIngest}})
 	if err != nil {
@@ -151,9 +151,15 @@ func (r *keptRig) hold(name string) string {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	return metering.Charge{Tenant: p.Tenant(), Key: p.KeyID(), Signal: metering.Logs, AtLimit: p.AtLimit(), Limits: p.Chain()}
+}
+
+// hold returns the id of the limit that a request meets.
+func (r *keptRig) hold(name string) string {
+	r.t.Helper()
 	var hold metering.Reservation
 	defer hold.Release()
-	err = r.meter.Hold(&hold, metering.Charge{Tenant: p.Tenant(), Key: p.KeyID(), Signal: metering.Logs, AtLimit: p.AtLimit(), Limits: p.Chain()}, 1, r.clock)
+	err := r.meter.Hold(&hold, r.charge(name), 1, r.clock)
 	var limit *metering.LimitError
 	if errors.As(err, &limit) {
 		return limit.LimitID
@@ -243,4 +249,64 @@ func TestStorageIsMeasuredSeldomWithoutLimits(t *testing.T) {
 			t.Errorf("%v later with a limit of %d: measured %v", c.after, c.limit, got)
 		}
 	}
+}
+
+// TestDaysResetAtMidnightOfTheTenant: of a zone half an hour off, of a day of 23 hours and one of 25.
+func TestDaysResetAtMidnightOfTheTenant(t *testing.T) {
+	r := newKeptRig(t)
+	for i, c := range []struct{ zone, begin, end string }{
+		{"Asia/Kolkata", "2026-03-14T18:30:00Z", "2026-03-15T18:30:00Z"},
+		{"+05:45", "2026-03-15T18:15:00Z", "2026-03-16T18:15:00Z"},
+		{"Europe/Berlin", "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"},
+		{"Europe/Berlin", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"},
+		{"Pacific/Pago_Pago", "2026-06-01T11:00:00Z", "2026-06-02T11:00:00Z"},
+		{"Pacific/Kiritimati", "2026-06-05T10:00:00Z", "2026-06-06T10:00:00Z"},
+		{"UTC", "2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z"},
+	} {
+		begin, end := moment(t, c.begin), moment(t, c.end)
+		r.clock = begin
+		meter, err := metering.OpenMeter(t.Context(), r.db, begin.Add(-time.Second), prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := fmt.Sprint("zone", i)
+		limit := int64(100)
+		_, err = r.directory.Tenants().Create(t.Context(), r.operator, auth.NewTenant{Name: name, TimeZone: c.zone, DailyBytes: &limit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		charge := r.charge(name)
+		for _, step := range []struct {
+			at    time.Time
+			bytes int64
+			fits  bool
+		}{
+			{begin.Add(-time.Second), 100, true}, // the day before
+			{begin.Add(-time.Second), 1, false},
+			{begin, 60, true},
+			{end.Add(-time.Second), 41, false},
+			{end.Add(-time.Second), 40, true},
+			{end, 100, true},
+		} {
+			var hold metering.Reservation
+			err := meter.Hold(&hold, charge, step.bytes, step.at)
+			hold.Commit()
+			var refused *metering.LimitError
+			if errors.As(err, &refused) == step.fits || err != nil && refused == nil {
+				t.Errorf("%s: %d bytes at %v: %v", c.zone, step.bytes, step.at, err)
+			}
+			if refused != nil && !refused.Reset.Equal(begin) && !refused.Reset.Equal(end) {
+				t.Errorf("%s: at %v the reset is told as %v", c.zone, step.at, refused.Reset)
+			}
+		}
+	}
+}
+
+func moment(t *testing.T, text string) time.Time {
+	t.Helper()
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
 }
