@@ -29,7 +29,7 @@ func (s FileSender) Send(_ context.Context, m Message) error {
 	line, err := json.Marshal(struct {
 		Message
 		Link string `json:"link,omitempty"`
-	}{m, link(s.Link, m)})
+	}{m, pageLink(s.Link, m)})
 	if err != nil {
 		return err
 	}
@@ -41,10 +41,10 @@ func (s FileSender) Send(_ context.Context, m Message) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// link is where the holder of a message's token uses it, "" without a base.
+// pageLink is where the holder of a message's token uses it, "" without a base.
 //
 // SECURITY: the token is in the fragment, which no server or referrer gets.
-func link(base string, m Message) string {
+func pageLink(base string, m Message) string {
 	if base == "" {
 		return ""
 	}
@@ -161,7 +161,7 @@ func (s *SMTPSender) text(m Message) []byte {
 		subject, what = "New password for "+m.Tenant, "A new password was asked for, for your account at "+m.Tenant+" on headgate. If it was not you, ignore this message."
 	}
 	use := "Use this token: " + m.Token
-	if l := link(s.link, m); l != "" {
+	if l := pageLink(s.link, m); l != "" {
 		use = "Open this link:\r\n\r\n" + l
 	}
 	var b bytes.Buffer
