@@ -62,15 +62,21 @@ func TestNoRequestStaysInFlight(t *testing.T) {
 		func(ctx context.Context) { post(h2, bytes.NewReader(make([]byte, 2<<20)), "identity")(ctx) },
 		func(ctx context.Context) { post(http.DefaultClient, bytes.NewReader(good), "gzip")(ctx) }, // panics
 		func(ctx context.Context) { cut(ctx, post(h2, bytes.NewReader(good), "identity")) },
-		func(ctx context.Context) { cut(ctx, post(h2, open(ctx, good), "identity")) },
-		func(ctx context.Context) { cut(ctx, post(http.DefaultClient, open(ctx, good), "identity")) },
+		func(ctx context.Context) {
+			cut(ctx, func(ctx context.Context) { post(h2, open(ctx, good), "identity")(ctx) })
+		},
+		func(ctx context.Context) {
+			cut(ctx, func(ctx context.Context) { post(http.DefaultClient, open(ctx, good), "identity")(ctx) })
+		},
 		func(ctx context.Context) { post(h2, open(ctx, good), "identity")(ctx) }, // too slow
 		func(ctx context.Context) { call(bytes.NewReader(prefixed(0, good)), "identity")(ctx) },
 		func(ctx context.Context) { call(bytes.NewReader(prefixed(1, good)), "zstd")(ctx) }, // undecodable
 		func(ctx context.Context) { call(bytes.NewReader(prefixed(1, good)), "gzip")(ctx) }, // panics
 		func(ctx context.Context) { call(bytes.NewReader(good[:20]), "identity")(ctx) },     // ends early
 		func(ctx context.Context) { cut(ctx, call(bytes.NewReader(prefixed(0, good)), "identity")) },
-		func(ctx context.Context) { cut(ctx, call(open(ctx, prefixed(0, good)[:30]), "identity")) },
+		func(ctx context.Context) {
+			cut(ctx, func(ctx context.Context) { call(open(ctx, prefixed(0, good)[:30]), "identity")(ctx) })
+		},
 		func(ctx context.Context) { call(open(ctx, prefixed(0, good)[:30]), "identity")(ctx) }, // too slow
 		func(ctx context.Context) { // cut in the middle of the body
 			if c, err := net.Dial("tcp", strings.TrimPrefix(g.http, "http://")); err == nil {
