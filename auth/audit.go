@@ -42,7 +42,7 @@ type AuditFilter struct {
 	Limit  int    // 0 is 100, at most 1000
 }
 
-// Audit lists entries in the caller's reach. next goes into Before for the page after, 0 at the end.
+// Audit lists entries of the tenants in which by has audit.read. next goes into Before for the page after, 0 at the end.
 func (d *Directory) Audit(ctx context.Context, by Principal, f AuditFilter) (entries []Entry, next int64, err error) {
 	if err := by.Require(ScopeAdmin); err != nil {
 		return nil, 0, err
@@ -53,19 +53,12 @@ func (d *Directory) Audit(ctx context.Context, by Principal, f AuditFilter) (ent
 		if before == 0 {
 			before = math.MaxInt64
 		}
-		where, args := `id < ?`, []any{before}
-		if f.Tenant != "" || !by.IsOperator() {
-			ref := f.Tenant
-			if ref == "" {
-				ref = by.Tenant().String()
-			}
-			t, err := resolve(ctx, tx, by, ref)
-			if err != nil {
-				return err
-			}
-			where, args = where+` AND tenant_id = ?`, append(args, t.ID.String())
+		and, args, err := auditReach(ctx, tx, by, f.Tenant)
+		if err != nil {
+			return err
 		}
-		entries, err = queryEntries(ctx, tx, where+` ORDER BY id DESC LIMIT ?`, append(args, limit+1)...)
+		args = append([]any{before}, args...)
+		entries, err = queryEntries(ctx, tx, `id < ?`+and+` ORDER BY id DESC LIMIT ?`, append(args, limit+1)...)
 		return err
 	})
 	if err == nil && len(entries) > limit {
@@ -154,6 +147,15 @@ type planDetail struct {
 	AtLimit       tenant.Policy  `json:"at_limit"`
 	Partition     string         `json:"partition"`
 	KeepResends   bool           `json:"keep_resends"`
+	Slug          string         `json:"slug"`
+	Owner         string         `json:"owner,omitempty"`
+	PlanID        string         `json:"plan_id,omitempty"`
+	Edition       string         `json:"edition_id,omitempty"`
+	Subscription  string         `json:"subscription_id,omitempty"`
+	Region        string         `json:"region,omitempty"`
+	SecondFactor  string         `json:"second_factor"`
+	MaxUsers      *int64         `json:"max_users,omitempty"`
+	MaxKeys       *int64         `json:"max_keys,omitempty"`
 }
 
 type keyDetail struct {
@@ -162,11 +164,14 @@ type keyDetail struct {
 	Limits      []tenant.Bound `json:"limits,omitempty"`
 	CORSOrigins []string       `json:"cors_origins,omitempty"`
 	ExpiresAt   *time.Time     `json:"expires_at,omitempty"`
+	Name        string         `json:"name,omitempty"`
+	Owner       string         `json:"owner,omitempty"`
+	OldUntil    *time.Time     `json:"old_until,omitempty"`
 }
 
 func planOf(t Tenant) *planDetail {
 	return &planDetail{t.Name, t.Parent.String(), t.Status, t.DailyBytes, t.Bounds, t.TimeZone, t.RetentionDays, t.AtLimit, t.Partition,
-		t.KeepResends}
+		t.KeepResends, t.Slug, t.Owner, t.PlanID, t.EditionID, t.SubscriptionID, t.Region, t.SecondFactor, t.MaxUsers, t.MaxKeys}
 }
 
 func (a auditDetail) json() json.RawMessage {

@@ -154,13 +154,10 @@ func (d *Directory) check(credential string) (*grant, *Error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	e := d.keys[id]
-	var want [sha256.Size]byte
-	if e != nil {
-		want = e.mac
-	}
-	// SECURITY: unknown ids go through the same comparison, and the key's and its tenant's state are told only to who
-	// holds the secret.
-	if same := subtle.ConstantTimeCompare(got[:], want[:]) == 1; e == nil || !same {
+	same, old := e.holds(&got, d.now())
+	// SECURITY: unknown ids go through the same comparisons, and the key's and its tenant's state are told only to who
+	// holds a secret.
+	if e == nil || !same {
 		if e == nil && d.fresh.misses(id, d.now()) {
 			return nil, ErrKeysUnavailable
 		}
@@ -173,7 +170,7 @@ func (d *Directory) check(credential string) (*grant, *Error) {
 	if g.err != nil {
 		return nil, g.err
 	}
-	e.use(d.now())
+	e.use(d.now(), old)
 	return g, nil
 }
 

@@ -50,6 +50,10 @@ var (
 	ErrNotFound  = &Error{"not-found", "no such thing"}
 	ErrInvalid   = &Error{"invalid-argument", "invalid argument"}
 	ErrNameTaken = &Error{"name-taken", "the name is taken"}
+	ErrSlugTaken = &Error{"slug-taken", "the slug is taken"}
+	// ErrLimitKeys also answers where a tenant above has as many keys below it as it may have.
+	ErrLimitKeys = &Error{"limit-keys", "the organization has as many API keys as it may have: revoke one first"}
+	ErrRegion    = &Error{"region-mismatch", "the tenant is not for this deployment's region"}
 	// ErrState says that the thing is not in the state that the change needs.
 	ErrState = &Error{"wrong-state", "not possible in this state"}
 )

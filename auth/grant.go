@@ -11,10 +11,11 @@ import (
 type keyEntry struct {
 	key   Key
 	mac   [sha256.Size]byte
+	old   *[sha256.Size]byte // of the secret before, until key.OldUntil; nil for none
 	built atomic.Pointer[versioned]
 
-	used    atomic.Int64 // unix milliseconds of the last use, coarse; 0 is none in this process
-	written atomic.Int64 // of it, what is in the database
+	used    uses // by any secret
+	usedOld uses // by the secret before
 }
 
 // versioned is a grant and the directory's version it was built from.

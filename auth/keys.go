@@ -6,18 +6,21 @@ import (
 	"strings"
 	"time"
 
+	"github.com/headgate-io/headgate/auth/permission"
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
-// Keys is the control of API keys. Each method takes the principal that asks: the operator reaches the keys of all
-// tenants, a key with the admin scope those of its own; all else is ErrNotFound.
+// Keys is the control of API keys. Each method takes the principal that asks, who needs keys.manage in the key's tenant:
+// ErrNotFound for keys out of reach, like ids that do not exist, ErrForbidden within reach.
 type Keys struct{ d *Directory }
 
 // Key is what is known of an API key. The secret is not.
 type Key struct {
 	ID     string
 	Tenant tenant.ID
+	Name   string     // for people; keys may share one
+	Owner  string     // id of the user of the tenant who answers for the key, "" for none
 	Scopes []KeyScope // sorted
 	// DailyBytes is the bytes billed through the key per day at most; nil is unlimited, with 0 nothing passes. Days are those
 	// of the tenant's zone.
@@ -28,7 +31,12 @@ type Key struct {
 	CreatedAt   time.Time
 	ExpiresAt   *time.Time // nil is never
 	RevokedAt   *time.Time // nil unless revoked
-	LastUsed    *time.Time // to the minute, known a minute or two later; nil is never
+	LastUsed    *time.Time // by any of its secrets, to the minute, known a minute or two later; nil is never
+	// RotatedAt is when the key was last given another secret. The one before opens until OldUntil, nil for not at all, and was
+	// last used since then at OldLastUsed, as LastUsed.
+	RotatedAt   *time.Time
+	OldUntil    *time.Time
+	OldLastUsed *time.Time
 
 	unread string // the limits as stored, if this version does not understand them
 }
@@ -36,6 +44,8 @@ type Key struct {
 // NewKey is what Create needs. Scopes is required.
 type NewKey struct {
 	Tenant      string // name or id
+	Name        string
+	Owner       string // id of a user of the tenant
 	Scopes      []KeyScope
 	DailyBytes  *int64
 	Bounds      []tenant.Bound // no StorageBytes
@@ -44,26 +54,33 @@ type NewKey struct {
 }
 
 // Create makes a key and returns its text, which is stored nowhere and cannot be shown again. Errors: ErrNotFound for the
-// tenant, ErrForbidden for a scope that the caller lacks, ErrInvalid, ErrState for a tenant that is being deleted.
+// tenant and the owner, ErrForbidden for a scope that the caller lacks, ErrInvalid, ErrLimitKeys, ErrState for a tenant that is
+// being deleted.
 func (s *Keys) Create(ctx context.Context, by Principal, n NewKey) (Key, string, error) {
 	var k Key
 	secret := newSecret()
 	err := s.d.change(ctx, by, "key.create", n.Tenant, func(tx *store.Tx, rev int64, at time.Time) (Entry, error) {
-		t, err := resolve(ctx, tx, by, n.Tenant)
+		t, err := permitted(ctx, tx, by, permission.KeysManage, n.Tenant)
 		if err != nil {
 			return Entry{}, err
 		}
 		if t.Status == Deleting {
 			return Entry{}, detail(ErrState, "tenant %s: is being deleted", t.Name)
 		}
-		if err := n.check(by, at); err != nil {
+		if err := n.check(by, t.ID, at); err != nil {
+			return Entry{}, err
+		}
+		if err := checkKeyOwner(ctx, tx, t.ID, n.Owner); err != nil {
+			return Entry{}, err
+		}
+		if err := unsafeKeyLimit(ctx, tx, t, at); err != nil {
 			return Entry{}, err
 		}
 		origins, err := parseOrigins(n.CORSOrigins)
 		if err != nil {
 			return Entry{}, err
 		}
-		k = Key{ID: newID(at), Tenant: t.ID, Scopes: slices.Compact(slices.Sorted(slices.Values(n.Scopes))),
+		k = Key{ID: newID(at), Tenant: t.ID, Name: n.Name, Owner: n.Owner, Scopes: slices.Compact(slices.Sorted(slices.Values(n.Scopes))),
 			DailyBytes: n.DailyBytes, Bounds: sortBounds(n.Bounds), CORSOrigins: origins, CreatedAt: at}
 		var expires any
 		if n.ExpiresAt != nil {
@@ -71,10 +88,10 @@ func (s *Keys) Create(ctx context.Context, by Principal, n NewKey) (Key, string,
 			k.ExpiresAt, expires = &e, e.UnixMilli()
 		}
 		mac := s.d.mac(k.ID, secret)
-		_, err = tx.ExecContext(ctx, `INSERT INTO api_keys (id, tenant_id, mac, scopes, daily_bytes, created_at, expires_at, cors_origins, limits, rev)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		_, err = tx.ExecContext(ctx, `INSERT INTO api_keys (id, tenant_id, mac, scopes, daily_bytes, created_at, expires_at, cors_origins, limits,
+			name, owner_user, rev) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			k.ID, t.ID.String(), mac[:], joinScopes(k.Scopes), k.DailyBytes, at.UnixMilli(), expires, strings.Join(origins, " "),
-			boundsText(k.Bounds), rev)
+			boundsText(k.Bounds), k.Name, k.Owner, rev)
 		return keyEntryOf(k), err
 	})
 	if err != nil {
@@ -84,10 +101,7 @@ func (s *Keys) Create(ctx context.Context, by Principal, n NewKey) (Key, string,
 }
 
 // check returns the first rule that n breaks.
-//
-// SECURITY: nobody grants what they do not have. The operator's token reads no telemetry, but its holder may make any key:
-// that act is audited under the tenant.
-func (n NewKey) check(by Principal, at time.Time) error {
+func (n NewKey) check(by Principal, owner tenant.ID, at time.Time) error {
 	if len(n.Scopes) == 0 {
 		return detail(ErrInvalid, "key: no scope")
 	}
@@ -97,9 +111,12 @@ func (n NewKey) check(by Principal, at time.Time) error {
 		default:
 			return detail(ErrInvalid, "key scope %q: want ingest, query, usage or admin", clip(string(sc)))
 		}
-		if !by.IsOperator() && by.Require(sc) != nil {
-			return detail(ErrForbidden, "key scope %s: your own key lacks it", sc)
-		}
+	}
+	if err := by.mayHold(owner, n.Scopes); err != nil {
+		return err
+	}
+	if err := checkKeyName(n.Name); err != nil {
+		return err
 	}
 	if len(n.CORSOrigins) > 0 && !slices.Contains(n.Scopes, ScopeIngest) {
 		return detail(ErrInvalid, "key origins: they are for keys with the scope ingest")
@@ -114,28 +131,39 @@ func (n NewKey) check(by Principal, at time.Time) error {
 }
 
 // List returns the tenant's keys, revoked ones too, oldest first, and what goes into after for the next page, "" at the
-// end. Without a tenant they are those in the caller's reach: its own tenant's, or everybody's. limit 0 is 100, at most
-// 1000.
+// end. Without a tenant they are those of all tenants in which by has keys.manage. limit 0 is 100, at most 1000.
 func (s *Keys) List(ctx context.Context, by Principal, tenantRef, after string, limit int) (out []Key, next string, err error) {
+	if err := by.Require(ScopeAdmin); err != nil {
+		return nil, "", err
+	}
 	limit = pageSize(limit)
+	after = plainText(after)
 	err = s.d.db.View(ctx, func(tx *store.Tx) error {
-		if err := by.Require(ScopeAdmin); err != nil {
-			return err
+		query := func(and string, args []any, after string, n int) ([]keyRow, error) {
+			return queryKeys(ctx, tx, `WHERE id > ?`+and+` ORDER BY id LIMIT ?`, append(append([]any{after}, args...), n)...)
 		}
-		owner := by.Tenant() // zero for the operator: everybody
+		var rows []keyRow
 		if tenantRef != "" {
-			t, err := resolve(ctx, tx, by, tenantRef)
+			t, err := permitted(ctx, tx, by, permission.KeysManage, tenantRef)
 			if err != nil {
 				return err
 			}
-			owner = t.ID
+			and, args := inTenants("tenant_id", []tenant.ID{t.ID})
+			if rows, err = query(and, args, after, limit+1); err != nil {
+				return err
+			}
+		} else {
+			var err error
+			rows, err = pageWithin(by, permission.KeysManage, "tenant_id", limit, after, query,
+				func(r keyRow) tenant.ID { return r.Tenant }, func(r keyRow) string { return r.ID })
+			if err != nil {
+				return err
+			}
 		}
-		rows, err := queryKeys(ctx, tx, `WHERE (? = '' OR tenant_id = ?) AND id > ? ORDER BY id LIMIT ?`,
-			owner.String(), owner.String(), plainText(after), limit+1)
 		for _, r := range rows {
 			out = append(out, r.Key)
 		}
-		return err
+		return nil
 	})
 	if err == nil && len(out) > limit {
 		out = out[:limit]
@@ -164,7 +192,9 @@ func (s *Keys) Revoke(ctx context.Context, by Principal, id string) (Key, error)
 		if k.RevokedAt == nil {
 			k.RevokedAt = &at
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE api_keys SET revoked_at = ?, rev = ? WHERE id = ?`, k.RevokedAt.UnixMilli(), rev, id)
+		k.OldUntil = nil // both secrets end
+		_, err = tx.ExecContext(ctx, `UPDATE api_keys SET revoked_at = ?, old_mac = NULL, old_until = NULL, rev = ? WHERE id = ? AND tenant_id = ?`,
+			k.RevokedAt.UnixMilli(), rev, k.ID, k.Tenant.String())
 		return keyEntryOf(k), err
 	})
 	if err != nil {
@@ -187,7 +217,7 @@ func findKey(ctx context.Context, tx *store.Tx, by Principal, id string) (Key, e
 	if len(rows) == 0 || !by.reaches(rows[0].Tenant) {
 		return Key{}, detail(ErrNotFound, "no key %q", clip(id))
 	}
-	return rows[0].Key, nil
+	return rows[0].Key, by.Can(permission.KeysManage, rows[0].Tenant)
 }
 
 func keyEntryOf(k Key) Entry {
@@ -195,7 +225,7 @@ func keyEntryOf(k Key) Entry {
 }
 
 func detailOf(k Key) *keyDetail {
-	return &keyDetail{k.Scopes, k.DailyBytes, k.Bounds, k.CORSOrigins, k.ExpiresAt}
+	return &keyDetail{k.Scopes, k.DailyBytes, k.Bounds, k.CORSOrigins, k.ExpiresAt, k.Name, k.Owner, k.OldUntil}
 }
 
 func joinScopes(s []KeyScope) string {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/headgate-io/headgate/auth/permission"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
@@ -122,24 +123,26 @@ type Lower struct {
 
 // Lower returns where ancestors' limits are below those of t: for all daily bytes, and for each of its Bounds.
 //
-// SECURITY: only the operator reaches ancestors; others learn that there is a lower limit, not whose and not how low.
+// SECURITY: who may not see an ancestor learns that there is a lower limit, not whose and not how low.
 func (s *Tenants) Lower(by Principal, t Tenant) []Lower {
 	own := append([]tenant.Bound{{Kind: tenant.DailyBytes, Max: limitOf(t.DailyBytes)}}, t.Bounds...)
 	var out []Lower
+	var above []*Tenant
 	s.d.mu.RLock()
-	defer s.d.mu.RUnlock()
+	for at := s.d.tenants[t.Parent]; at != nil && len(above) < maxDepth; at = s.d.tenants[at.Parent] {
+		above = append(above, at)
+	}
+	s.d.mu.RUnlock()
 	for _, b := range own {
 		least, holder := b.Max, (*Tenant)(nil)
-		at := s.d.tenants[t.Parent]
-		for depth := 0; at != nil && depth < maxDepth; depth++ {
+		for _, at := range above {
 			if n := at.limit(b.Kind, b.Signal); n != tenant.Unlimited && (least == tenant.Unlimited || n < least) {
 				least, holder = n, at
 			}
-			at = s.d.tenants[at.Parent]
 		}
 		switch {
 		case holder == nil:
-		case by.IsOperator():
+		case by.Can(permission.TenantsRead, holder.ID) == nil:
 			out = append(out, Lower{b.Kind, b.Signal, holder.Name, least})
 		default:
 			out = append(out, Lower{b.Kind, b.Signal, "parent", tenant.Unlimited})

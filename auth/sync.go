@@ -105,7 +105,7 @@ func (d *Directory) apply(x delta) {
 		if r.unread != "" {
 			d.log.Error("limits of a key are not understood, it is refused", "tenant", r.Tenant.String(), "key_id", r.ID, "limits", r.unread)
 		}
-		d.putKeyLocked(&keyEntry{key: r.Key, mac: r.mac})
+		d.putKeyLocked(entryOf(r, d.keys[r.ID]))
 	}
 	if len(gone) > 0 { // their keys' rows are no more, so no row says so
 		for id, e := range d.keys {
@@ -150,7 +150,7 @@ func (d *Directory) change(ctx context.Context, by Principal, action, target str
 }
 
 const tenantColumns = `id, name, parent_id, status, daily_bytes, retention_days, at_limit, placement, keep_resends, limits, time_zone,
-	created_at, changed_at, deleted_at`
+	slug, owner_email, plan_id, edition_id, subscription_id, region, second_factor, max_users, max_keys, created_at, changed_at, deleted_at`
 
 // tenantRow is a row of tenants.
 type tenantRow struct {
@@ -169,10 +169,11 @@ func queryTenants(ctx context.Context, tx *store.Tx, where string, args ...any) 
 		var r tenantRow
 		var id, limits, zone string
 		var parent sql.NullString
-		var daily, deleted sql.NullInt64
+		var daily, users, keys, deleted sql.NullInt64
 		var created, changed int64
 		err := rows.Scan(&id, &r.Name, &parent, &r.Status, &daily, &r.RetentionDays, &r.AtLimit, &r.Partition,
-			&r.KeepResends, &limits, &zone, &created, &changed, &deleted)
+			&r.KeepResends, &limits, &zone, &r.Slug, &r.Owner, &r.PlanID, &r.EditionID, &r.SubscriptionID, &r.Region, &r.SecondFactor,
+			&users, &keys, &created, &changed, &deleted)
 		if err != nil {
 			return nil, err
 		}
@@ -185,6 +186,7 @@ func queryTenants(ctx context.Context, tx *store.Tx, where string, args ...any) 
 			}
 		}
 		r.DailyBytes, r.gone = nullable(daily), deleted.Valid
+		r.MaxUsers, r.MaxKeys = nullable(users), nullable(keys)
 		r.readLimits(limits, zone)
 		r.CreatedAt, r.ChangedAt = time.UnixMilli(created).UTC(), time.UnixMilli(changed).UTC()
 		out = append(out, r)
@@ -192,12 +194,14 @@ func queryTenants(ctx context.Context, tx *store.Tx, where string, args ...any) 
 	return out, rows.Err()
 }
 
-const keyColumns = `id, tenant_id, mac, scopes, daily_bytes, created_at, expires_at, revoked_at, last_used_at, cors_origins, limits`
+const keyColumns = `id, tenant_id, mac, scopes, daily_bytes, created_at, expires_at, revoked_at, last_used_at, cors_origins, limits,
+	name, owner_user, old_mac, old_until, old_used_at, rotated_at`
 
 // keyRow is a row of api_keys.
 type keyRow struct {
 	Key
 	mac [sha256.Size]byte
+	old *[sha256.Size]byte // of the secret before, nil for none
 }
 
 func queryKeys(ctx context.Context, tx *store.Tx, where string, args ...any) ([]keyRow, error) {
@@ -210,10 +214,12 @@ func queryKeys(ctx context.Context, tx *store.Tx, where string, args ...any) ([]
 	for rows.Next() {
 		var r keyRow
 		var owner, scopes, origins, limits string
-		var mac []byte
+		var mac, old []byte
 		var created int64
-		var daily, expires, revoked, used sql.NullInt64
-		if err := rows.Scan(&r.ID, &owner, &mac, &scopes, &daily, &created, &expires, &revoked, &used, &origins, &limits); err != nil {
+		var daily, expires, revoked, used, oldUntil, oldUsed, rotated sql.NullInt64
+		err := rows.Scan(&r.ID, &owner, &mac, &scopes, &daily, &created, &expires, &revoked, &used, &origins, &limits,
+			&r.Name, &r.Owner, &old, &oldUntil, &oldUsed, &rotated)
+		if err != nil {
 			return nil, err
 		}
 		if r.Tenant, err = tenant.ParseID(owner); err != nil {
@@ -231,6 +237,13 @@ func queryKeys(ctx context.Context, tx *store.Tx, where string, args ...any) ([]
 		}
 		r.CreatedAt, r.ExpiresAt = time.UnixMilli(created).UTC(), optionalTime(expires)
 		r.RevokedAt, r.LastUsed = optionalTime(revoked), optionalTime(used)
+		r.RotatedAt, r.OldUntil, r.OldLastUsed = optionalTime(rotated), optionalTime(oldUntil), optionalTime(oldUsed)
+		if old != nil && oldUntil.Valid {
+			if len(old) != sha256.Size {
+				return nil, fmt.Errorf("key %s: older hash of %d bytes", r.ID, len(old))
+			}
+			r.old = (*[sha256.Size]byte)(old)
+		}
 		out = append(out, r)
 	}
 	return out, rows.Err()

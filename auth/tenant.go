@@ -46,8 +46,9 @@ type Tenant struct {
 	// KeepResends stores a request each time it is sent, as if no ack were ever lost. It is the tenant's own: descendants
 	// have theirs.
 	KeepResends bool
-	CreatedAt   time.Time
-	ChangedAt   time.Time
+	TenantDetails
+	CreatedAt time.Time
+	ChangedAt time.Time
 
 	zone   *tenant.Zone // of TimeZone
 	unread string       // the limits as stored, if this version does not understand them
@@ -64,12 +65,14 @@ type NewTenant struct {
 	AtLimit       tenant.Policy // "" is Refuse
 	OwnPartition  bool
 	KeepResends   bool
+	TenantDetails // Slug "" is the name; Region "" is the deployment's; SecondFactor "" is optional
 }
 
-// Patch is a partial update: nil fields stay. The parent cannot change, for a tenant's use counts against its ancestors and
-// billed days do not move.
+// Patch is a partial update: nil fields stay. The parent changes by Move.
 type Patch struct {
-	Name *string
+	Name  *string
+	Slug  *string
+	Owner *string // "" for none
 	// DailyBytes sets the limit; Unlimited removes it. Both together are an error.
 	DailyBytes    *int64
 	Unlimited     bool
@@ -79,6 +82,9 @@ type Patch struct {
 	AtLimit       *tenant.Policy
 	OwnPartition  *bool
 	KeepResends   *bool
+
+	PlanID, EditionID, SubscriptionID *string
+	MaxUsers, MaxKeys                 **int64 // a nil *int64 is unlimited
 }
 
 // normalName returns the form a name is stored and compared in: 1 to 64 of a-z 0-9 . _ -, the first a letter or digit.
@@ -135,6 +141,9 @@ func (t *Tenant) check(retentionDays int) error {
 	if err := checkBounds(t.Bounds, false); err != nil {
 		return err
 	}
+	if err := t.TenantDetails.check(); err != nil {
+		return err
+	}
 	return checkDailyBytes(t.DailyBytes)
 }
 
@@ -177,6 +186,7 @@ func (p Patch) apply(t *Tenant) error {
 	if p.KeepResends != nil {
 		t.KeepResends = *p.KeepResends
 	}
+	p.applyDetails(t)
 	days := int(t.RetentionDays)
 	if p.RetentionDays != nil {
 		days = *p.RetentionDays

@@ -5,42 +5,48 @@ import (
 	"strings"
 	"time"
 
+	"github.com/headgate-io/headgate/auth/permission"
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
-// Tenants is the control of tenants. Each method takes the principal that asks: the operator may do everything; a key with
-// the admin scope may look at its own tenant; for everybody else, and for what does not exist, the answer is ErrNotFound
-// or ErrForbidden. A ref is a name, in any case, or an id.
+// Tenants is the control of tenants. Each method takes the principal that asks, whose permissions decide: ErrNotFound for
+// tenants out of reach, like those that do not exist, ErrForbidden within reach. The operator may do everything. A ref is a
+// name, in any case, or an id.
 type Tenants struct{ d *Directory }
 
-// Create makes an active tenant. Errors: ErrForbidden, ErrInvalid, ErrNameTaken, ErrNotFound for the parent, ErrState for a
-// parent that is not active or at the greatest depth (a root has depth 1, the deepest 8).
+// Create makes an active tenant. Below a parent it takes tenants.create there, and limits.manage there too for limits and plans;
+// a root takes the operator. Errors: ErrForbidden, ErrInvalid, ErrNameTaken, ErrSlugTaken, ErrRegion, ErrNotFound for the
+// parent, ErrState for a parent that is not active or at the greatest depth (a root has depth 1, the deepest 8).
 func (s *Tenants) Create(ctx context.Context, by Principal, n NewTenant) (Tenant, error) {
 	var t Tenant
 	err := s.d.change(ctx, by, "tenant.create", n.Name, func(tx *store.Tx, rev int64, at time.Time) (Entry, error) {
-		if !by.IsOperator() {
-			return Entry{}, ErrForbidden
+		p, err := n.below(ctx, tx, by)
+		if err != nil {
+			return Entry{}, err
 		}
-		var err error
 		if t, err = n.build(at); err != nil {
 			return Entry{}, err
 		}
-		if n.Parent != "" {
-			p, err := resolve(ctx, tx, by, n.Parent)
-			if err != nil {
-				return Entry{}, err
-			}
-			if err := checkParent(ctx, tx, p); err != nil {
+		if t.Region, err = s.regionOf(ctx, tx, n.Region); err != nil {
+			return Entry{}, err
+		}
+		if !p.ID.IsZero() {
+			if _, err := checkParent(ctx, tx, p); err != nil {
 				return Entry{}, err
 			}
 			t.Parent = p.ID
 		}
+		if err := slugFree(ctx, tx, t); err != nil {
+			return Entry{}, err
+		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO tenants (id, name, slug, parent_id, status, daily_bytes, retention_days,
-			at_limit, placement, keep_resends, limits, time_zone, created_at, changed_at, rev)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			t.ID.String(), t.Name, t.Name, nullText(t.Parent.String()), t.Status, t.DailyBytes, t.RetentionDays, t.AtLimit,
-			t.Partition, number(t.KeepResends), t.limitsText(), t.TimeZone, at.UnixMilli(), at.UnixMilli(), rev)
+			at_limit, placement, keep_resends, limits, time_zone, owner_email, plan_id, edition_id, subscription_id, region,
+			second_factor, max_users, max_keys, created_at, changed_at, rev)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			t.ID.String(), t.Name, t.Slug, nullText(t.Parent.String()), t.Status, t.DailyBytes, t.RetentionDays, t.AtLimit,
+			t.Partition, number(t.KeepResends), t.limitsText(), t.TimeZone, t.Owner, t.PlanID, t.EditionID, t.SubscriptionID,
+			t.Region, t.SecondFactor, t.MaxUsers, t.MaxKeys, at.UnixMilli(), at.UnixMilli(), rev)
 		if err != nil {
 			return Entry{}, nameTaken(err, t.Name)
 		}
@@ -50,6 +56,21 @@ func (s *Tenants) Create(ctx context.Context, by Principal, n NewTenant) (Tenant
 		return Tenant{}, err
 	}
 	return t, nil
+}
+
+// below returns the parent that by may make the tenant under, the zero Tenant for none.
+func (n NewTenant) below(ctx context.Context, tx *store.Tx, by Principal) (Tenant, error) {
+	if n.Parent == "" {
+		if !by.IsOperator() {
+			return Tenant{}, detail(ErrForbidden, "only the operator makes tenants without a parent: name one")
+		}
+		return Tenant{}, nil
+	}
+	p, err := permitted(ctx, tx, by, permission.TenantsCreate, n.Parent)
+	if err == nil && n.limits() {
+		err = by.Can(permission.LimitsManage, p.ID)
+	}
+	return p, err
 }
 
 // build makes the tenant that n asks for, or says which rule n breaks.
@@ -63,7 +84,8 @@ func (n NewTenant) build(at time.Time) (Tenant, error) {
 		return Tenant{}, err
 	}
 	t := Tenant{ID: id, Name: name, Status: Active, DailyBytes: n.DailyBytes, Bounds: sortBounds(n.Bounds), AtLimit: n.AtLimit,
-		Partition: partition(id, n.OwnPartition), KeepResends: n.KeepResends, CreatedAt: at, ChangedAt: at}
+		Partition: partition(id, n.OwnPartition), KeepResends: n.KeepResends,
+		TenantDetails: n.TenantDetails.withDefaults(name), CreatedAt: at, ChangedAt: at}
 	if err := t.setZone(n.TimeZone); err != nil {
 		return Tenant{}, err
 	}
@@ -77,61 +99,71 @@ func (n NewTenant) build(at time.Time) (Tenant, error) {
 	return t, t.check(days)
 }
 
-// checkParent returns ErrState unless a child may be made below p.
-func checkParent(ctx context.Context, tx *store.Tx, p Tenant) error {
-	depth := 1
+// checkParent returns ErrState unless a child may be made below p, which has that depth.
+func checkParent(ctx context.Context, tx *store.Tx, p Tenant) (depth int, err error) {
+	depth = 1
 	for at := p; ; depth++ {
 		if at.Status != Active {
-			return detail(ErrState, "parent %s: not active", p.Name)
+			return 0, detail(ErrState, "parent %s: not active", p.Name)
 		}
 		if depth == maxDepth {
-			return detail(ErrState, "parent %s: tenants are nested at most %d deep", p.Name, maxDepth)
+			return 0, detail(ErrState, "parent %s: tenants are nested at most %d deep", p.Name, maxDepth)
 		}
 		if at.Parent.IsZero() {
-			return nil
+			return depth, nil
 		}
 		rows, err := queryTenants(ctx, tx, `WHERE id = ?`, at.Parent.String())
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if len(rows) == 0 || rows[0].gone {
-			return detail(ErrState, "parent %s: below a deleted tenant", p.Name)
+			return 0, detail(ErrState, "parent %s: below a deleted tenant", p.Name)
 		}
 		at = rows[0].Tenant
 	}
 }
 
-// Show returns one tenant, or ErrNotFound.
+// Show returns one tenant. Errors: ErrNotFound, ErrForbidden without tenants.read there.
 func (s *Tenants) Show(ctx context.Context, by Principal, ref string) (t Tenant, err error) {
-	err = s.d.db.View(ctx, func(tx *store.Tx) error {
-		t, err = resolve(ctx, tx, by, ref)
+	return s.Find(ctx, by, permission.TenantsRead, ref)
+}
+
+// Find returns a tenant in which by may do what. Errors: ErrNotFound, ErrForbidden.
+func (s *Tenants) Find(ctx context.Context, by Principal, what permission.Permission, ref string) (Tenant, error) {
+	var t Tenant
+	err := s.d.db.View(ctx, func(tx *store.Tx) (err error) {
+		t, err = permitted(ctx, tx, by, what, ref)
 		return err
 	})
-	return t, err
+	if err != nil {
+		return Tenant{}, err
+	}
+	return t, nil
 }
 
 // ListTenants selects tenants for List.
 type ListTenants struct {
-	Search string // part of the name
+	Search string // part of the name or of the owner's address, in any case
 	Status Status // "" is any
 	After  string // the next of the page before
 	Limit  int    // 0 is 100, at most 1000
 }
 
-// List returns the tenants in the caller's reach by name, and what goes into After for the next page, "" at the end.
+// List returns the tenants in which by has tenants.read, by name, and what goes into After for the next page, "" at the end.
+// Errors: ErrForbidden if there are none.
 func (s *Tenants) List(ctx context.Context, by Principal, l ListTenants) (out []Tenant, next string, err error) {
 	if err := by.Require(ScopeAdmin); err != nil {
 		return nil, "", err
 	}
 	limit := pageSize(l.Limit)
-	where := `WHERE deleted_at IS NULL AND name > ? AND name LIKE ? ESCAPE '!' AND (? = '' OR status = ?)`
-	status := plainText(string(l.Status))
-	args := []any{plainText(l.After), contains(strings.ToLower(l.Search)), status, status}
-	if !by.IsOperator() {
-		where, args = where+` AND id = ?`, append(args, by.Tenant().String())
-	}
+	part, status := contains(strings.ToLower(l.Search)), plainText(string(l.Status))
 	err = s.d.db.View(ctx, func(tx *store.Tx) error {
-		rows, err := queryTenants(ctx, tx, where+` ORDER BY name LIMIT ?`, append(args, limit+1)...)
+		rows, err := pageWithin(by, permission.TenantsRead, "id", limit, plainText(l.After),
+			func(and string, args []any, after string, n int) ([]tenantRow, error) {
+				return queryTenants(ctx, tx, `WHERE deleted_at IS NULL AND name > ? AND (name LIKE ? ESCAPE '!' OR lower(owner_email) LIKE ? ESCAPE '!')
+					AND (? = '' OR status = ?)`+and+` ORDER BY name LIMIT ?`,
+					append(append([]any{after, part, part, status, status}, args...), n)...)
+			}, func(r tenantRow) tenant.ID { return r.ID }, func(r tenantRow) string { return r.Name })
 		for _, r := range rows {
 			out = append(out, r.Tenant)
 		}
@@ -144,18 +176,26 @@ func (s *Tenants) List(ctx context.Context, by Principal, l ListTenants) (out []
 	return out, next, err
 }
 
-// Set changes what p names and returns the tenant as it is then. Errors: ErrForbidden, ErrNotFound, ErrInvalid,
-// ErrNameTaken, ErrState for a tenant that is being deleted.
+// Set changes what p names and returns the tenant as it is then. Settings take tenants.update; limits, the time zone and plans
+// take limits.manage in the tenant and in one above it. Errors: ErrForbidden, ErrNotFound, ErrInvalid, ErrNameTaken,
+// ErrSlugTaken, ErrState for a tenant that is being deleted.
 func (s *Tenants) Set(ctx context.Context, by Principal, ref string, p Patch) (Tenant, error) {
-	return s.modify(ctx, by, "tenant.set", ref, func(_ *store.Tx, t *Tenant) error {
+	return s.modify(ctx, by, "tenant.set", ref, func(tx *store.Tx, t *Tenant) error {
+		if err := s.d.permit(by, *t, p); err != nil {
+			return err
+		}
 		if t.Status == Deleting {
 			return detail(ErrState, "tenant %s: is being deleted", t.Name)
 		}
-		return p.apply(t)
+		if err := p.apply(t); err != nil {
+			return err
+		}
+		return slugFree(ctx, tx, *t)
 	})
 }
 
-// Disable stops all keys of the tenant and its descendants; data stays. Disabling twice is fine.
+// Disable stops all keys and sessions of the tenant and its descendants; data stays. Like Enable it takes tenants.update in the
+// tenant and in one above it. Disabling twice is fine.
 func (s *Tenants) Disable(ctx context.Context, by Principal, ref string) (Tenant, error) {
 	return s.modify(ctx, by, "tenant.disable", ref, func(_ *store.Tx, t *Tenant) error { return t.move(Inactive, Active) })
 }
@@ -182,18 +222,20 @@ func (s *Tenants) modify(ctx context.Context, by Principal, action, ref string, 
 		if t, err = resolve(ctx, tx, by, ref); err != nil {
 			return Entry{}, err
 		}
-		if !by.IsOperator() {
-			return Entry{}, ErrForbidden
+		if err := s.mayModify(by, action, t); err != nil {
+			return Entry{}, err
 		}
 		before := t
 		if err := fn(tx, &t); err != nil {
 			return Entry{}, err
 		}
 		t.ChangedAt = at
-		_, err = tx.ExecContext(ctx, `UPDATE tenants SET name = ?, status = ?, daily_bytes = ?, retention_days = ?,
-			at_limit = ?, placement = ?, keep_resends = ?, limits = ?, time_zone = ?, changed_at = ?, rev = ? WHERE id = ?`,
-			t.Name, t.Status, t.DailyBytes, t.RetentionDays, t.AtLimit, t.Partition, number(t.KeepResends), t.limitsText(),
-			t.TimeZone, at.UnixMilli(), rev, t.ID.String())
+		_, err = tx.ExecContext(ctx, `UPDATE tenants SET name = ?, slug = ?, parent_id = ?, status = ?, daily_bytes = ?, retention_days = ?,
+			at_limit = ?, placement = ?, keep_resends = ?, limits = ?, time_zone = ?, owner_email = ?, plan_id = ?, edition_id = ?,
+			subscription_id = ?, second_factor = ?, max_users = ?, max_keys = ?, changed_at = ?, rev = ? WHERE id = ?`,
+			t.Name, t.Slug, nullText(t.Parent.String()), t.Status, t.DailyBytes, t.RetentionDays, t.AtLimit, t.Partition,
+			number(t.KeepResends), t.limitsText(), t.TimeZone, t.Owner, t.PlanID, t.EditionID, t.SubscriptionID, t.SecondFactor,
+			t.MaxUsers, t.MaxKeys, at.UnixMilli(), rev, t.ID.String())
 		if err != nil {
 			return Entry{}, nameTaken(err, t.Name)
 		}
@@ -203,6 +245,37 @@ func (s *Tenants) modify(ctx context.Context, by Principal, action, ref string, 
 		return Tenant{}, err
 	}
 	return t, nil
+}
+
+// mayModify returns nil if by may begin that change of the tenant. Those whose permissions depend on what is changed check in
+// their own functions.
+func (s *Tenants) mayModify(by Principal, action string, t Tenant) error {
+	switch action {
+	case "tenant.set", "tenant.move":
+		return nil
+	case "tenant.security":
+		return by.Can(permission.SecurityManage, t.ID)
+	case "tenant.disable", "tenant.enable":
+		return s.d.canFromAbove(by, permission.TenantsUpdate, t)
+	case "tenant.delete":
+		return s.d.canFromAbove(by, permission.TenantsDelete, t)
+	}
+	if !by.IsOperator() {
+		return ErrForbidden
+	}
+	return nil
+}
+
+// slugFree returns ErrSlugTaken if another tenant has the slug of t.
+func slugFree(ctx context.Context, tx *store.Tx, t Tenant) error {
+	rows, err := queryTenants(ctx, tx, `WHERE slug = ? AND id <> ? AND deleted_at IS NULL`, t.Slug, t.ID.String())
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	if rows[0].Name == t.Name { // the name is what is in the way
+		return detail(ErrNameTaken, "tenant name %s is taken", t.Name)
+	}
+	return detail(ErrSlugTaken, "slug %s is taken", t.Slug)
 }
 
 // resolve finds a tenant by id or name.
