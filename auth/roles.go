@@ -73,7 +73,7 @@ func (s *Roles) Create(ctx context.Context, by Principal, n NewRole) (Role, erro
 }
 
 // Set changes a custom role and returns it as it is then. Errors: ErrNotFound, ErrForbidden, ErrInvalid, ErrNameTaken, ErrState
-// for a built-in role, and where nobody could manage the tenant's users any more.
+// for a built-in role, ErrLastAdmin.
 func (s *Roles) Set(ctx context.Context, by Principal, id string, p RolePatch) (Role, error) {
 	var r Role
 	err := s.d.change(ctx, by, "role.set", id, func(tx *store.Tx, rev int64, at time.Time) (Entry, error) {

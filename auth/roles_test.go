@@ -211,7 +211,7 @@ func TestATenantKeepsSomebodyWhoManagesItsUsers(t *testing.T) {
 		boss := w.customRole("acme", "boss", permission.UsersManage, permission.UsersRead)
 		ann, _ := w.signedIn("ann", acme, boss.ID)
 		_, err := w.Roles().Set(t.Context(), w.op, boss.ID, RolePatch{Permissions: &[]string{"users.read"}})
-		wantErr(t, "role of the last", err, ErrState)
+		wantErr(t, "role of the last", err, ErrLastAdmin)
 		team, err := w.Teams().Create(t.Context(), w.op, NewTeam{Tenant: "acme", Name: "bosses", Roles: []string{"admin"}})
 		if err != nil {
 			t.Fatal(err)
@@ -222,10 +222,10 @@ func TestATenantKeepsSomebodyWhoManagesItsUsers(t *testing.T) {
 		_, err = w.Roles().Set(t.Context(), w.op, boss.ID, RolePatch{Permissions: &[]string{"users.read"}})
 		wantErr(t, "role of one whose team still does", err, nil)
 		_, err = w.Teams().RemoveMember(t.Context(), w.op, team.ID, ann)
-		wantErr(t, "last member", err, ErrState)
+		wantErr(t, "last member", err, ErrLastAdmin)
 		_, err = w.Teams().Set(t.Context(), w.op, team.ID, TeamPatch{Roles: &[]string{"viewer"}})
-		wantErr(t, "roles of the last member's team", err, ErrState)
-		wantErr(t, "the last member's team", w.Teams().Delete(t.Context(), w.op, team.ID), ErrState)
+		wantErr(t, "roles of the last member's team", err, ErrLastAdmin)
+		wantErr(t, "the last member's team", w.Teams().Delete(t.Context(), w.op, team.ID), ErrLastAdmin)
 		if got, err := w.Teams().Show(t.Context(), w.op, team.ID); err != nil || !slices.Equal(got.Members, []string{ann}) || !slices.Equal(got.Roles, []string{"admin"}) {
 			t.Errorf("after the refusals: %+v, %v", got, err)
 		}

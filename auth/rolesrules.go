@@ -167,30 +167,12 @@ func checkCount(ctx context.Context, tx *store.Tx, query string, t tenant.ID, mo
 	return nil
 }
 
-// errLastManager refuses what would leave a tenant without anybody who manages its users.
-var errLastManager = detail(ErrState, "nobody could manage the users of the tenant any more: give somebody else the permission users.manage first")
-
-// keepingManager runs fn, which takes permissions from somebody, and refuses it if a tenant had active users who manage users, by
-// their role or their teams', and then has none.
-func keepingManager(ctx context.Context, tx *store.Tx, t tenant.ID, taken permission.Set, fn func() error) error {
+// keepingManager is keepAdmin for a change that takes permissions from somebody: most take none that matter.
+func keepingManager(ctx context.Context, tx *store.Tx, t tenant.ID, taken permission.Set, change func() error) error {
 	if !taken.Has(permission.UsersManage) {
-		return fn()
+		return change()
 	}
-	before, err := managers(ctx, tx, t)
-	if err != nil {
-		return err
-	}
-	if err := fn(); err != nil {
-		return err
-	}
-	after, err := managers(ctx, tx, t)
-	if err != nil {
-		return err
-	}
-	if before > 0 && after == 0 {
-		return errLastManager
-	}
-	return nil
+	return keepAdmin(ctx, tx, t, change)
 }
 
 // managers counts the active users of a tenant who manage its users, as the transaction sees them.

@@ -72,7 +72,7 @@ func (s *Teams) Create(ctx context.Context, by Principal, n NewTeam) (Team, erro
 }
 
 // Set changes a team and returns it as it is then. Errors: ErrNotFound for the team or a role, ErrForbidden, ErrInvalid, ErrNameTaken,
-// ErrState where nobody could manage the tenant's users any more.
+// ErrLastAdmin.
 func (s *Teams) Set(ctx context.Context, by Principal, id string, p TeamPatch) (Team, error) {
 	return s.modify(ctx, by, "team.set", id, func(tx *store.Tx, t *Team) error {
 		if p.Name != nil {
@@ -115,8 +115,7 @@ func (s *Teams) AddMember(ctx context.Context, by Principal, id, user string) (T
 	})
 }
 
-// RemoveMember takes a user out of a team. Errors: ErrNotFound also for who is not a member, ErrForbidden, ErrState where nobody
-// could manage the tenant's users any more.
+// RemoveMember takes a user out of a team. Errors: ErrNotFound also for who is not a member, ErrForbidden, ErrLastAdmin.
 func (s *Teams) RemoveMember(ctx context.Context, by Principal, id, user string) (Team, error) {
 	return s.modify(ctx, by, "team.member.remove", id, func(tx *store.Tx, t *Team) error {
 		given, err := t.covered(ctx, tx, by)
@@ -135,7 +134,7 @@ func (s *Teams) RemoveMember(ctx context.Context, by Principal, id, user string)
 	})
 }
 
-// Delete removes a team; its members lose its roles. Errors: ErrNotFound, ErrForbidden, ErrState as of RemoveMember.
+// Delete removes a team; its members lose its roles. Errors: ErrNotFound, ErrForbidden, ErrLastAdmin.
 func (s *Teams) Delete(ctx context.Context, by Principal, id string) error {
 	return s.d.change(ctx, by, "team.delete", id, func(tx *store.Tx, rev int64, at time.Time) (Entry, error) {
 		t, err := findTeam(ctx, tx, by, id, permission.TeamsManage)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/metering/alert"
@@ -50,7 +51,7 @@ func startPending(t *testing.T, pending func() (time.Time, bool)) *server {
 		}
 	}
 	dir := t.TempDir()
-	db, err := store.Open(filepath.Join(dir, "headgate.db"))
+	db, err := store.Open(storetest.Place(t))
 	check(err)
 	t.Cleanup(func() { _ = db.Close() })
 	reg := prometheus.NewRegistry()
