@@ -143,8 +143,10 @@ func (d *Directory) enter(ctx context.Context, u changedUser, e entrance) (Signe
 		// SECURITY: the password may have been changed, or the user deactivated, while the hash was computed.
 		n, err := affected(tx.ExecContext(ctx, `UPDATE users SET signed_in_at = ?, password = ?, rev = ?,
 				issuer = CASE WHEN ? <> '' THEN ? ELSE issuer END, subject = CASE WHEN ? <> '' THEN ? ELSE subject END, status = 'active'
-			WHERE id = ? AND tenant_id = ? AND password = ? AND generation = ? AND deleted_at IS NULL AND status = ?`,
-			at.UnixMilli(), password, rev, e.issuer, e.issuer, e.subject, e.subject, u.ID, u.Tenant.String(), e.password, u.generation, u.Status))
+			WHERE id = ? AND tenant_id = ? AND password = ? AND generation = ? AND deleted_at IS NULL AND status = ?
+				AND (? = '' OR subject = '' OR (issuer = ? AND subject = ?))`,
+			at.UnixMilli(), password, rev, e.issuer, e.issuer, e.subject, e.subject, u.ID, u.Tenant.String(), e.password, u.generation, u.Status,
+			e.subject, e.issuer, e.subject))
 		if err != nil {
 			return Entry{}, err
 		}

@@ -18,7 +18,7 @@ import (
 	"github.com/headgate-io/headgate/metering/alert"
 )
 
-// API serves the control plane. All fields are required.
+// API serves the control plane. All fields but OIDC are required.
 type API struct {
 	Directory *auth.Directory
 	Meter     *metering.Meter
@@ -33,6 +33,8 @@ type API struct {
 	Now     func() time.Time
 	Log     *slog.Logger
 	Version string
+	// OIDC is nil where nobody signs in that way.
+	OIDC *auth.OIDC
 }
 
 // handler serves one route for an authenticated caller and returns what to answer with.
@@ -52,7 +54,7 @@ type route struct {
 // Register adds the control plane's routes to mux.
 func (a *API) Register(mux *http.ServeMux) {
 	routes := slices.Concat(a.routes(), a.usageRoutes(), a.alertRoutes(), a.roleRoutes(), a.accessRoutes(),
-		a.signInRoutes(), a.accountRoutes(), a.userRoutes())
+		a.signInRoutes(), a.oidcRoutes(), a.accountRoutes(), a.userRoutes())
 	for _, rt := range routes {
 		mux.Handle(rt.method+" "+rt.path, httpapi.Handle(a.Log, a.serve(rt)))
 	}
@@ -134,6 +136,8 @@ var statuses = map[string]int{
 	auth.ErrLastAdmin.Code:           http.StatusConflict,
 	auth.ErrLimitUsers.Code:          http.StatusConflict,
 	auth.ErrBusy.Code:                http.StatusServiceUnavailable,
+	auth.ErrOIDC.Code:                http.StatusForbidden,
+	auth.ErrOIDCUnavailable.Code:     http.StatusServiceUnavailable,
 }
 
 // Problem makes the answer of an error of auth; every other error stays as it is.

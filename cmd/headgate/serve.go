@@ -162,6 +162,11 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	backend := &group{fail: fail}
 	defer backend.end(stopBackend)
 	backend.run(backendCtx, "directory", directory.Run)
+	people, err := openPeople(cfg, directory, log, reg)
+	if err != nil {
+		return err
+	}
+	backend.run(backendCtx, "outbox", people.outbox.Run)
 	backend.run(backendCtx, "ledger", ledger.Run)
 	alerts := alert.New(db, alert.Options{
 		Now: time.Now, Key: directory.DeriveKey("webhook secrets"), AllowPrivate: cfg.WebhookPrivate, Audit: control.AuditAlert,
@@ -221,6 +226,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 
 	api := &control.API{
 		Directory: directory, Meter: meter, Ledger: ledger, Alerts: alerts, Verifier: verifier, Signer: signer, Now: time.Now, Log: log, Version: version,
+		OIDC: people.oidc,
 		Kept: keeper.Kept,
 		DeleteData: func(ctx context.Context, id tenant.ID) error {
 			if err := wal.WaitTenant(ctx, id); err != nil {
