@@ -40,7 +40,7 @@ func (d *Directory) AuditCrossTenant(ctx context.Context, by Principal, t tenant
 		if err != nil {
 			return err
 		}
-		e.At, e.Actor, e.Action, e.Outcome = at, by.actor(), action, OutcomeOK
+		e.At, e.Actor, e.Acting, e.Action, e.Outcome = at, by.actor(), by.Tenant(), action, OutcomeOK
 		return writeEntry(ctx, tx, e)
 	})
 }
@@ -51,6 +51,6 @@ func atHomeToo(ctx context.Context, tx *store.Tx, by Principal, at time.Time, ac
 		return e, nil
 	}
 	h := e
-	h.At, h.Actor, h.Tenant, h.Action, h.Outcome = at, by.actor(), home, action, OutcomeOK
+	h.At, h.Actor, h.Acting, h.Tenant, h.Action, h.Outcome = at, by.actor(), by.Tenant(), home, action, OutcomeOK
 	return e, writeEntry(ctx, tx, h)
 }

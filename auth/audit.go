@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"math"
 	"time"
 
 	"github.com/headgate-io/headgate/internal/store"
@@ -17,98 +16,40 @@ const (
 	OutcomeRefused = "refused"
 )
 
-const (
-	defaultPage = 100
-	maxPage     = 1000
-)
-
-// Entry is one line of the audit: who did what on what, when, and how it ended. Entries are never changed or removed; a
-// trigger of the database holds that. Detail is JSON without secrets.
+// Entry is one line of the audit: who did what on what, when, from where, and how it ended. Entries are never changed or removed; a
+// trigger of the database holds that, and the chain shows it. Detail is JSON without secrets.
 type Entry struct {
 	ID      int64 // ascending
 	At      time.Time
-	Actor   string    // "operator" or "key:<key id>"
+	Actor   string    // "operator", "key:<key id>", "user:<user id>" or "system"
 	Tenant  tenant.ID // whose audit it belongs to; zero if none
+	Acting  tenant.ID // in which the actor acted; zero for none, or one that the reader does not reach
+	Address string    // where the request came from, "" if it is not known
 	Action  string    // "tenant.create", …
 	Target  string    // id of the tenant or key
 	Outcome string
 	Detail  json.RawMessage
+	Seq     int64  // in the tenant's chain, from 1; 0 before there were chains
+	Hash    Digest // over the entry and the Hash of the one before; zero before there were chains
 }
 
-// AuditFilter selects entries, newest first.
-type AuditFilter struct {
-	Tenant string // name or id; "" is everything in the caller's reach
-	Before int64  // entries older than this id; 0 starts at the newest
-	Limit  int    // 0 is 100, at most 1000
+// entry begins an entry of what p did.
+func (p Principal) entry(at time.Time, action string) Entry {
+	return Entry{At: at, Actor: p.actor(), Acting: p.Tenant(), Action: action, Outcome: OutcomeOK}
 }
 
-// Audit lists entries of the tenants in which by has audit.read. next goes into Before for the page after, 0 at the end.
-func (d *Directory) Audit(ctx context.Context, by Principal, f AuditFilter) (entries []Entry, next int64, err error) {
-	if err := by.Require(ScopeAdmin); err != nil {
-		return nil, 0, err
-	}
-	limit := pageSize(f.Limit)
-	err = d.db.View(ctx, func(tx *store.Tx) error {
-		before := f.Before
-		if before == 0 {
-			before = math.MaxInt64
-		}
-		and, args, err := auditReach(ctx, tx, by, f.Tenant)
-		if err != nil {
+// writeEntry appends e to its tenant's chain, with the address of ctx. It is the one place where entries are written.
+func writeEntry(ctx context.Context, tx *store.Tx, e Entry) error {
+	if e.Outcome == OutcomeOK {
+		if err := hold(ctx, tx); err != nil {
 			return err
 		}
-		args = append([]any{before}, args...)
-		entries, err = queryEntries(ctx, tx, `id < ?`+and+` ORDER BY id DESC LIMIT ?`, append(args, limit+1)...)
-		return err
-	})
-	if err == nil && len(entries) > limit {
-		entries = entries[:limit]
-		next = entries[limit-1].ID
 	}
-	return entries, next, err
-}
-
-func pageSize(n int) int {
-	if n <= 0 {
-		return defaultPage
-	}
-	return min(n, maxPage)
-}
-
-func queryEntries(ctx context.Context, tx *store.Tx, where string, args ...any) ([]Entry, error) {
-	rows, err := tx.QueryContext(ctx,
-		`SELECT id, at, actor, tenant_id, action, target, outcome, detail FROM audit WHERE `+where, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []Entry
-	for rows.Next() {
-		var e Entry
-		var at int64
-		var owner, detail string
-		if err := rows.Scan(&e.ID, &at, &e.Actor, &owner, &e.Action, &e.Target, &e.Outcome, &detail); err != nil {
-			return nil, err
-		}
-		e.At, e.Detail = time.UnixMilli(at).UTC(), json.RawMessage(detail)
-		if owner != "" {
-			if e.Tenant, err = tenant.ParseID(owner); err != nil {
-				return nil, err
-			}
-		}
-		out = append(out, e)
-	}
-	return out, rows.Err()
-}
-
-func writeEntry(ctx context.Context, tx *store.Tx, e Entry) error {
 	if e.Detail == nil {
 		e.Detail = json.RawMessage("{}")
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO audit (at, actor, tenant_id, action, target, outcome, detail)
-		VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		e.At.UnixMilli(), e.Actor, e.Tenant.String(), e.Action, plainText(e.Target), e.Outcome, plainText(string(e.Detail)))
-	return err
+	e.Target, e.Detail, e.Address = plainText(e.Target), json.RawMessage(plainText(string(e.Detail))), plainText(clip(origin(ctx)))
+	return appendEntry(ctx, tx, &e)
 }
 
 // auditRefusal records that by was not permitted to do what cause tells, and returns cause. Other failures are the
@@ -119,8 +60,9 @@ func (d *Directory) auditRefusal(ctx context.Context, by Principal, action, targ
 		return cause
 	}
 	err := d.db.Update(ctx, func(tx *store.Tx) error {
-		return writeEntry(ctx, tx, Entry{At: at, Actor: by.actor(), Tenant: by.Tenant(), Action: action,
-			Target: clip(target), Outcome: OutcomeRefused})
+		e := by.entry(at, action)
+		e.Tenant, e.Target, e.Outcome = by.Tenant(), clip(target), OutcomeRefused
+		return writeEntry(ctx, tx, e)
 	})
 	if err != nil {
 		d.log.Warn("a refused change could not be audited", "action", action, "err", err)

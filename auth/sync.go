@@ -136,7 +136,7 @@ func (d *Directory) change(ctx context.Context, by Principal, action, target str
 		if err != nil {
 			return err
 		}
-		e.At, e.Actor, e.Action, e.Outcome = at, by.actor(), action, OutcomeOK
+		e.At, e.Actor, e.Acting, e.Action, e.Outcome = at, by.actor(), by.Tenant(), action, OutcomeOK
 		return writeEntry(ctx, tx, e)
 	})
 	if err != nil {
