@@ -216,6 +216,12 @@ func (t *Tenant) move(to, from Status) error {
 
 // modify loads the tenant, lets fn change it and stores it, all in one transaction.
 func (s *Tenants) modify(ctx context.Context, by Principal, action, ref string, fn func(tx *store.Tx, t *Tenant) error) (Tenant, error) {
+	return s.modifyRow(ctx, by, action, ref, func(tx *store.Tx, t *Tenant, _ int64, _ time.Time) error { return fn(tx, t) })
+}
+
+// modifyRow is modify for changes that other rows go with.
+func (s *Tenants) modifyRow(ctx context.Context, by Principal, action, ref string,
+	fn func(tx *store.Tx, t *Tenant, rev int64, at time.Time) error) (Tenant, error) {
 	var t Tenant
 	err := s.d.change(ctx, by, action, ref, func(tx *store.Tx, rev int64, at time.Time) (Entry, error) {
 		var err error
@@ -226,7 +232,7 @@ func (s *Tenants) modify(ctx context.Context, by Principal, action, ref string, 
 			return Entry{}, err
 		}
 		before := t
-		if err := fn(tx, &t); err != nil {
+		if err := fn(tx, &t, rev, at); err != nil {
 			return Entry{}, err
 		}
 		t.ChangedAt = at
