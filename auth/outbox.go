@@ -224,7 +224,7 @@ func (b *Outbox) sweep(ctx context.Context, now time.Time) error {
 			{`DELETE FROM outbox WHERE created_at < ? AND (sent_at IS NOT NULL OR next_at = ?)`, []any{old, int64(never)}},
 			{`DELETE FROM tokens WHERE expires_at < ?`, []any{old}},
 			{`DELETE FROM sessions WHERE expires_at < ?`, []any{old}},
-			{`DELETE FROM sign_in_failures WHERE until < ?`, []any{now.UnixMilli()}},
+			{`DELETE FROM sign_in_failures WHERE until <= ?`, []any{now.UnixMilli()}},
 		} {
 			if _, err := tx.ExecContext(ctx, st.sql, st.args...); err != nil {
 				return err
