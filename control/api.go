@@ -54,7 +54,7 @@ type route struct {
 // Register adds the control plane's routes to mux.
 func (a *API) Register(mux *http.ServeMux) {
 	routes := slices.Concat(a.routes(), a.usageRoutes(), a.alertRoutes(), a.roleRoutes(), a.accessRoutes(),
-		a.signInRoutes(), a.oidcRoutes(), a.accountRoutes(), a.userRoutes())
+		a.signInRoutes(), a.oidcRoutes(), a.accountRoutes(), a.userRoutes(), a.auditRoutes())
 	for _, rt := range routes {
 		mux.Handle(rt.method+" "+rt.path, httpapi.Handle(a.Log, a.serve(rt)))
 	}
@@ -85,7 +85,6 @@ func (a *API) routes() []route {
 		{"GET", "/api/v1/usage/verify", "Read the last comparison of ledger, runs and ClickHouse (operator)", "", nil, nil, metering.Report{}, 0, a.lastVerified},
 		{"POST", "/api/v1/usage/verify", "Compare ledger, runs and ClickHouse; answers with lines of progress, then the report (operator)", "", nil, VerifyRequest{}, VerifyLine{}, 0, a.verifyUsage},
 		{"GET", "/api/v1/limits", "Read the limits that hold for the calling key", "", nil, nil, Limits{}, 0, a.limits},
-		{"GET", "/api/v1/audit", "Read the audit, newest first", auth.ScopeAdmin, append([]string{"tenant"}, paging...), nil, AuditPage{}, 0, a.audit},
 	}
 }
 

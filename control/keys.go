@@ -2,8 +2,6 @@ package control
 
 import (
 	"net/http"
-	"strconv"
-	"time"
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/httpapi"
@@ -89,33 +87,4 @@ func (a *API) revokeKey(r *http.Request, _ http.ResponseWriter, p auth.Principal
 		return nil, err
 	}
 	return a.showKey(k, a.names(p)(r.Context(), k.Tenant)), nil
-}
-
-func (a *API) audit(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
-	size, err := pageSize(r)
-	if err != nil {
-		return nil, err
-	}
-	q := r.URL.Query()
-	var before int64
-	if cursor := q.Get("cursor"); cursor != "" {
-		if before, err = strconv.ParseInt(cursor, 10, 64); err != nil {
-			return nil, invalid("cursor %q: want the next of an earlier page", clip(cursor))
-		}
-	}
-	found, next, err := a.Directory.Audit(r.Context(), p, auth.AuditFilter{Tenant: q.Get("tenant"), Before: before, Limit: size})
-	if err != nil {
-		return nil, err
-	}
-	page := AuditPage{Entries: []AuditEntry{}}
-	if next != 0 {
-		page.Next = strconv.FormatInt(next, 10)
-	}
-	for _, e := range found {
-		page.Entries = append(page.Entries, AuditEntry{
-			ID: e.ID, At: e.At.UTC().Truncate(time.Millisecond), Actor: e.Actor, Tenant: e.Tenant.String(),
-			Action: e.Action, Target: e.Target, Outcome: e.Outcome, Detail: e.Detail,
-		})
-	}
-	return page, nil
 }

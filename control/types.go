@@ -1,7 +1,6 @@
 package control
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/headgate-io/headgate/auth"
@@ -118,22 +117,4 @@ type Keys struct {
 // Limits are those that hold for the caller's key.
 type Limits struct {
 	Limits []metering.LimitState `json:"limits"`
-}
-
-// AuditEntry is one line of the audit.
-type AuditEntry struct {
-	ID      int64           `json:"id"`
-	At      time.Time       `json:"at"`
-	Actor   string          `json:"actor"`
-	Tenant  string          `json:"tenant_id,omitempty"`
-	Action  string          `json:"action"`
-	Target  string          `json:"target"`
-	Outcome string          `json:"outcome"`
-	Detail  json.RawMessage `json:"detail,omitempty"`
-}
-
-// AuditPage is a page of the audit, newest first.
-type AuditPage struct {
-	Entries []AuditEntry `json:"entries"`
-	Next    string       `json:"next,omitempty"`
 }
