@@ -79,7 +79,7 @@ func (d *Directory) Access() *Access { return &Access{d} }
 // Show returns one request. Errors: ErrNotFound, ErrForbidden.
 func (s *Access) Show(ctx context.Context, by Principal, id string) (r AccessRequest, err error) {
 	err = s.d.db.View(ctx, func(tx *store.Tx) error {
-		r, err = findAccess(ctx, tx, by, id, s.d.now())
+		r, err = unsafeAccess(ctx, tx, by, id, s.d.now())
 		return err
 	})
 	if err != nil {
@@ -102,10 +102,10 @@ func (d *Directory) nameAccess(r *AccessRequest) {
 	}
 }
 
-// findAccess returns the request of that id as it is at a moment.
+// unsafeAccess returns the request of that id as it is at a moment.
 //
 // SECURITY: requests of others into tenants out of reach are not found, by the same error as ids that do not exist.
-func findAccess(ctx context.Context, tx *store.Tx, by Principal, id string, at time.Time) (AccessRequest, error) {
+func unsafeAccess(ctx context.Context, tx *store.Tx, by Principal, id string, at time.Time) (AccessRequest, error) {
 	if err := by.Require(ScopeAdmin); err != nil {
 		return AccessRequest{}, err
 	}

@@ -91,13 +91,19 @@ func TestAccessEndsToTheMillisecondOnLiveSessions(t *testing.T) {
 			wantErr(t, name+" what has ended", call(), ErrState)
 		}
 
-		// The sweep writes it down once, under both tenants.
+		// The sweep writes it down once, under both tenants, and leaves what has not ended.
+		goesOn := a.ask(a.vic, "1h", permission.AuditRead)
+		if _, err := s.Approve(ctx, a.ann, goesOn.ID); err != nil {
+			t.Fatal(err)
+		}
+		a.clock.add(time.Second)
 		for range 2 {
 			if err := a.sweepAccess(ctx); err != nil {
 				t.Fatal(err)
 			}
 		}
 		a.is(r.ID, AccessExpired)
+		a.is(goesOn.ID, AccessActive)
 		for _, at := range []Tenant{a.root, a.child} {
 			entries, _, err := a.Audit(ctx, a.op, AuditFilter{Tenant: at.Name})
 			var got []string
@@ -533,6 +539,85 @@ func TestReadsOfOtherTenantsAreAuditedUnderBoth(t *testing.T) {
 		}
 		if err := a.AuditCrossTenant(ctx, a.sam, a.child.ID, "query.run", "q"); err != nil || count(a.root) != 1 || count(a.child) != 1 {
 			t.Errorf("entries: %d at home, %d there, %v", count(a.root), count(a.child), err)
+		}
+	})
+}
+
+// Whatever is asked about roles, teams, users and requests of somewhere else is answered, letter by letter, like what does not exist.
+func TestPeopleOutOfReachAreAnsweredLikeMissing(t *testing.T) {
+	storetest.Each(t, func(t *testing.T) {
+		a := newAsylum(t)
+		ctx := t.Context()
+		role := a.customRole("child", "theirs", permission.AuditRead)
+		team, err := a.Teams().Create(ctx, a.op, NewTeam{Tenant: "child", Name: "theirs"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		request := a.ask(a.vic, "1h", permission.AuditRead)
+		const missing = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+		_, fay := a.signedIn("fay", a.foreign, permission.RootAdmin)
+		_, tess := a.signedIn("tess", a.root, permission.Admin)
+		tests := map[string]struct {
+			there string
+			ask   func(by Principal, id string) error
+		}{
+			"role show": {role.ID, func(by Principal, id string) error { _, err := a.Roles().Show(ctx, by, id); return err }},
+			"role set": {role.ID, func(by Principal, id string) error {
+				_, err := a.Roles().Set(ctx, by, id, RolePatch{Name: ptr("x")})
+				return err
+			}},
+			"role delete": {role.ID, func(by Principal, id string) error { return a.Roles().Delete(ctx, by, id) }},
+			"role list": {a.child.ID.String(), func(by Principal, id string) error {
+				_, _, err := a.Roles().List(ctx, by, ListRoles{Tenant: id})
+				return err
+			}},
+			"team show": {team.ID, func(by Principal, id string) error { _, err := a.Teams().Show(ctx, by, id); return err }},
+			"team set": {team.ID, func(by Principal, id string) error {
+				_, err := a.Teams().Set(ctx, by, id, TeamPatch{Name: ptr("x")})
+				return err
+			}},
+			"team delete":  {team.ID, func(by Principal, id string) error { return a.Teams().Delete(ctx, by, id) }},
+			"team members": {team.ID, func(by Principal, id string) error { _, _, err := a.Teams().Members(ctx, by, id, "", 0); return err }},
+			"team add":     {team.ID, func(by Principal, id string) error { _, err := a.Teams().AddMember(ctx, by, id, by.User()); return err }},
+			"team remove": {team.ID, func(by Principal, id string) error {
+				_, err := a.Teams().RemoveMember(ctx, by, id, by.User())
+				return err
+			}},
+			"team list": {a.child.ID.String(), func(by Principal, id string) error {
+				_, _, err := a.Teams().List(ctx, by, ListTeams{Tenant: id})
+				return err
+			}},
+			"teams of":     {a.vic.User(), func(by Principal, id string) error { _, err := a.Teams().OfUser(ctx, by, id); return err }},
+			"grants of":    {a.vic.User(), func(by Principal, id string) error { _, err := a.Grants().List(ctx, by, id); return err }},
+			"grant show":   {a.vic.User(), func(by Principal, id string) error { _, err := a.Grants().Show(ctx, by, id, "root"); return err }},
+			"grant add":    {a.vic.User(), func(by Principal, id string) error { _, err := a.Grants().Put(ctx, by, id, "root"); return err }},
+			"grant tenant": {a.child.ID.String(), func(by Principal, id string) error { _, err := a.Grants().Put(ctx, by, by.User(), id); return err }},
+			"grant end":    {a.vic.User(), func(by Principal, id string) error { return a.Grants().Withdraw(ctx, by, id, "root") }},
+			"request show": {request.ID, func(by Principal, id string) error { _, err := a.Access().Show(ctx, by, id); return err }},
+			"approve":      {request.ID, func(by Principal, id string) error { _, err := a.Access().Approve(ctx, by, id); return err }},
+			"reject":       {request.ID, func(by Principal, id string) error { _, err := a.Access().Reject(ctx, by, id); return err }},
+			"revoke":       {request.ID, func(by Principal, id string) error { _, err := a.Access().Revoke(ctx, by, id); return err }},
+			"extend": {request.ID, func(by Principal, id string) error {
+				_, err := a.Access().Extend(ctx, by, id, Expiry{Preset: "1h"})
+				return err
+			}},
+			"clone": {request.ID, func(by Principal, id string) error { _, err := a.Access().Clone(ctx, by, id, Expiry{}); return err }},
+			"create a role": {a.child.ID.String(), func(by Principal, id string) error {
+				_, err := a.Roles().Create(ctx, by, NewRole{Tenant: id, Name: "x"})
+				return err
+			}},
+			"create a team": {a.child.ID.String(), func(by Principal, id string) error {
+				_, err := a.Teams().Create(ctx, by, NewTeam{Tenant: id, Name: "x"})
+				return err
+			}},
+		}
+		for who, by := range map[string]Principal{"a stranger": fay, "an admin above without a grant": tess} {
+			for name, c := range tests {
+				there, gone := c.ask(by, c.there), c.ask(by, missing)
+				if !errors.Is(there, ErrNotFound) || !errors.Is(gone, ErrNotFound) || strings.ReplaceAll(there.Error(), c.there, missing) != gone.Error() {
+					t.Errorf("%s by %s: %v, of nothing: %v", name, who, there, gone)
+				}
+			}
 		}
 	})
 }

@@ -35,12 +35,12 @@ func (d *Directory) AuditCrossTenant(ctx context.Context, by Principal, t tenant
 			read["access"] = ids
 		}
 	}
+	e := by.entry(at, action)
+	e.Tenant, e.Target, e.Detail = t, target, changeDetail("read", nil, read)
 	return d.db.Update(ctx, func(tx *store.Tx) error {
-		e, err := atHomeToo(ctx, tx, by, at, action, by.Home(), Entry{Tenant: t, Target: target, Detail: changeDetail("read", nil, read)})
-		if err != nil {
+		if _, err := atHomeToo(ctx, tx, by, at, action, by.Home(), e); err != nil {
 			return err
 		}
-		e.At, e.Actor, e.Acting, e.Action, e.Outcome = at, by.actor(), by.Tenant(), action, OutcomeOK
 		return writeEntry(ctx, tx, e)
 	})
 }
@@ -50,7 +50,7 @@ func atHomeToo(ctx context.Context, tx *store.Tx, by Principal, at time.Time, ac
 	if home.IsZero() || home == e.Tenant {
 		return e, nil
 	}
-	h := e
-	h.At, h.Actor, h.Acting, h.Tenant, h.Action, h.Outcome = at, by.actor(), by.Tenant(), home, action, OutcomeOK
+	h := by.entry(at, action)
+	h.Tenant, h.Target, h.Detail = home, e.Target, e.Detail
 	return e, writeEntry(ctx, tx, h)
 }

@@ -97,7 +97,7 @@ func (s *Access) decide(ctx context.Context, by Principal, action, id string, fn
 	var r AccessRequest
 	err := s.d.change(ctx, by, action, id, func(tx *store.Tx, rev int64, at time.Time) (Entry, error) {
 		var err error
-		if r, err = findAccess(ctx, tx, by, id, at); err != nil {
+		if r, err = unsafeAccess(ctx, tx, by, id, at); err != nil {
 			return Entry{}, err
 		}
 		if err := fn(tx, &r, at); err != nil {
@@ -109,7 +109,7 @@ func (s *Access) decide(ctx context.Context, by Principal, action, id string, fn
 		if err != nil {
 			return Entry{}, err
 		}
-		home, err := homeOf(ctx, tx, r.User)
+		home, err := unsafeHomeOf(ctx, tx, r.User)
 		if err != nil {
 			return Entry{}, err
 		}
@@ -155,7 +155,11 @@ func (r *AccessRequest) from(states ...AccessStatus) error {
 
 // stillWanted returns ErrState if the user or the tenant cannot make use of access any more.
 func (r *AccessRequest) stillWanted(ctx context.Context, tx *store.Tx) error {
-	users, err := queryUsers(ctx, tx, `WHERE id = ? AND status = 'active' AND deleted_at IS NULL`, r.User)
+	home, err := unsafeHomeOf(ctx, tx, r.User)
+	if err != nil {
+		return err
+	}
+	users, err := queryUsers(ctx, tx, `WHERE tenant_id = ? AND id = ? AND status = 'active' AND deleted_at IS NULL`, home.String(), r.User)
 	if err != nil {
 		return err
 	}
@@ -169,11 +173,17 @@ func (r *AccessRequest) stillWanted(ctx context.Context, tx *store.Tx) error {
 	if len(tenants) == 0 || tenants[0].gone || tenants[0].Status == Deleting {
 		return detail(ErrState, "access: the tenant is being deleted")
 	}
-	return nil
+	below, err := isBelow(ctx, tx, tenants[0].Tenant, home)
+	if err == nil && !below && r.Tenant != home {
+		return detail(ErrState, "access: the tenant is no more below the user's")
+	}
+	return err
 }
 
-// homeOf returns the tenant of a user, of one that was removed too.
-func homeOf(ctx context.Context, tx *store.Tx, user string) (tenant.ID, error) {
+// unsafeHomeOf returns the tenant of a user, of one that was removed too.
+//
+// SECURITY: it looks by the id alone, which is that of a request; the tenant is where an entry goes, and is told to nobody.
+func unsafeHomeOf(ctx context.Context, tx *store.Tx, user string) (tenant.ID, error) {
 	var id string
 	if err := tx.QueryRowContext(ctx, `SELECT tenant_id FROM users WHERE id = ?`, user).Scan(&id); err != nil {
 		return tenant.ID{}, err

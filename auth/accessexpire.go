@@ -53,7 +53,7 @@ func (d *Directory) unsafeExpireAccess(ctx context.Context, at time.Time) (wrote
 			if err != nil {
 				return err
 			}
-			home, err := homeOf(ctx, tx, r.User)
+			home, err := unsafeHomeOf(ctx, tx, r.User)
 			if err != nil {
 				return err
 			}

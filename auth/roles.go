@@ -56,7 +56,7 @@ func (s *Roles) Create(ctx context.Context, by Principal, n NewRole) (Role, erro
 		if err := r.apply(RolePatch{&n.Name, &n.Permissions}); err != nil {
 			return Entry{}, err
 		}
-		if err := by.covers(t.ID, r.Permissions); err != nil {
+		if err := by.coversStanding(t.ID, r.Permissions); err != nil {
 			return Entry{}, err
 		}
 		if err := checkCount(ctx, tx, `SELECT count(*) FROM roles WHERE tenant_id = ? AND deleted_at IS NULL`, t.ID, maxRoles, "custom roles"); err != nil {
@@ -85,7 +85,7 @@ func (s *Roles) Set(ctx context.Context, by Principal, id string, p RolePatch) (
 		if err := r.apply(p); err != nil {
 			return Entry{}, err
 		}
-		if err := by.covers(r.Tenant, before.Permissions|r.Permissions); err != nil {
+		if err := by.coversStanding(r.Tenant, before.Permissions|r.Permissions); err != nil {
 			return Entry{}, err
 		}
 		r.ChangedAt = at
@@ -109,7 +109,7 @@ func (s *Roles) Delete(ctx context.Context, by Principal, id string) error {
 		if err != nil {
 			return Entry{}, err
 		}
-		if err := by.covers(r.Tenant, r.Permissions); err != nil {
+		if err := by.coversStanding(r.Tenant, r.Permissions); err != nil {
 			return Entry{}, err
 		}
 		var users, teams int
@@ -182,7 +182,7 @@ func (s *Roles) Show(ctx context.Context, by Principal, id string) (r Role, err 
 		return Role{ID: id, Tenant: by.Tenant(), Name: id, Permissions: set}, by.Require(ScopeAdmin)
 	}
 	err = s.d.db.View(ctx, func(tx *store.Tx) error {
-		if r, err = findRole(ctx, tx, by, id); err != nil {
+		if r, err = unsafeRole(ctx, tx, by, id); err != nil {
 			return err
 		}
 		return by.canEither(permission.UsersRead, permission.RolesManage, r.Tenant)

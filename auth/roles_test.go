@@ -120,7 +120,7 @@ func TestARoleInUseIsNotDeleted(t *testing.T) {
 		acme := w.tenant(NewTenant{Name: "acme"})
 		r := w.customRole("acme", "keys", permission.KeysManage)
 		w.signedIn("one", acme, r.ID)
-		two, _ := w.signedIn("two", acme, r.ID)
+		w.signedIn("two", acme, r.ID)
 		_, admin := w.signedIn("ann", acme, permission.Admin)
 		team, err := w.Teams().Create(t.Context(), admin, NewTeam{Name: "ops", Roles: []string{"keys"}})
 		if err != nil {
@@ -131,6 +131,9 @@ func TestARoleInUseIsNotDeleted(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "users that have it: 2, teams that have it: 1") {
 			t.Errorf("Delete = %v", err)
 		}
+		only := w.customRole("acme", "only", permission.KeysManage)
+		w.signedIn("uma", acme, only.ID)
+		wantErr(t, "in use by a user", w.Roles().Delete(t.Context(), admin, only.ID), ErrState)
 		w.sql(`UPDATE users SET role = 'viewer', rev = %d WHERE role = ?`, r.ID)
 		wantErr(t, "in use by a team", w.Roles().Delete(t.Context(), admin, r.ID), ErrState)
 		if _, err := w.Teams().Set(t.Context(), admin, team.ID, TeamPatch{Roles: &[]string{}}); err != nil {
@@ -138,7 +141,6 @@ func TestARoleInUseIsNotDeleted(t *testing.T) {
 		}
 		wantErr(t, "free", w.Roles().Delete(t.Context(), admin, r.ID), nil)
 		wantErr(t, "gone", w.Roles().Delete(t.Context(), admin, r.ID), ErrNotFound)
-		_ = two
 	})
 }
 

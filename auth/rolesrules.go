@@ -9,33 +9,22 @@ import (
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
-// covers returns nil if by has all of these permissions in the tenant, and so may give them and take them there.
+// coversStanding returns nil if by has all of these permissions in the tenant for good, and so may give them and take them there.
 //
-// SECURITY: nobody grants what they do not have. The operator's token reads no telemetry, but its holder may make any key, and so
-// may give any permission: that act is audited under the tenant.
-func (p Principal) covers(t tenant.ID, s permission.Set) error {
-	if p.IsOperator() {
-		return nil
-	}
-	own, reached := p.Permissions(t)
-	return coveredBy(own, reached, s)
-}
-
-// coversStanding is covers without what the principal may do for a time only.
-//
-// SECURITY: what is given for good, or for a time that somebody else chooses, would outlive the access it was given by.
+// SECURITY: nobody grants what they do not have. What by may do for a time only does not count: what is given for good, or for a time
+// that somebody else chooses, would outlive the access it was given by. The operator's token reads no telemetry, but its holder may
+// make any key, and so may give any permission: that act is audited under the tenant.
 func (p Principal) coversStanding(t tenant.ID, s permission.Set) error {
 	if p.IsOperator() {
 		return nil
 	}
 	own, reached := p.standing(t)
-	return coveredBy(own, reached, s)
-}
-
-func coveredBy(own permission.Set, reached bool, s permission.Set) error {
 	switch {
 	case !reached:
-		return ErrNotFound
+		if _, forNow := p.Permissions(t); !forNow {
+			return ErrNotFound
+		}
+		return detail(ErrForbidden, "you reach the tenant for a time only, and give and take nothing there")
 	case !own.Covers(s):
 		return detail(ErrForbidden, "your own permissions there lack %s", s&^own)
 	}
@@ -87,10 +76,10 @@ func changeable(ctx context.Context, tx *store.Tx, by Principal, ref string, wha
 	return t, nil
 }
 
-// findRole returns the custom role of that id.
+// unsafeRole returns the custom role of that id.
 //
 // SECURITY: roles of tenants out of reach are not found, by the same error as ids that do not exist.
-func findRole(ctx context.Context, tx *store.Tx, by Principal, id string) (Role, error) {
+func unsafeRole(ctx context.Context, tx *store.Tx, by Principal, id string) (Role, error) {
 	if err := by.Require(ScopeAdmin); err != nil {
 		return Role{}, err
 	}
@@ -112,7 +101,7 @@ func customRole(ctx context.Context, tx *store.Tx, by Principal, id string) (Rol
 		}
 		return Role{}, detail(ErrState, "role %s: is built in and does not change", id)
 	}
-	r, err := findRole(ctx, tx, by, id)
+	r, err := unsafeRole(ctx, tx, by, id)
 	if err != nil {
 		return Role{}, err
 	}

@@ -137,7 +137,7 @@ func (s *Teams) RemoveMember(ctx context.Context, by Principal, id, user string)
 // Delete removes a team; its members lose its roles. Errors: ErrNotFound, ErrForbidden, ErrLastAdmin.
 func (s *Teams) Delete(ctx context.Context, by Principal, id string) error {
 	return s.d.change(ctx, by, "team.delete", id, func(tx *store.Tx, rev int64, at time.Time) (Entry, error) {
-		t, err := findTeam(ctx, tx, by, id, permission.TeamsManage)
+		t, err := unsafeTeam(ctx, tx, by, id, permission.TeamsManage)
 		if err != nil {
 			return Entry{}, err
 		}
@@ -163,7 +163,7 @@ func (s *Teams) modify(ctx context.Context, by Principal, action, id string, fn 
 	var t Team
 	err := s.d.change(ctx, by, action, id, func(tx *store.Tx, rev int64, at time.Time) (Entry, error) {
 		var err error
-		if t, err = findTeam(ctx, tx, by, id, permission.TeamsManage); err != nil {
+		if t, err = unsafeTeam(ctx, tx, by, id, permission.TeamsManage); err != nil {
 			return Entry{}, err
 		}
 		before := t
@@ -204,7 +204,7 @@ func (t *Team) setRoles(ctx context.Context, tx *store.Tx, by Principal, refs []
 		if err != nil {
 			return err
 		}
-		if err := by.covers(t.Tenant, r.Permissions); err != nil {
+		if err := by.coversStanding(t.Tenant, r.Permissions); err != nil {
 			return err
 		}
 		t.Roles = append(t.Roles, r.ID)
@@ -237,13 +237,13 @@ func (t *Team) covered(ctx context.Context, tx *store.Tx, by Principal) (permiss
 	if err != nil {
 		return 0, err
 	}
-	return given, by.covers(t.Tenant, given)
+	return given, by.coversStanding(t.Tenant, given)
 }
 
-// findTeam returns the team of that id, in whose tenant by may do what.
+// unsafeTeam returns the team of that id, in whose tenant by may do what.
 //
 // SECURITY: teams of tenants out of reach are not found, by the same error as ids that do not exist.
-func findTeam(ctx context.Context, tx *store.Tx, by Principal, id string, what permission.Permission) (Team, error) {
+func unsafeTeam(ctx context.Context, tx *store.Tx, by Principal, id string, what permission.Permission) (Team, error) {
 	if err := by.Require(ScopeAdmin); err != nil {
 		return Team{}, err
 	}

@@ -126,3 +126,32 @@ func TestMembersThatComeAtOnceAreAllThere(t *testing.T) {
 		}
 	})
 }
+
+// Somebody who is there for a time leaves nothing behind that lasts.
+func TestTimeLimitedAccessGivesNoRolesAndNoMembership(t *testing.T) {
+	storetest.Each(t, func(t *testing.T) {
+		w := newWorld(t)
+		root := w.tenant(NewTenant{Name: "root"})
+		child := w.tenant(NewTenant{Name: "child", Parent: "root"})
+		tim, guest := w.signedIn("tim", root, permission.Viewer)
+		vic, _ := w.signedIn("vic", child, permission.Viewer)
+		role := w.customRole("child", "keys", permission.KeysManage)
+		team, err := w.Teams().Create(t.Context(), w.op, NewTeam{Tenant: "child", Name: "ops", Roles: []string{"keys"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.giveAccess(tim, child, permission.Everything, time.Hour)
+		ctx := t.Context()
+		wantErr(t, "for a time", guest.Can(permission.RolesManage, child.ID), nil)
+		_, err = w.Roles().Create(ctx, guest, NewRole{Tenant: "child", Name: "x", Permissions: []string{"keys.manage"}})
+		wantErr(t, "make a role", err, ErrForbidden)
+		_, err = w.Roles().Set(ctx, guest, role.ID, RolePatch{Permissions: &[]string{"keys.manage", "audit.read"}})
+		wantErr(t, "change a role", err, ErrForbidden)
+		_, err = w.Teams().AddMember(ctx, guest, team.ID, vic)
+		wantErr(t, "add a member", err, ErrForbidden)
+		_, err = w.Teams().Set(ctx, guest, team.ID, TeamPatch{Roles: &[]string{"admin"}})
+		wantErr(t, "give a team a role", err, ErrForbidden)
+		_, err = w.Teams().Create(ctx, guest, NewTeam{Tenant: "child", Name: "mine", Roles: []string{"keys"}})
+		wantErr(t, "make a team with a role", err, ErrForbidden)
+	})
+}

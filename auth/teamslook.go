@@ -50,7 +50,7 @@ func (s *Teams) List(ctx context.Context, by Principal, l ListTeams) (out []Team
 // Show returns one team. Errors: ErrNotFound, ErrForbidden.
 func (s *Teams) Show(ctx context.Context, by Principal, id string) (t Team, err error) {
 	err = s.d.db.View(ctx, func(tx *store.Tx) error {
-		t, err = findTeam(ctx, tx, by, id, permission.UsersRead)
+		t, err = unsafeTeam(ctx, tx, by, id, permission.UsersRead)
 		return err
 	})
 	if err == nil {
@@ -68,7 +68,7 @@ func (s *Teams) Members(ctx context.Context, by Principal, id, after string, lim
 	limit = pageSize(limit)
 	var t Team
 	err = s.d.db.View(ctx, func(tx *store.Tx) error {
-		if t, err = findTeam(ctx, tx, by, id, permission.UsersRead); err != nil {
+		if t, err = unsafeTeam(ctx, tx, by, id, permission.UsersRead); err != nil {
 			return err
 		}
 		rows, err := queryUsers(ctx, tx, `WHERE tenant_id = ? AND deleted_at IS NULL AND id > ? AND id IN
@@ -116,18 +116,18 @@ func (s *Teams) OfUser(ctx context.Context, by Principal, user string) (out []Te
 }
 
 // lookAt finds a user that by may look at: oneself, or with users.read.
-//
-// SECURITY: users of tenants out of reach are not found, by the same error as ids that do not exist.
 func lookAt(ctx context.Context, tx *store.Tx, by Principal, id string) (User, error) {
-	u, err := reached(ctx, tx, by, id)
+	u, err := unsafePerson(ctx, tx, by, id)
 	if err != nil || u.ID == by.User() {
 		return u, err
 	}
 	return u, by.Can(permission.UsersRead, u.Tenant)
 }
 
-// reached finds a user of a tenant in the caller's reach.
-func reached(ctx context.Context, tx *store.Tx, by Principal, id string) (User, error) {
+// unsafePerson finds a user of a tenant in the caller's reach.
+//
+// SECURITY: it looks by the id alone. Users of tenants out of reach are not found, by the same error as ids that do not exist.
+func unsafePerson(ctx context.Context, tx *store.Tx, by Principal, id string) (User, error) {
 	if err := by.Require(ScopeAdmin); err != nil {
 		return User{}, err
 	}
