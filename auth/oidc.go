@@ -146,6 +146,7 @@ type vouched struct {
 // SECURITY: state and nonce are those of this browser's Start, so that nobody is made to sign in as somebody else.
 func (o *OIDC) Finish(ctx context.Context, r OIDCReturn) (SignedIn, error) {
 	d := o.d
+	ctx = WithOrigin(ctx, r.Address)
 	limits := map[attemptKey]int{addressKey(r.Address): failuresPerAddress}
 	if err := d.door.attempts.take(d.now(), limits); err != nil {
 		return SignedIn{}, err

@@ -143,8 +143,9 @@ func (d *Directory) SwitchTenant(ctx context.Context, by Principal, ref string) 
 		if n != 1 {
 			return Entry{}, ErrSignedOut
 		}
-		e := Entry{At: at, Actor: by.actor(), Tenant: home, Action: "session.act", Target: t.ID.String(), Outcome: OutcomeOK,
-			Detail: jsonOf(map[string]string{"home": d.TenantName(home), "from": d.TenantName(from), "to": t.Name})}
+		e := by.entry(at, "session.act")
+		e.Tenant, e.Target = home, t.ID.String()
+		e.Detail = jsonOf(map[string]string{"home": d.TenantName(home), "from": d.TenantName(from), "to": t.Name})
 		told := map[tenant.ID]bool{home: true}
 		for _, id := range []tenant.ID{from, t.ID} {
 			if told[id] {

@@ -55,7 +55,7 @@ type candidate struct {
 // SECURITY: the answer and the work are the same for an unknown slug, an unknown address, a wrong password and an inactive
 // user: one look, one hash, one write. Only who has given the right password learns that a code is needed.
 func (d *Directory) SignIn(ctx context.Context, in SignIn) (SignedIn, error) {
-	now := d.now()
+	ctx, now := WithOrigin(ctx, in.Address), d.now()
 	account := d.accountKey(in.Slug, in.Email)
 	limits := map[attemptKey]int{account: failuresPerAccount, addressKey(in.Address): failuresPerAddress}
 	if err := d.door.attempts.take(now, limits); err != nil {
@@ -172,7 +172,7 @@ func (d *Directory) enter(ctx context.Context, u changedUser, e entrance) (Signe
 				return Entry{}, err
 			}
 		}
-		return Entry{Tenant: u.Tenant, Target: u.ID, Detail: signInDetail{e.address, plainText(clip(e.agent)), strong, e.issuer, ""}.json()}, nil
+		return Entry{Tenant: u.Tenant, Target: u.ID, Detail: signInDetail{plainText(clip(e.agent)), strong, e.issuer, ""}.json()}, nil
 	})
 	if err != nil {
 		return SignedIn{}, err
@@ -185,7 +185,6 @@ func (d *Directory) enter(ctx context.Context, u changedUser, e entrance) (Signe
 
 // signInDetail is what the audit tells of a sign-in.
 type signInDetail struct {
-	Address      string `json:"address"`
 	Agent        string `json:"agent,omitempty"`
 	SecondFactor bool   `json:"second_factor,omitempty"`
 	Issuer       string `json:"issuer,omitempty"`
@@ -203,7 +202,7 @@ func (d *Directory) signInFailed(ctx context.Context, in SignIn, account attempt
 			return err
 		}
 		e := Entry{At: now.UTC().Truncate(time.Millisecond), Actor: "nobody", Tenant: c.tenant, Action: "sign-in", Outcome: OutcomeRefused}
-		detail := signInDetail{Address: in.Address, Agent: plainText(clip(in.Agent))}
+		detail := signInDetail{Agent: plainText(clip(in.Agent))}
 		if c.found {
 			e.Target = c.user.ID
 		} else if key, err := emailKey(in.Email); err == nil {

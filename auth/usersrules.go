@@ -126,9 +126,9 @@ func (s *Users) List(ctx context.Context, by Principal, l ListUsers) (out []User
 		return nil, "", detail(ErrInvalid, "status %q: want invited, active or inactive", plainText(clip(string(l.Status))))
 	}
 	limit := pageSize(l.Limit)
+	var t Tenant
 	err = s.d.db.View(ctx, func(tx *store.Tx) error {
-		t, err := here(ctx, tx, by, l.Tenant)
-		if err != nil {
+		if t, err = here(ctx, tx, by, l.Tenant); err != nil {
 			return err
 		}
 		if err := by.Can(permission.UsersRead, t.ID); err != nil {
@@ -145,11 +145,17 @@ func (s *Users) List(ctx context.Context, by Principal, l ListUsers) (out []User
 		}
 		return err
 	})
-	if err == nil && len(out) > limit {
+	if err == nil {
+		err = s.d.AuditCrossTenant(ctx, by, t.ID, "user.list", t.ID.String())
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	if len(out) > limit {
 		out = out[:limit]
 		next = out[limit-1].ID
 	}
-	return out, next, err
+	return out, next, nil
 }
 
 // Show returns one user, or ErrNotFound or ErrForbidden.
@@ -159,6 +165,9 @@ func (s *Users) Show(ctx context.Context, by Principal, id string) (u User, err 
 		u = row.User
 		return err
 	})
+	if err == nil {
+		err = s.d.AuditCrossTenant(ctx, by, u.Tenant, "user.show", u.ID)
+	}
 	if err != nil {
 		return User{}, err
 	}

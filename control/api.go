@@ -90,6 +90,7 @@ func (a *API) routes() []route {
 
 func (a *API) serve(rt route) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
+		r = r.WithContext(auth.WithOrigin(r.Context(), clientAddress(r)))
 		p, err := a.admit(r, rt.scope)
 		if err != nil {
 			return err

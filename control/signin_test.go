@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 )
 
 const testPassword = "correct horse battery"
@@ -82,6 +83,10 @@ func (s *server) send(method, path, body string, header ...string) (*http.Respon
 }
 
 func TestPeopleAreInvitedSignInAndSignOut(t *testing.T) {
+	storetest.Each(t, testPeopleAreInvitedSignInAndSignOut)
+}
+
+func testPeopleAreInvitedSignInAndSignOut(t *testing.T) {
 	s := start(t)
 	mail := s.withMail()
 	ok[Tenant](s, 201, s.operator, "POST", "/api/v1/tenants", `{"name":"acme"}`)
@@ -159,6 +164,10 @@ func TestPeopleAreInvitedSignInAndSignOut(t *testing.T) {
 }
 
 func TestBrowsersNeedTheHeaderBesideTheCookie(t *testing.T) {
+	storetest.Each(t, testBrowsersNeedTheHeaderBesideTheCookie)
+}
+
+func testBrowsersNeedTheHeaderBesideTheCookie(t *testing.T) {
 	s := start(t)
 	ok[Tenant](s, 201, s.operator, "POST", "/api/v1/tenants", `{"name":"acme"}`)
 	s.user("acme", "ann@example.com", "admin")
@@ -214,6 +223,10 @@ func TestBrowsersNeedTheHeaderBesideTheCookie(t *testing.T) {
 }
 
 func TestSwitchedSessionsActElsewhereAndAreAuditedInBoth(t *testing.T) {
+	storetest.Each(t, testSwitchedSessionsActElsewhereAndAreAuditedInBoth)
+}
+
+func testSwitchedSessionsActElsewhereAndAreAuditedInBoth(t *testing.T) {
 	s := start(t)
 	ok[Tenant](s, 201, s.operator, "POST", "/api/v1/tenants", `{"name":"acme"}`)
 	ok[Tenant](s, 201, s.operator, "POST", "/api/v1/tenants", `{"name":"acme-dev","parent":"acme"}`)
@@ -235,15 +248,18 @@ func TestSwitchedSessionsActElsewhereAndAreAuditedInBoth(t *testing.T) {
 	if got := ok[Session](s, 200, root.Token, "POST", "/api/v1/session/act", `{"tenant":""}`); got.Tenant != "acme" || !got.Home {
 		t.Errorf("at home %+v", got)
 	}
+	if list := ok[Users](s, 200, root.Token, "GET", "/api/v1/users?tenant=acme-dev", ""); len(list.Users) != 1 {
+		t.Errorf("listed %+v", list)
+	}
 	for _, name := range []string{"acme", "acme-dev"} {
 		n := 0
 		for _, e := range ok[AuditPage](s, 200, s.operator, "GET", "/api/v1/audit?tenant="+name, "").Entries {
-			if e.Action == "session.act" && e.Actor == "user:"+root.User.ID {
+			if (e.Action == "session.act" || e.Action == "user.list") && e.Actor == "user:"+root.User.ID && e.Address == "127.0.0.1" {
 				n++
 			}
 		}
-		if n != 2 {
-			t.Errorf("%s has %d entries of switching, want 2", name, n)
+		if n != 3 {
+			t.Errorf("%s has %d entries of switching and of a list that was read, want 3", name, n)
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/store/storetest"
 )
 
 // issuer is an OpenID provider on a socket, with keys and codes of its own. Each code is good for one exchange, by who shows
@@ -152,6 +153,10 @@ func (s *server) through(i *issuer, slug string) (token string, status int, text
 }
 
 func TestProviderLetsInWhomItVouchesFor(t *testing.T) {
+	storetest.Each(t, testProviderLetsInWhomItVouchesFor)
+}
+
+func testProviderLetsInWhomItVouchesFor(t *testing.T) {
 	s := start(t)
 	mail := s.withMail()
 	i := s.withOIDC()

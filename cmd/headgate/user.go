@@ -22,7 +22,7 @@ func newUser() *cobra.Command {
 		Example: `  headgate user create --tenant acme --email ann@example.com --role root-admin --password-stdin < password
   headgate user invite --tenant acme --email bob@example.com --role editor
   headgate user list --tenant acme --status invited
-  headgate user set 01J… --role admin
+  headgate user set bob@example.com --tenant acme --role admin
   headgate user deactivate 01J…`,
 	}
 	f.register(cmd)
@@ -113,7 +113,18 @@ func passwordOf(in io.Reader, allowed bool) (string, error) {
 	return line, nil
 }
 
-func userPath(id, more string) string { return "/api/v1/users/" + url.PathEscape(id) + more }
+// userRef is how commands name a user.
+type userRef struct{ tenant string }
+
+func (u *userRef) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&u.tenant, "tenant", "", "tenant of the user, where an address is given (with a session: left out, where it acts)")
+}
+
+// path is that of the user of an id or an address.
+func (u *userRef) path(cmd *cobra.Command, f *clientFlags, ref, more string) (string, error) {
+	id, err := f.userID(cmd.Context(), u.tenant, ref)
+	return "/api/v1/users/" + url.PathEscape(id) + more, err
+}
 
 // userCall sends a request whose answer is one user and prints that.
 func userCall(cmd *cobra.Command, f *clientFlags, method, path string, in any) error {
@@ -182,9 +193,11 @@ func userList(f *clientFlags) *cobra.Command {
 
 func userSet(f *clientFlags) *cobra.Command {
 	var name, role string
+	var who userRef
 	cmd := &cobra.Command{
-		Use: "set ID", Short: "Change a user's name or role", Args: exactArgs("ID"),
-		Example: `  headgate user set 01J… --role admin`,
+		Use: "set USER", Short: "Change a user's name or role", Args: exactArgs("USER"),
+		Example: `  headgate user set 01J… --role admin
+  headgate user set bob@example.com --tenant acme --role admin`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var in control.UserPatch
 			if cmd.Flags().Changed("name") {
@@ -196,32 +209,51 @@ func userSet(f *clientFlags) *cobra.Command {
 			if in == (control.UserPatch{}) {
 				return &usageError{errors.New("nothing to set: give --name or --role")}
 			}
-			return userCall(cmd, f, http.MethodPatch, userPath(args[0], ""), in)
+			path, err := who.path(cmd, f, args[0], "")
+			if err != nil {
+				return err
+			}
+			return userCall(cmd, f, http.MethodPatch, path, in)
 		},
 	}
+	who.register(cmd)
 	cmd.Flags().StringVar(&name, "name", "", "name of the person")
 	cmd.Flags().StringVar(&role, "role", "", "role, by name or id")
 	return cmd
 }
 
 func userDo(f *clientFlags, verb, method, path, short string) *cobra.Command {
-	return &cobra.Command{
-		Use: verb + " ID", Short: short, Args: exactArgs("ID"),
+	var who userRef
+	cmd := &cobra.Command{
+		Use: verb + " USER", Short: short, Args: exactArgs("USER"),
+		Example: "  headgate user " + verb + " bob@example.com --tenant acme",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return userCall(cmd, f, method, userPath(args[0], path), nil)
+			path, err := who.path(cmd, f, args[0], path)
+			if err != nil {
+				return err
+			}
+			return userCall(cmd, f, method, path, nil)
 		},
 	}
+	who.register(cmd)
+	return cmd
 }
 
 func userDelete(f *clientFlags) *cobra.Command {
-	return &cobra.Command{
-		Use: "delete ID", Short: "Remove a user for good", Args: exactArgs("ID"),
+	var who userRef
+	cmd := &cobra.Command{
+		Use: "delete USER", Short: "Remove a user for good", Args: exactArgs("USER"),
+		Example: "  headgate user delete bob@example.com --tenant acme",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := who.path(cmd, f, args[0], "")
+			if err != nil {
+				return err
+			}
 			c, err := f.open()
 			if err != nil {
 				return err
 			}
-			if err := c.do(cmd.Context(), http.MethodDelete, userPath(args[0], ""), nil, nil, nil); err != nil {
+			if err := c.do(cmd.Context(), http.MethodDelete, path, nil, nil, nil); err != nil {
 				return err
 			}
 			if f.json {
@@ -231,4 +263,6 @@ func userDelete(f *clientFlags) *cobra.Command {
 			return nil
 		},
 	}
+	who.register(cmd)
+	return cmd
 }
