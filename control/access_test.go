@@ -241,7 +241,7 @@ func TestRolesTeamsAndGrantsThroughTheAPI(t *testing.T) {
 		if got := ok[Grant](s, 200, rita.Token, "PUT", grant, ""); got.Tenant != "child" || got.GrantedBy != "user:"+rita.User.ID {
 			t.Errorf("granted %+v", got)
 		}
-		can(vic.Token, "/api/v1/tenants/child", 200)
+		can(vic.Token, "/api/v1/tenants/child", 403) // viewers do not read tenants' settings, at home neither
 		ok[Session](s, 200, vic.Token, "POST", "/api/v1/session/act", `{"tenant":"child"}`)
 		ok[Grant](s, 200, rita.Token, "GET", grant, "")
 		if got := ok[Grants](s, 200, rita.Token, "GET", "/api/v1/users/"+vic.User.ID+"/grants", ""); len(got.Grants) != 1 {
