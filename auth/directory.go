@@ -45,6 +45,8 @@ type Directory struct {
 	fresh freshness // how old memory is
 	door  *door     // for people
 
+	refusals refusals // of keys, for the audit
+
 	mu      sync.RWMutex // guards what follows
 	version uint64       // counts changes of tenants and keys; a grant of another version is stale
 	tenants map[tenant.ID]*Tenant
@@ -88,6 +90,7 @@ func (d *Directory) Run(ctx context.Context) error {
 	var watch sync.WaitGroup
 	defer watch.Wait() // ctx has ended by then
 	watch.Go(func() { d.db.Watch(ctx, wake) })
+	watch.Go(func() { d.keepHouse(ctx) })
 	tick := time.NewTicker(d.poll)
 	defer tick.Stop()
 	uses := time.NewTicker(useInterval)
@@ -136,6 +139,10 @@ func (d *Directory) Authenticate(credential string) (Principal, error) {
 	}
 	d.m.checks.WithLabelValues(result).Inc()
 	if err != nil {
+		if err != ErrNoCredential && err != ErrKeysUnavailable {
+			id, _, _ := parseKeyText(credential)
+			d.refusals.refused(id, err.Code, d.now())
+		}
 		return Principal{}, err
 	}
 	return Principal{g}, nil

@@ -65,6 +65,7 @@ func Authenticate(d *auth.Directory, r *http.Request, scope auth.KeyScope) (auth
 	}
 	if scope != "" {
 		if err := p.Require(scope); err != nil {
+			d.NoteRefusal(p, err)
 			return auth.Principal{}, Problem(err)
 		}
 	}
