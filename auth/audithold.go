@@ -11,7 +11,13 @@ type contextKey int
 const (
 	originKey contextKey = iota
 	holdKey
+	peekKey
 )
+
+// Peek returns a context for reads whose result nobody is shown, such as that of a hold: they are not audited.
+func Peek(ctx context.Context) context.Context { return context.WithValue(ctx, peekKey, true) }
+
+func isPeek(ctx context.Context) bool { return ctx.Value(peekKey) != nil }
 
 // WithOrigin returns a context in which changes are audited as coming from address: the peer of the connection, without its port.
 func WithOrigin(ctx context.Context, address string) context.Context {

@@ -132,11 +132,28 @@ func (d *Directory) change(ctx context.Context, by Principal, action, target str
 		if err := tx.QueryRowContext(ctx, `UPDATE changes SET n = n + 1 RETURNING n`).Scan(&rev); err != nil {
 			return err
 		}
+		home := by.Home()
+		before, _, err := chainHead(ctx, tx, home.String())
+		if err != nil {
+			return err
+		}
 		e, err := fn(tx, rev, at)
 		if err != nil {
 			return err
 		}
 		e.At, e.Actor, e.Acting, e.Action, e.Outcome = at, by.actor(), by.Tenant(), action, OutcomeOK
+		if by.User() != "" && home != e.Tenant { // what a user does elsewhere is told at home too, unless fn has
+			after, _, err := chainHead(ctx, tx, home.String())
+			if err != nil {
+				return err
+			}
+			if h := e; after == before {
+				h.Tenant = home
+				if err := writeEntry(ctx, tx, h); err != nil {
+					return err
+				}
+			}
+		}
 		return writeEntry(ctx, tx, e)
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,11 +54,11 @@ type route struct {
 
 // Register adds the control plane's routes to mux.
 func (a *API) Register(mux *http.ServeMux) {
-	routes := slices.Concat(a.routes(), a.usageRoutes(), a.alertRoutes(), a.roleRoutes(), a.accessRoutes(),
-		a.signInRoutes(), a.oidcRoutes(), a.accountRoutes(), a.userRoutes(), a.auditRoutes())
+	routes := a.table()
 	for _, rt := range routes {
-		mux.Handle(rt.method+" "+rt.path, httpapi.Handle(a.Log, a.serve(rt)))
+		mux.Handle(rt.method+" "+rt.path, httpapi.Handle(a.Log, a.serve(rt, shownBy(routes, rt))))
 	}
+	a.refuseMethods(mux, routes)
 	doc := openAPI(routes, a.Version)
 	mux.HandleFunc("GET /api/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		httpapi.WriteJSON(w, http.StatusOK, doc)
@@ -65,6 +66,12 @@ func (a *API) Register(mux *http.ServeMux) {
 	mux.Handle("/api/", httpapi.Handle(a.Log, func(_ http.ResponseWriter, r *http.Request) error {
 		return httpapi.Errorf(http.StatusNotFound, "path-not-found", "nothing is served at %s %s; see /api/openapi.json", r.Method, r.URL.Path)
 	}))
+}
+
+// table returns all routes.
+func (a *API) table() []route {
+	return slices.Concat(a.routes(), a.usageRoutes(), a.alertRoutes(), a.roleRoutes(), a.accessRoutes(),
+		a.signInRoutes(), a.oidcRoutes(), a.accountRoutes(), a.userRoutes(), a.auditRoutes())
 }
 
 func (a *API) routes() []route {
@@ -88,25 +95,63 @@ func (a *API) routes() []route {
 	}
 }
 
-func (a *API) serve(rt route) func(http.ResponseWriter, *http.Request) error {
+// answer is what a route answers with. body is nil for none.
+type answer struct {
+	status int
+	body   []byte
+	tag    string
+}
+
+// serve serves one route. show is the route of the resource that it changes, nil for none.
+func (a *API) serve(rt route, show *route) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		r = r.WithContext(auth.WithOrigin(r.Context(), clientAddress(r)))
 		p, err := a.admit(r, rt.scope)
 		if err != nil {
 			return err
 		}
-		answer, err := rt.handle(r, w, p)
+		r.Body = http.MaxBytesReader(w, r.Body, httpapi.MaxBodyBytes)
+		if r, err = a.matching(show, w, r, p); err != nil {
+			return Problem(err)
+		}
+		out, err := a.once(rt, w, r, p, func(r *http.Request) (*answer, error) { return rt.ask(r, w, p, show) })
 		if err != nil {
 			return Problem(err)
 		}
-		switch {
-		case answer == nil && rt.status == http.StatusNoContent:
-			w.WriteHeader(http.StatusNoContent)
-		case answer != nil:
-			httpapi.WriteJSON(w, max(rt.status, http.StatusOK), answer)
-		} // else the handler has written itself
+		if out == nil { // the handler has written itself
+			return nil
+		}
+		if out.tag != "" {
+			w.Header().Set("ETag", out.tag)
+		}
+		switch have := strings.ReplaceAll(strings.Join(r.Header.Values("If-None-Match"), ","), "W/", ""); {
+		case rt.method == http.MethodGet && out.tag != "" && have != "" && matches(have, out.tag):
+			w.WriteHeader(http.StatusNotModified)
+		case out.body == nil:
+			w.WriteHeader(out.status)
+		default:
+			httpapi.WriteBody(w, out.status, out.body)
+		}
 		return nil
 	}
+}
+
+// ask lets the route's handler answer.
+func (rt route) ask(r *http.Request, w http.ResponseWriter, p auth.Principal, show *route) (*answer, error) {
+	v, err := rt.handle(r, w, p)
+	switch {
+	case err != nil:
+		return nil, err
+	case v == nil && rt.status == http.StatusNoContent:
+		return &answer{status: http.StatusNoContent}, nil
+	case v == nil:
+		return nil, nil
+	}
+	out := &answer{status: max(rt.status, http.StatusOK), body: httpapi.JSON(v)}
+	if rt.isResource() || show != nil && reflect.TypeOf(v) == reflect.TypeOf(show.answer) {
+		out.tag = tagOf(out.body)
+	}
+	return out, nil
 }
 
 // statuses maps the codes of auth's errors to HTTP.
@@ -138,6 +183,9 @@ var statuses = map[string]int{
 	auth.ErrBusy.Code:                http.StatusServiceUnavailable,
 	auth.ErrOIDC.Code:                http.StatusForbidden,
 	auth.ErrOIDCUnavailable.Code:     http.StatusServiceUnavailable,
+	auth.ErrIdempotencyConflict.Code: http.StatusConflict,
+	auth.ErrIdempotencyRunning.Code:  http.StatusConflict,
+	auth.ErrIdempotencyLost.Code:     http.StatusConflict,
 }
 
 // Problem makes the answer of an error of auth; every other error stays as it is.

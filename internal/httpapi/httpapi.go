@@ -3,6 +3,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"maps"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 )
 
 // Error is a failure that the caller may see. Code is stable: scripts branch on it, so it is never renamed.
@@ -43,6 +45,8 @@ func Handle(log *slog.Logger, h func(w http.ResponseWriter, r *http.Request) err
 				WriteError(w, internal())
 			}
 		}()
+		// Answers are somebody's own: no cache keeps them, unless the handler says otherwise.
+		w.Header().Set("Cache-Control", "no-store")
 		err := h(w, r)
 		if err == nil {
 			return
@@ -80,12 +84,31 @@ func WriteError(w http.ResponseWriter, e *Error) {
 func WriteJSON(w http.ResponseWriter, status int, v any) { writeJSON(w, status, "application/json", v) }
 
 func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
+	writeBody(w, status, contentType, JSON(v))
+}
+
+// WriteBody writes JSON that JSON has made.
+func WriteBody(w http.ResponseWriter, status int, body []byte) {
+	writeBody(w, status, "application/json", body)
+}
+
+func writeBody(w http.ResponseWriter, status int, contentType string, body []byte) {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	enc := json.NewEncoder(w)
+	_, _ = w.Write(body) // the client is gone: nothing is left to say to it
+}
+
+// JSON returns v as it is answered, with a line's end.
+func JSON(v any) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(v) // the client is gone: nothing is left to say to it
+	if err := enc.Encode(v); err != nil {
+		panic("BUG: answer: " + err.Error())
+	}
+	return b.Bytes()
 }
 
 // MaxBodyBytes bounds the JSON bodies of the APIs.
@@ -100,10 +123,16 @@ func ReadJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	if err == nil && dec.More() {
 		err = errors.New("more than one JSON value")
 	}
+	if err == nil {
+		return nil
+	}
+	return BodyError(err)
+}
+
+// BodyError makes the answer of an error of reading a JSON body.
+func BodyError(err error) error {
 	var tooLarge *http.MaxBytesError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &tooLarge):
 		return Errorf(http.StatusRequestEntityTooLarge, "body-too-large", "the body is larger than %d bytes", tooLarge.Limit)
 	case errors.Is(err, io.EOF):
