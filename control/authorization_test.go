@@ -340,6 +340,8 @@ var matrixRequests = map[string]struct {
 	"POST /api/v1/usage/corrections":      {body: `{"tenant":"{tenant}","hour":"2020-01-01T00:00:00Z","signal":"logs","billed_bytes":1,"reason":"a test"}`},
 	"DELETE /api/v1/usage/replicas/{log}": {things: map[string]string{"log": "none"}},
 
+	"POST /api/v1/audit/verify": {body: `{"tenant":"{tenant}"}`},
+
 	"POST /api/v1/webhooks":            {body: `{"tenant":"{tenant}","url":"http://127.0.0.1:1/"}`},
 	"PATCH /api/v1/webhooks/{webhook}": {body: `{"enabled":true}`},
 
