@@ -12,7 +12,6 @@ import (
 	"maps"
 	"net/http"
 	"runtime/debug"
-	"strconv"
 )
 
 // Error is a failure that the caller may see. Code is stable: scripts branch on it, so it is never renamed.
@@ -95,7 +94,6 @@ func WriteBody(w http.ResponseWriter, status int, body []byte) {
 func writeBody(w http.ResponseWriter, status int, contentType string, body []byte) {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the client is gone: nothing is left to say to it
 }
