@@ -407,6 +407,10 @@ func TestAccessToWhatIsNotThereAnyMoreIsNotApproved(t *testing.T) {
 		_, err = s.Approve(ctx, a.ann, r.ID)
 		wantErr(t, "for who is inactive", err, ErrState)
 		a.sql(`UPDATE users SET status = 'active', rev = %d WHERE id = 'U-sam'`)
+		a.sql(`UPDATE tenants SET parent_id = ?, rev = %d WHERE id = ?`, a.foreign.ID.String(), a.child.ID.String())
+		_, err = s.Approve(ctx, a.ann, r.ID)
+		wantErr(t, "into what is no more below", err, ErrState)
+		a.sql(`UPDATE tenants SET parent_id = ?, rev = %d WHERE id = ?`, a.root.ID.String(), a.child.ID.String())
 		if _, err := a.Tenants().Disable(ctx, a.op, "child"); err != nil {
 			t.Fatal(err)
 		}
