@@ -20,7 +20,7 @@ func TestDeleteTenantRemovesItsRowsAlone(t *testing.T) {
 		blocks = rows.Block.AppendTo(blocks, 1)
 	}
 	chtest.Insert(t, conn, schema.Logs, blocks)
-	if err := DeleteTenant(t.Context(), conn, id(t, "gone")); err != nil {
+	if err := DeleteTenant(t.Context(), conn, id(t, "gone"), nil); err != nil {
 		t.Fatalf("DeleteTenant: %v", err)
 	}
 	for name, want := range map[string]uint64{"gone": 0, "goner": 5, "stays": 5} {
@@ -28,10 +28,10 @@ func TestDeleteTenantRemovesItsRowsAlone(t *testing.T) {
 			t.Errorf("%d rows of %s, want %d", n, name, want)
 		}
 	}
-	if err := DeleteTenant(t.Context(), conn, id(t, "gone")); err != nil {
+	if err := DeleteTenant(t.Context(), conn, id(t, "gone"), nil); err != nil {
 		t.Errorf("DeleteTenant again: %v", err)
 	}
-	if err := DeleteTenant(t.Context(), conn, tenant.ID{}); err == nil {
+	if err := DeleteTenant(t.Context(), conn, tenant.ID{}, nil); err == nil {
 		t.Error("DeleteTenant of the zero id was accepted")
 	}
 }

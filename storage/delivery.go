@@ -54,6 +54,7 @@ func (d *delivery) settle(r *run, p *plan) error {
 		return err
 	}
 	l.metrics.settled(p)
+	l.purged(p.dropped)
 	l.finish(d.ctx, r, p.bytes)
 	return nil
 }

@@ -37,6 +37,8 @@ type Log struct {
 
 	salt     uint64           // lower bits of this process's run ids
 	replayed map[string]entry // replays whose files are still there; of Run alone
+
+	purge purge
 }
 
 // OpenLog opens the log in opt.Dir and finds out what is unfinished; it needs the ledger but not ClickHouse. Append works
@@ -192,6 +194,9 @@ func (l *Log) watchReplays(ctx context.Context) {
 	tick := time.NewTicker(replayInterval)
 	defer tick.Stop()
 	for {
+		if err := l.purgeAside(); err != nil {
+			l.log.Warn("rejected requests of a deleted tenant are not removed", "err", err)
+		}
 		if err := l.replayAll(); err != nil {
 			l.log.Warn("replay failed", "err", err)
 		}

@@ -21,6 +21,7 @@ type logMetrics struct {
 	splits   prometheus.Counter
 	setAside prometheus.Counter
 	damaged  prometheus.Counter
+	purged   prometheus.Counter
 }
 
 func newLogMetrics(reg prometheus.Registerer, l *Log) *logMetrics {
@@ -57,6 +58,7 @@ func newLogMetrics(reg prometheus.Registerer, l *Log) *logMetrics {
 		repaired: counter("repaired_partitions_total", "Partitions that were missing after an interrupted insert, and were sent alone."),
 		splits:   counter("split_runs_total", "Runs halved because ClickHouse refused something in them."),
 		setAside: counter("rejected_requests_total", "Acked requests set aside because ClickHouse does not take them. See headgate wal inspect."),
+		purged:   counter("purged_rows_total", "Rows of acked requests dropped because their tenant is being deleted, or was."),
 		damaged:  counter("damaged_requests_total", "Acked requests lost because the disk has damaged their log entries."),
 	}
 	reg.MustRegister(m.rows, m.inserts, m.duration, m.runRows, m.syncs, m.group)

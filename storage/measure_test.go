@@ -102,7 +102,7 @@ func TestSharedPartsAreDividedByWeight(t *testing.T) {
 	if got := wantSum("more parts"); got["third"] == 0 || len(m.parts) != 3 {
 		t.Errorf("%v of %d parts", got, len(m.parts))
 	}
-	if err := DeleteTenant(t.Context(), conn, id(t, "long")); err != nil {
+	if err := DeleteTenant(t.Context(), conn, id(t, "long"), nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := wantSum("deleted"); got["long"] != 0 || got["short"] == 0 {

@@ -40,6 +40,7 @@ type LogOptions struct {
 	FS           faultfs.FS // of the log's segments; nil is the machine's
 	Ledger       Ledger
 	Restore      func(receipt []byte) error // called by OpenLog for each receipt that the ledger does not have yet
+	Gone         func(tenant string) bool   // whether a tenant is being deleted or is deleted: its rows are dropped; nil: none is
 	Now          func() time.Time
 	Logger       *slog.Logger // nil discards
 	Registry     prometheus.Registerer

@@ -14,6 +14,9 @@ type plan struct {
 	tables   []*tablePlan
 	receipts [][]byte
 	bytes    map[string]int64 // of log entries, by tenant
+
+	gone    map[string]bool    // of the tenants that were asked about
+	dropped map[string]Dropped // of those that are gone, by tenant
 }
 
 // tablePlan is the rows of a run that go into one table.
@@ -26,7 +29,7 @@ type tablePlan struct {
 
 // plan reads the requests of r. Those that are damaged on disk are given up, loudly.
 func (d *delivery) plan(r *run) (*plan, error) {
-	p := &plan{bytes: map[string]int64{}}
+	p := &plan{bytes: map[string]int64{}, gone: map[string]bool{}, dropped: map[string]Dropped{}}
 	for _, at := range slices.Clone(r.entries) {
 		var h head
 		err := d.insist("read request", func(context.Context) (err error) {
@@ -46,6 +49,10 @@ func (d *delivery) plan(r *run) (*plan, error) {
 		p.bytes[h.tenant] += int64(len(d.lane.buf))
 		if len(h.receipt) > 0 {
 			p.receipts = append(p.receipts, slices.Clone(h.receipt))
+		}
+		if p.isGone(d.lane.log, h.tenant) {
+			p.drop(h, r.tables)
+			continue
 		}
 		for _, t := range h.tables {
 			if r.tables == nil || slices.Contains(r.tables, t.table) {
