@@ -1,7 +1,6 @@
 package control
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"math"
@@ -26,9 +25,8 @@ type API struct {
 	Ledger    *metering.Ledger
 	Alerts    *alert.Service
 	Signer    *metering.Signer // of manifests of exports
-	// DeleteData removes every row of a tenant and proves that none is left.
-	DeleteData func(context.Context, tenant.ID) error
-	Verifier   *metering.Verifier
+	Deleter   *Deleter
+	Verifier  *metering.Verifier
 	// Kept returns the bytes that a tenant and its descendants keep, and whether that is known. nil: it is not.
 	Kept    func(tenant.ID) (int64, bool)
 	Now     func() time.Time
@@ -71,7 +69,7 @@ func (a *API) Register(mux *http.ServeMux) {
 // table returns all routes.
 func (a *API) table() []route {
 	return slices.Concat(a.routes(), a.usageRoutes(), a.alertRoutes(), a.roleRoutes(), a.accessRoutes(),
-		a.signInRoutes(), a.oidcRoutes(), a.accountRoutes(), a.userRoutes(), a.auditRoutes())
+		a.signInRoutes(), a.oidcRoutes(), a.accountRoutes(), a.userRoutes(), a.auditRoutes(), a.deletionRoutes())
 }
 
 func (a *API) routes() []route {
@@ -83,7 +81,6 @@ func (a *API) routes() []route {
 		{"PATCH", "/api/v1/tenants/{tenant}", "Change a tenant's settings", auth.ScopeAdmin, nil, TenantPatch{}, Tenant{}, 0, a.setTenant},
 		{"POST", "/api/v1/tenants/{tenant}/disable", "Refuse a tenant's keys within a second", auth.ScopeAdmin, nil, nil, Tenant{}, 0, a.disableTenant},
 		{"POST", "/api/v1/tenants/{tenant}/enable", "Let a disabled tenant's keys work again", auth.ScopeAdmin, nil, nil, Tenant{}, 0, a.enableTenant},
-		{"DELETE", "/api/v1/tenants/{tenant}", "Delete a disabled tenant with all its data", auth.ScopeAdmin, nil, Confirmation{}, nil, http.StatusNoContent, a.deleteTenant},
 		{"GET", "/api/v1/keys", "List API keys", auth.ScopeAdmin, append([]string{"tenant"}, paging...), nil, Keys{}, 0, a.listKeys},
 		{"POST", "/api/v1/keys", "Create an API key; its text is shown once", auth.ScopeAdmin, nil, KeyRequest{}, NewKey{}, http.StatusCreated, a.createKey},
 		{"GET", "/api/v1/keys/{key}", "Show an API key by id", auth.ScopeAdmin, nil, nil, Key{}, 0, a.showOneKey},

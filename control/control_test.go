@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,9 +32,9 @@ type server struct {
 	url      string
 	operator string
 	api      *API
-	deleted  []tenant.ID
-	failing  error // of DeleteData
 	kept     map[string]int64
+
+	telemetry *telemetry
 }
 
 func start(t *testing.T) *server {
@@ -66,11 +67,9 @@ func startPending(t *testing.T, pending func() (time.Time, bool)) *server {
 		Directory: directory, Meter: meter, Ledger: metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Pending: pending, Registry: reg}),
 		Now: time.Now, Log: slog.New(slog.DiscardHandler), Version: "test",
 		Kept: func(id tenant.ID) (int64, bool) { n, ok := s.kept[id.String()]; return n, ok },
-		DeleteData: func(_ context.Context, id tenant.ID) error {
-			s.deleted = append(s.deleted, id)
-			return s.failing
-		},
 	}
+	s.telemetry = &telemetry{rows: map[string]uint64{}}
+	s.api.Deleter = &Deleter{Directory: directory, Telemetry: s.telemetry, Worker: "test", Now: time.Now, Logger: s.api.Log, Patience: 2 * time.Second}
 	s.api.Alerts = alert.New(db, alert.Options{Now: time.Now, Key: directory.DeriveKey("webhook secrets"), AllowPrivate: true, Audit: AuditAlert, Registry: reg})
 	s.api.Signer, err = metering.OpenSigner(t.Context(), db, dir, time.Now())
 	check(err)
@@ -78,6 +77,9 @@ func startPending(t *testing.T, pending func() (time.Time, bool)) *server {
 	done := make(chan error, 1)
 	go func() { done <- s.api.Ledger.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
+	deleted := make(chan error, 1)
+	go func() { deleted <- s.api.Deleter.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-deleted })
 	mux := http.NewServeMux()
 	s.api.Register(mux)
 	srv := httptest.NewServer(mux)
@@ -88,6 +90,13 @@ func startPending(t *testing.T, pending func() (time.Time, bool)) *server {
 
 // call sends one request and returns the status and the body's text.
 func (s *server) call(token, method, path, body string) (int, string) {
+	s.t.Helper()
+	status, _, text := s.exchange(token, method, path, body)
+	return status, text
+}
+
+// exchange is call with the answer's header.
+func (s *server) exchange(token, method, path, body string) (int, http.Header, string) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
 	if err != nil {
@@ -108,7 +117,7 @@ func (s *server) call(token, method, path, body string) (int, string) {
 	if resp.StatusCode >= 400 && resp.Header.Get("Content-Type") != "application/problem+json" {
 		s.t.Errorf("%s %s: a refusal of type %q", method, path, resp.Header.Get("Content-Type"))
 	}
-	return resp.StatusCode, string(raw)
+	return resp.StatusCode, resp.Header, string(raw)
 }
 
 // ok calls and decodes an answer that must have the status.
@@ -173,24 +182,39 @@ func TestTenantLifeCycle(t *testing.T) {
 	ok[Tenant](s, 200, s.operator, "POST", "/api/v1/tenants/acme-dev/disable", "")
 	s.refused(400, "invalid-argument", s.operator, "DELETE", "/api/v1/tenants/acme-dev", `{"confirm":"acme"}`)
 
-	// A deletion that fails half way goes on where it stopped.
-	s.failing = errors.New("clickhouse is away")
-	s.refused(503, "deletion-incomplete", s.operator, "DELETE", "/api/v1/tenants/acme-dev", `{"confirm":"acme-dev"}`)
+	// A deletion that fails half way goes on where it stopped, by itself too.
+	s.telemetry.set(child.ID, 5)
+	s.telemetry.fail(errors.New("clickhouse is away"))
+	deletion := "/api/v1/tenants/" + child.ID + "/deletion"
+	for range 2 {
+		status, header, text := s.exchange(s.operator, "DELETE", "/api/v1/tenants/acme-dev", `{"confirm":"acme-dev"}`)
+		if status != 202 || header.Get("Location") != deletion || !strings.Contains(text, `"ended_at":null`) {
+			t.Errorf("delete: %d, Location %s, %s", status, header.Get("Location"), text)
+		}
+	}
 	if st := ok[Tenant](s, 200, s.operator, "GET", "/api/v1/tenants/acme-dev", "").Status; st != "deleting" {
 		t.Errorf("status %s, want deleting", st)
 	}
+	if d := ok[Deletion](s, 200, s.operator, "GET", deletion, ""); d.Step != "rows" || d.Problem != "clickhouse is away" || d.AskedBy != "operator" || d.Tenant != "acme-dev" {
+		t.Errorf("deletion %+v", d)
+	}
 	s.refused(409, "wrong-state", s.operator, "POST", "/api/v1/tenants/acme-dev/enable", "")
-	s.failing = nil
+	s.telemetry.fail(nil)
 	if status, text := s.call(s.operator, "DELETE", "/api/v1/tenants/acme-dev", `{"confirm":"acme-dev"}`); status != 204 {
 		t.Errorf("delete: %d %s", status, text)
 	}
 	s.refused(404, "not-found", s.operator, "GET", "/api/v1/tenants/acme-dev", "")
-	if len(s.deleted) != 2 || s.deleted[0].String() != child.ID {
-		t.Errorf("deleted the data of %v", s.deleted)
+	d := ok[Deletion](s, 200, s.operator, "GET", deletion, "")
+	if c := d.Certificate; d.Step != "done" || c == nil || c.SHA256 != c.Sum() || c.Name != "acme-dev" || !slices.Contains(c.Removed, auth.Removed{Store: "clickhouse", Table: "otel_logs", Rows: 5}) {
+		t.Errorf("deletion %+v, certificate %+v", d, d.Certificate)
 	}
+	if byName := ok[Deletion](s, 200, s.operator, "GET", "/api/v1/tenants/acme-dev/deletion", ""); byName.TenantID != child.ID {
+		t.Errorf("deletion by name %+v", byName)
+	}
+	s.refused(404, "not-found", s.operator, "GET", "/api/v1/tenants/acme/deletion", "")
 	audit := ok[AuditPage](s, 200, s.operator, "GET", "/api/v1/audit", "")
-	if len(audit.Entries) < 8 || audit.Entries[0].Actor != "operator" {
-		t.Errorf("audit %+v", audit.Entries)
+	if len(audit.Entries) < 8 || audit.Entries[0].Actor != "system" || audit.Entries[0].Action != "tenant.deleted" || audit.Entries[1].Actor != "operator" {
+		t.Errorf("audit of %d entries begins with %+v", len(audit.Entries), audit.Entries[0])
 	}
 }
 

@@ -137,23 +137,3 @@ func (a *API) enableTenant(r *http.Request, _ http.ResponseWriter, p auth.Princi
 	t, err := a.Directory.Tenants().Enable(r.Context(), p, r.PathValue("tenant"))
 	return a.answerTenant(r, p, t, err)
 }
-
-// deleteTenant marks the tenant, removes its rows, and removes its keys and name last, so that a deletion that failed
-// half way is found by its status and can be called again.
-func (a *API) deleteTenant(r *http.Request, w http.ResponseWriter, p auth.Principal) (any, error) {
-	var in Confirmation
-	if err := httpapi.ReadJSON(w, r, &in); err != nil {
-		return nil, err
-	}
-	ref := r.PathValue("tenant")
-	t, err := a.Directory.Tenants().BeginDelete(r.Context(), p, ref, in.Confirm)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.DeleteData(r.Context(), t.ID); err != nil {
-		a.Log.Error("delete tenant", "tenant", t.ID.String(), "err", err)
-		return nil, httpapi.Errorf(http.StatusServiceUnavailable, "deletion-incomplete",
-			"not all rows could be removed yet: ClickHouse is away or busy; run the deletion again, it goes on where it stopped")
-	}
-	return nil, a.Directory.Tenants().FinishDelete(r.Context(), p, t.ID.String())
-}

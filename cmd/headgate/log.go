@@ -20,11 +20,11 @@ const walDir = "wal"
 var logFS faultfs.FS
 
 // openLog opens the log of acked requests in the data directory, by its name in the ledger, and tells the meter of those that the ledger does not have.
-func openLog(ctx context.Context, cfg Config, dir *dataDir, name string, ledger *metering.Ledger, meter *metering.Meter, log *slog.Logger, reg prometheus.Registerer) (*storage.Log, error) {
+func openLog(ctx context.Context, cfg Config, dir *dataDir, name string, ledger *metering.Ledger, meter *metering.Meter, gone func(tenant string) bool, log *slog.Logger, reg prometheus.Registerer) (*storage.Log, error) {
 	return storage.OpenLog(ctx, storage.LogOptions{
 		Dir: dir.file(walDir), FS: logFS, Ledger: ledger.ForLog(name), Now: time.Now, Logger: log, Registry: reg,
 		MaxBytes: *cfg.LogMaxBytes.bytes, ReserveBytes: *cfg.LogReserve.bytes, MaxDelay: cfg.FlushDelay, MaxRows: cfg.FlushRows,
-		SegmentBytes: segmentBytes(*cfg.MaxBody.bytes), Window: cfg.ResendWindow, Timeout: cfg.InsertTimeout,
+		SegmentBytes: segmentBytes(*cfg.MaxBody.bytes), Window: cfg.ResendWindow, Timeout: cfg.InsertTimeout, Gone: gone,
 		Restore: func(b []byte) error {
 			r, _, err := metering.ReadReceipt(b)
 			if err != nil {

@@ -23,7 +23,6 @@ import (
 	"github.com/headgate-io/headgate/control"
 	"github.com/headgate-io/headgate/ingest"
 	"github.com/headgate-io/headgate/internal/store"
-	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/metering/alert"
 	"github.com/headgate-io/headgate/query"
@@ -140,7 +139,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	var wal *storage.Log
 	ledger := metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Logger: log, Registry: reg, Replica: cfg.replica(logName, ls.addresses()),
 		Pending: func() (time.Time, bool) { return wal.Oldest() }})
-	if wal, err = openLog(ctx, cfg, dir, logName, ledger, meter, log, reg); err != nil {
+	if wal, err = openLog(ctx, cfg, dir, logName, ledger, meter, directory.Deleting, log, reg); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, wal.Close()) }()
@@ -206,6 +205,9 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	keeper := newKeeper(&keeper{measure: storage.NewMeasure(counter.Conn), directory: directory, meter: meter, db: db, now: time.Now, log: log}, reg)
 	backend.run(backendCtx, "keeper", func(ctx context.Context) error { return keeper.Run(ctx, prepared) })
 
+	deleter := &control.Deleter{Directory: directory, Telemetry: control.StoredTelemetry{Log: wal, Conn: conns.writer}, Worker: logName, Now: time.Now, Logger: log}
+	backend.run(backendCtx, "deletions", deleter.Run)
+
 	edge := &group{fail: fail}
 	defer edge.end(func() { ready.set("stopping"); fail(nil) })
 	var tenantBytes int64 // no bound of its own
@@ -226,17 +228,9 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 
 	api := &control.API{
 		Directory: directory, Meter: meter, Ledger: ledger, Alerts: alerts, Verifier: verifier, Signer: signer, Now: time.Now, Log: log, Version: version,
-		OIDC: people.oidc,
-		Kept: keeper.Kept,
-		DeleteData: func(ctx context.Context, id tenant.ID) error {
-			if err := wal.WaitTenant(ctx, id); err != nil {
-				return err
-			}
-			if err := errors.Join(alerts.DeleteTenant(ctx, id), ledger.DeleteRefusals(ctx, id)); err != nil {
-				return err
-			}
-			return storage.DeleteTenant(ctx, conns.writer, id)
-		},
+		OIDC:    people.oidc,
+		Kept:    keeper.Kept,
+		Deleter: deleter,
 	}
 	reader := query.NewReader(conns.reader, query.ReaderOptions{
 		Limits: query.Limits{MaxExecution: cfg.QueryTimeout, MaxMemoryBytes: *cfg.QueryMaxMemory.bytes}, Log: log, Metrics: reg,

@@ -30,7 +30,7 @@ func newTenant() *cobra.Command {
 		tenantCreate(&f), tenantSet(&f), tenantList(&f), tenantShow(&f),
 		tenantSwitch(&f, "disable", "Refuse all keys of a tenant within a second; its data is kept"),
 		tenantSwitch(&f, "enable", "Let a disabled tenant's keys work again"),
-		tenantDelete(&f),
+		tenantDelete(&f), tenantDeletion(&f),
 	)
 	return cmd
 }
@@ -200,37 +200,6 @@ func tenantSwitch(f *clientFlags, verb, short string) *cobra.Command {
 			return tenantCall(cmd, f, http.MethodPost, tenantPath(args[0], verb), nil)
 		},
 	}
-}
-
-func tenantDelete(f *clientFlags) *cobra.Command {
-	var confirm string
-	cmd := &cobra.Command{
-		Use: "delete NAME", Short: "Delete a disabled tenant with all its data, for ever", Args: exactArgs("NAME"),
-		Long: `Delete removes a tenant's telemetry and keys for ever and returns when a count over every table has found no row
-left. The usage ledger is kept, for invoices. The tenant must be disabled and have no active children.`,
-		Example: `  headgate tenant disable acme
-  headgate tenant delete acme --confirm acme`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if confirm == "" {
-				return &usageError{fmt.Errorf("deleting cannot be undone: repeat the name as --confirm %s", args[0])}
-			}
-			c, err := f.open()
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "deleting the data of %s …\n", args[0])
-			if err := c.do(cmd.Context(), http.MethodDelete, tenantPath(args[0]), nil, map[string]any{"confirm": confirm}, nil); err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"deleted": args[0]})
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "deleted %s: no row of it is left\n", args[0])
-			return nil
-		},
-	}
-	cmd.Flags().StringVar(&confirm, "confirm", "", "the tenant's name, to confirm")
-	return cmd
 }
 
 // exactArgs wants exactly the named arguments.

@@ -105,8 +105,7 @@ func newVerifyRigOf(t *testing.T, delay time.Duration) *verifyRig {
 	t.Cleanup(func() { cancel(); running.Wait(); _ = r.log.Close() })
 	r.verifier = metering.NewVerifier(r.ledger, storage.Counter{Conn: r.conn, Log: r.log}, r.reg)
 	r.api = &control.API{Directory: r.directory, Meter: meter, Ledger: r.ledger, Verifier: r.verifier, Alerts: alert.New(r.db, alert.Options{Now: r.now, Registry: prometheus.NewRegistry()}),
-		Now: r.now, Log: quiet, Version: "test",
-		DeleteData: func(ctx context.Context, id tenant.ID) error { return storage.DeleteTenant(ctx, r.conn, id) }}
+		Now: r.now, Log: quiet, Version: "test"}
 	return r
 }
 
@@ -435,7 +434,7 @@ func TestRowsThatNeedNotBeThereAreNoDrift(t *testing.T) {
 			_, err := r.directory.Tenants().BeginDelete(t.Context(), r.operator, "gone", "gone")
 			return err
 		},
-		func() error { return storage.DeleteTenant(t.Context(), r.conn, gone.ID) },
+		func() error { return storage.DeleteTenant(t.Context(), r.conn, gone.ID, nil) },
 	} {
 		if err := s(); err != nil {
 			t.Fatal(err)
