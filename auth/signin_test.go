@@ -205,6 +205,8 @@ func TestResetsGoToActiveUsersAlone(t *testing.T) {
 		w.clock.add(time.Hour - time.Millisecond)
 		_, err = w.Users().Reset(t.Context(), second.Token, goodPassword+"2")
 		wantErr(t, "reset", err, nil)
+		_, err = w.Users().Reset(t.Context(), second.Token, goodPassword+"3")
+		wantErr(t, "a token that was used", err, ErrToken)
 		wantErr(t, "session of before", ann.Can(permission.UsersManage, ann.Home()), nil) // the principal is of one request
 		_, err = w.SignIn(t.Context(), SignIn{Slug: "acme", Email: "ann@example.com", Password: goodPassword})
 		wantErr(t, "the old password", err, ErrSignIn)
