@@ -519,7 +519,6 @@ func BenchmarkHold(b *testing.B) {
 			}
 			runtime.GC()
 			runtime.ReadMemStats(&after)
-			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(tenants), "B/tenant")
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
@@ -528,6 +527,7 @@ func BenchmarkHold(b *testing.B) {
 					i %= active
 				}
 			}
+			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(tenants), "B/tenant")
 		})
 	}
 }
