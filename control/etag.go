@@ -19,7 +19,7 @@ var errChanged = httpapi.Errorf(http.StatusPreconditionFailed, "changed-meanwhil
 
 // measured are members of resources that nobody sets. They are no part of the state that an ETag names: else a key could not be
 // changed while it is used.
-var measured = []string{"storage_bytes", "last_used_at", "last_used", "seen_at", "signed_in_at", "usage", "activity", "seconds_left", "time_left"}
+var measured = []string{"storage_bytes", "last_used_at", "old_used_at", "seen_at", "signed_in_at", "left_seconds"}
 
 // tagOf returns the ETag of a resource as it is answered. The resource is a JSON object.
 func tagOf(body []byte) string {
