@@ -138,6 +138,7 @@ func (s *Keys) List(ctx context.Context, by Principal, tenantRef, after string, 
 	}
 	limit = pageSize(limit)
 	after = plainText(after)
+	var of tenant.ID
 	err = s.d.db.View(ctx, func(tx *store.Tx) error {
 		query := func(and string, args []any, after string, n int) ([]keyRow, error) {
 			return queryKeys(ctx, tx, `WHERE id > ?`+and+` ORDER BY id LIMIT ?`, append(append([]any{after}, args...), n)...)
@@ -148,6 +149,7 @@ func (s *Keys) List(ctx context.Context, by Principal, tenantRef, after string, 
 			if err != nil {
 				return err
 			}
+			of = t.ID
 			and, args := inTenants("tenant_id", []tenant.ID{t.ID})
 			if rows, err = query(and, args, after, limit+1); err != nil {
 				return err
@@ -165,11 +167,17 @@ func (s *Keys) List(ctx context.Context, by Principal, tenantRef, after string, 
 		}
 		return nil
 	})
-	if err == nil && len(out) > limit {
+	if err == nil && !of.IsZero() {
+		err = s.d.auditVisit(ctx, by, of, "key.list", of.String())
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	if len(out) > limit {
 		out = out[:limit]
 		next = out[limit-1].ID
 	}
-	return out, next, err
+	return out, next, nil
 }
 
 // Show returns one key, or ErrNotFound.
@@ -178,7 +186,13 @@ func (s *Keys) Show(ctx context.Context, by Principal, id string) (k Key, err er
 		k, err = findKey(ctx, tx, by, id)
 		return err
 	})
-	return k, err
+	if err == nil {
+		err = s.d.auditVisit(ctx, by, k.Tenant, "key.show", k.ID)
+	}
+	if err != nil {
+		return Key{}, err
+	}
+	return k, nil
 }
 
 // Revoke ends a key for good. Revoking twice is fine and keeps the first time. Errors: ErrNotFound.

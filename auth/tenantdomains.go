@@ -23,9 +23,9 @@ type EmailDomain struct {
 // Domains returns the domains that a tenant lists, in order. It takes security.manage or tenants.read. Errors: ErrNotFound,
 // ErrForbidden.
 func (s *Tenants) Domains(ctx context.Context, by Principal, ref string) (out []EmailDomain, err error) {
-	err = s.d.db.View(ctx, func(tx *store.Tx) error {
-		t, err := resolve(ctx, tx, by, ref)
-		if err != nil {
+	var t Tenant
+	err = s.d.db.View(ctx, func(tx *store.Tx) (err error) {
+		if t, err = resolve(ctx, tx, by, ref); err != nil {
 			return err
 		}
 		if err := by.canEither(permission.SecurityManage, permission.TenantsRead, t.ID); err != nil {
@@ -34,7 +34,13 @@ func (s *Tenants) Domains(ctx context.Context, by Principal, ref string) (out []
 		out, err = queryDomains(ctx, tx, t, "")
 		return err
 	})
-	return out, err
+	if err == nil {
+		err = s.d.auditVisit(ctx, by, t.ID, "tenant.domain.list", t.ID.String())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // AddDomain lists one more domain and returns it; one that is listed stays as it is. People who are there already may stay,

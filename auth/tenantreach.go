@@ -122,6 +122,15 @@ func inTenants(column string, ids []tenant.ID) (and string, args []any) {
 	return ` AND ` + column + ` IN (?` + strings.Repeat(`, ?`, len(ids)-1) + `)`, args
 }
 
+// auditVisit records that a user reads something of one tenant that is not the home. Lists over all that a user reaches, and what
+// the operator looks at, are not recorded.
+func (d *Directory) auditVisit(ctx context.Context, by Principal, t tenant.ID, action, target string) error {
+	if by.User() == "" || by.Home() == t {
+		return nil
+	}
+	return d.AuditCrossTenant(ctx, by, t, action, target)
+}
+
 // maxNamedTenants bounds the arguments of one statement.
 const maxNamedTenants = 30_000
 

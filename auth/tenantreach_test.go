@@ -269,3 +269,37 @@ func TestBoundsOfTenantsFieldsAreExact(t *testing.T) {
 		w.tenant(NewTenant{Name: "sign-in", TenantDetails: TenantDetails{Slug: "other"}})
 	})
 }
+
+func TestVisitsAreAuditedInBothTenants(t *testing.T) {
+	storetest.Each(t, func(t *testing.T) {
+		f := newFamily(t)
+		ctx := t.Context()
+		k, _ := f.key(NewKey{Tenant: "child"})
+		for _, visit := range []func() error{
+			func() error { _, err := f.Tenants().Show(ctx, f.rita, "child"); return err },
+			func() error { _, err := f.Tenants().Domains(ctx, f.rita, "child"); return err },
+			func() error { _, _, err := f.Keys().List(ctx, f.rita, "child", "", 0); return err },
+			func() error { _, err := f.Keys().Show(ctx, f.rita, k.ID); return err },
+			func() error { _, err := f.Tenants().Show(ctx, f.ann, "child"); return err }, // at home
+		} {
+			if err := visit(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, name := range []string{"child", "root"} {
+			entries, _, err := f.Audit(ctx, f.op, AuditFilter{Tenant: name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, e := range entries {
+				if strings.HasPrefix(e.Actor, "user:") {
+					got = append(got, e.Action)
+				}
+			}
+			if want := []string{"key.show", "key.list", "tenant.domain.list", "tenant.read"}; !reflect.DeepEqual(got, want) {
+				t.Errorf("the audit of %s has %v, want %v", name, got, want)
+			}
+		}
+	})
+}

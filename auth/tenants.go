@@ -135,6 +135,9 @@ func (s *Tenants) Find(ctx context.Context, by Principal, what permission.Permis
 		t, err = permitted(ctx, tx, by, what, ref)
 		return err
 	})
+	if err == nil {
+		err = s.d.auditVisit(ctx, by, t.ID, "tenant.read", string(what))
+	}
 	if err != nil {
 		return Tenant{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/auth/permission"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/metering/alert"
@@ -41,21 +42,22 @@ func requireAny(p auth.Principal, scopes ...auth.KeyScope) (err error) {
 	return err
 }
 
-func reachOf(p auth.Principal) alert.Reach {
+// reachOf is what the caller reaches of a tenant's things, which ownTenant has found; everything for the operator.
+func reachOf(p auth.Principal, id tenant.ID) alert.Reach {
 	if p.IsOperator() {
 		return alert.UnsafeAll()
 	}
-	return alert.Of(p.Tenant())
+	return alert.Of(id)
 }
 
-// ownTenant finds whose things are asked for by the query parameter tenant: a key's own, or for the operator the one that is
-// named, the zero ID if none is.
-func (a *API) ownTenant(r *http.Request, p auth.Principal) (tenant.ID, error) {
+// ownTenant finds whose things are asked for by the query parameter tenant: the one that is named, else the caller's, for the
+// operator the zero ID. Users need the permission there.
+func (a *API) ownTenant(r *http.Request, p auth.Principal, what permission.Permission) (tenant.ID, error) {
 	name := r.URL.Query().Get("tenant")
 	if name == "" && p.IsOperator() {
 		return tenant.ID{}, nil
 	}
-	return a.usageTenant(r, p, name)
+	return a.tenantIn(r, p, what, name)
 }
 
 func (a *API) listAlerts(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
@@ -68,7 +70,7 @@ func (a *API) listAlerts(r *http.Request, _ http.ResponseWriter, p auth.Principa
 	}
 	q := r.URL.Query()
 	f := alert.Filter{Kind: alert.Kind(q.Get("kind")), Before: q.Get("cursor"), Limit: size + 1}
-	if f.Tenant, err = a.ownTenant(r, p); err != nil {
+	if f.Tenant, err = a.ownTenant(r, p, permission.UsageRead); err != nil {
 		return nil, err
 	}
 	if f.From, err = moment("from", q.Get("from")); err != nil {
@@ -82,7 +84,7 @@ func (a *API) listAlerts(r *http.Request, _ http.ResponseWriter, p auth.Principa
 			return nil, invalid("threshold %q: want a percentage such as 80", clip(text))
 		}
 	}
-	found, err := a.Alerts.Alerts(r.Context(), reachOf(p), f)
+	found, err := a.Alerts.Alerts(r.Context(), reachOf(p, f.Tenant), f)
 	if err != nil {
 		return nil, alertProblem(err)
 	}

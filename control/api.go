@@ -69,13 +69,13 @@ func (a *API) Register(mux *http.ServeMux) {
 // table returns all routes.
 func (a *API) table() []route {
 	return slices.Concat(a.routes(), a.usageRoutes(), a.alertRoutes(), a.roleRoutes(), a.accessRoutes(),
-		a.signInRoutes(), a.oidcRoutes(), a.accountRoutes(), a.userRoutes(), a.auditRoutes(), a.deletionRoutes())
+		a.signInRoutes(), a.oidcRoutes(), a.accountRoutes(), a.userRoutes(), a.auditRoutes(), a.deletionRoutes(), a.securityRoutes(), a.viewRoutes())
 }
 
 func (a *API) routes() []route {
 	paging := []string{"cursor", "limit"}
 	return []route{
-		{"GET", "/api/v1/tenants", "List the tenants in the caller's reach", auth.ScopeAdmin, append([]string{"search", "status"}, paging...), nil, Tenants{}, 0, a.listTenants},
+		{"GET", "/api/v1/tenants", "List the tenants in the caller's reach", auth.ScopeAdmin, append([]string{"search", "status", "usage"}, paging...), nil, Tenants{}, 0, a.listTenants},
 		{"POST", "/api/v1/tenants", "Create a tenant", auth.ScopeAdmin, nil, NewTenant{}, Tenant{}, http.StatusCreated, a.createTenant},
 		{"GET", "/api/v1/tenants/{tenant}", "Show a tenant by name or id", auth.ScopeAdmin, nil, nil, Tenant{}, 0, a.showTenant},
 		{"PATCH", "/api/v1/tenants/{tenant}", "Change a tenant's settings", auth.ScopeAdmin, nil, TenantPatch{}, Tenant{}, 0, a.setTenant},
@@ -84,7 +84,7 @@ func (a *API) routes() []route {
 		{"GET", "/api/v1/keys", "List API keys", auth.ScopeAdmin, append([]string{"tenant"}, paging...), nil, Keys{}, 0, a.listKeys},
 		{"POST", "/api/v1/keys", "Create an API key; its text is shown once", auth.ScopeAdmin, nil, KeyRequest{}, NewKey{}, http.StatusCreated, a.createKey},
 		{"GET", "/api/v1/keys/{key}", "Show an API key by id", auth.ScopeAdmin, nil, nil, Key{}, 0, a.showOneKey},
-		{"PATCH", "/api/v1/keys/{key}", "Change an API key's limits", auth.ScopeAdmin, nil, KeyPatch{}, Key{}, 0, a.setKey},
+		{"PATCH", "/api/v1/keys/{key}", "Change an API key's limits, name or owner", auth.ScopeAdmin, nil, KeyPatch{}, Key{}, 0, a.setKey},
 		{"DELETE", "/api/v1/keys/{key}", "Revoke an API key", auth.ScopeAdmin, nil, nil, Key{}, 0, a.revokeKey},
 		{"GET", "/api/v1/usage/verify", "Read the last comparison of ledger, runs and ClickHouse (operator)", "", nil, nil, metering.Report{}, 0, a.lastVerified},
 		{"POST", "/api/v1/usage/verify", "Compare ledger, runs and ClickHouse; answers with lines of progress, then the report (operator)", "", nil, VerifyRequest{}, VerifyLine{}, 0, a.verifyUsage},
@@ -177,6 +177,9 @@ var statuses = map[string]int{
 	auth.ErrEmailTaken.Code:          http.StatusConflict,
 	auth.ErrLastAdmin.Code:           http.StatusConflict,
 	auth.ErrLimitUsers.Code:          http.StatusConflict,
+	auth.ErrLimitKeys.Code:           http.StatusConflict,
+	auth.ErrSlugTaken.Code:           http.StatusConflict,
+	auth.ErrRegion.Code:              http.StatusConflict,
 	auth.ErrBusy.Code:                http.StatusServiceUnavailable,
 	auth.ErrOIDC.Code:                http.StatusForbidden,
 	auth.ErrOIDCUnavailable.Code:     http.StatusServiceUnavailable,

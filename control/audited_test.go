@@ -32,7 +32,8 @@ var notWalked = map[string]string{
 
 // auditedBodies are bodies that change something where those of matrixRequests do not.
 var auditedBodies = map[string]string{
-	"POST /api/v1/sign-in": `{"slug":"org-own","email":"viewer@example.com","password":"` + testPassword + `"}`,
+	"POST /api/v1/tenants/{tenant}/move": `{"parent":"org-sibling"}`,
+	"POST /api/v1/sign-in":               `{"slug":"org-own","email":"viewer@example.com","password":"` + testPassword + `"}`,
 }
 
 // auditedAs says who makes a request where the operator cannot.

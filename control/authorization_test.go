@@ -161,6 +161,10 @@ func (m *matrix) thing(kind, place string) string {
 		id = m.make("POST", "/api/v1/users", bodyOf(NewUser{Tenant: org, Email: email, Role: "no-access"}))
 	case "key":
 		id = m.make("POST", "/api/v1/keys", `{"tenant":"`+org+`","scopes":["admin"]}`)
+	case "domain":
+		id = fmt.Sprintf("d%d.example", m.n)
+		m.make("PUT", "/api/v1/tenants/"+org+"/email-domains/example.com", "") // people of the others go on being invited
+		m.make("PUT", "/api/v1/tenants/"+org+"/email-domains/"+id, "")
 	case "role":
 		id = m.make("POST", "/api/v1/roles", bodyOf(NewRole{Tenant: org, Name: fmt.Sprintf("role%d", m.n), Permissions: []string{"audit.read"}}))
 	case "team":
@@ -330,15 +334,18 @@ var matrixRequests = map[string]struct {
 	things      map[string]string
 	shows       string
 }{
-	"GET /api/v1/tenants":                 {query: "?limit=1000", shows: "tenant"},
-	"POST /api/v1/tenants":                {body: `{"name":"new{n}","parent":"{tenant}"}`},
-	"PATCH /api/v1/tenants/{tenant}":      {body: `{"retention_days":30}`},
-	"DELETE /api/v1/tenants/{tenant}":     {body: `{"confirm":"{tenant}"}`},
-	"POST /api/v1/keys":                   {body: `{"tenant":"{tenant}","scopes":["admin"]}`},
-	"PATCH /api/v1/keys/{key}":            {body: `{"daily_bytes":1000}`},
-	"POST /api/v1/usage/verify":           {body: `{}`},
-	"POST /api/v1/usage/corrections":      {body: `{"tenant":"{tenant}","hour":"2020-01-01T00:00:00Z","signal":"logs","billed_bytes":1,"reason":"a test"}`},
-	"DELETE /api/v1/usage/replicas/{log}": {things: map[string]string{"log": "none"}},
+	"GET /api/v1/tenants":                     {query: "?limit=1000", shows: "tenant"},
+	"POST /api/v1/tenants":                    {body: `{"name":"new{n}","parent":"{tenant}"}`},
+	"PATCH /api/v1/tenants/{tenant}":          {body: `{"retention_days":30}`},
+	"DELETE /api/v1/tenants/{tenant}":         {body: `{"confirm":"{tenant}"}`},
+	"POST /api/v1/tenants/{tenant}/move":      {body: `{"parent":"{tenant}"}`}, // where it cannot go
+	"PATCH /api/v1/tenants/{tenant}/security": {body: `{"second_factor":"optional"}`},
+	"POST /api/v1/keys/{key}/rotate":          {body: `{"overlap":"0s"}`},
+	"POST /api/v1/keys":                       {body: `{"tenant":"{tenant}","scopes":["admin"]}`},
+	"PATCH /api/v1/keys/{key}":                {body: `{"daily_bytes":1000}`},
+	"POST /api/v1/usage/verify":               {body: `{}`},
+	"POST /api/v1/usage/corrections":          {body: `{"tenant":"{tenant}","hour":"2020-01-01T00:00:00Z","signal":"logs","billed_bytes":1,"reason":"a test"}`},
+	"DELETE /api/v1/usage/replicas/{log}":     {things: map[string]string{"log": "none"}},
 
 	"POST /api/v1/audit/verify": {body: `{"tenant":"{tenant}"}`},
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/auth/permission"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/metering"
 )
@@ -34,7 +35,7 @@ func (a *API) decisions(r *http.Request, _ http.ResponseWriter, p auth.Principal
 		}
 		f.Key = p.KeyID()
 	}
-	id, err := a.ownTenant(r, p)
+	id, err := a.ownTenant(r, p, permission.UsageRead)
 	if err != nil {
 		return nil, err
 	}

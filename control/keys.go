@@ -18,20 +18,23 @@ func (a *API) listKeys(r *http.Request, _ http.ResponseWriter, p auth.Principal)
 		return nil, err
 	}
 	page := Keys{Keys: []Key{}, Next: next}
-	names := a.names(p)
 	for _, k := range found {
-		page.Keys = append(page.Keys, a.showKey(k, names(r.Context(), k.Tenant)))
+		page.Keys = append(page.Keys, a.showKey(p, k))
 	}
 	return page, nil
 }
 
-func (a *API) showKey(k auth.Key, tenantName string) Key {
+func (a *API) showKey(p auth.Principal, k auth.Key) Key {
 	out := Key{
-		ID: k.ID, Tenant: tenantName, TenantID: k.Tenant.String(), DailyBytes: k.DailyBytes, Limits: showLimits(k.Bounds), Status: "active",
+		ID: k.ID, Tenant: a.Directory.Tenants().NameOf(p, k.Tenant), Name: k.Name, OwnerUser: k.Owner, TenantID: k.Tenant.String(), DailyBytes: k.DailyBytes, Limits: showLimits(k.Bounds), Status: "active",
 		CORSOrigins: append([]string{}, k.CORSOrigins...), CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, RevokedAt: k.RevokedAt,
+		LastUsedAt: k.LastUsed, RotatedAt: k.RotatedAt,
 	}
 	for _, s := range k.Scopes {
 		out.Scopes = append(out.Scopes, string(s))
+	}
+	if k.OldUntil != nil && a.Now().Before(*k.OldUntil) {
+		out.OldSecret = &OldSecret{ValidUntil: *k.OldUntil, LastUsedAt: k.OldLastUsed}
 	}
 	switch {
 	case k.RevokedAt != nil:
@@ -51,12 +54,12 @@ func (a *API) createKey(r *http.Request, w http.ResponseWriter, p auth.Principal
 		in.Tenant = p.Tenant().String()
 	}
 	k, text, err := a.Directory.Keys().Create(r.Context(), p, auth.NewKey{
-		Tenant: in.Tenant, Scopes: in.Scopes, DailyBytes: in.DailyBytes, Bounds: bounds(in.Limits), CORSOrigins: in.CORSOrigins, ExpiresAt: in.ExpiresAt,
+		Tenant: in.Tenant, Name: in.Name, Owner: in.OwnerUser, Scopes: in.Scopes, DailyBytes: in.DailyBytes, Bounds: bounds(in.Limits), CORSOrigins: in.CORSOrigins, ExpiresAt: in.ExpiresAt,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return NewKey{Key: a.showKey(k, a.names(p)(r.Context(), k.Tenant)), Text: text}, nil
+	return NewKey{Key: a.showKey(p, k), Text: text}, nil
 }
 
 func (a *API) showOneKey(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
@@ -64,7 +67,7 @@ func (a *API) showOneKey(r *http.Request, _ http.ResponseWriter, p auth.Principa
 	if err != nil {
 		return nil, err
 	}
-	return a.showKey(k, a.names(p)(r.Context(), k.Tenant)), nil
+	return a.showKey(p, k), nil
 }
 
 func (a *API) setKey(r *http.Request, w http.ResponseWriter, p auth.Principal) (any, error) {
@@ -74,11 +77,12 @@ func (a *API) setKey(r *http.Request, w http.ResponseWriter, p auth.Principal) (
 	}
 	k, err := a.Directory.Keys().Set(r.Context(), p, r.PathValue("key"), auth.KeyPatch{
 		DailyBytes: in.DailyBytes.bytes, Unlimited: in.DailyBytes.set && in.DailyBytes.bytes == nil, Bounds: in.Limits.bounds(),
+		Name: in.Name, Owner: in.OwnerUser,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return a.showKey(k, a.names(p)(r.Context(), k.Tenant)), nil
+	return a.showKey(p, k), nil
 }
 
 func (a *API) revokeKey(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
@@ -86,5 +90,5 @@ func (a *API) revokeKey(r *http.Request, _ http.ResponseWriter, p auth.Principal
 	if err != nil {
 		return nil, err
 	}
-	return a.showKey(k, a.names(p)(r.Context(), k.Tenant)), nil
+	return a.showKey(p, k), nil
 }

@@ -57,6 +57,14 @@ type optionalBytes struct {
 	bytes *int64
 }
 
+// orStay returns what a patch has of it: nil where it is absent.
+func (o optionalBytes) orStay() **int64 {
+	if !o.set {
+		return nil
+	}
+	return &o.bytes
+}
+
 // Value returns the bytes, nil for null and absent.
 func (o optionalBytes) Value() *int64 { return o.bytes }
 
@@ -126,7 +134,7 @@ func (a *API) addLower(out *Tenant, p auth.Principal, t auth.Tenant) {
 
 // limits answers with the limits of the calling key and its tenant.
 func (a *API) limits(_ *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
-	if p.IsOperator() {
+	if p.KeyID() == "" {
 		return nil, httpapi.Errorf(http.StatusForbidden, auth.ErrForbidden.Code, "limits are those of an API key: call with one")
 	}
 	c := metering.Charge{Tenant: p.Tenant(), Key: p.KeyID(), AtLimit: p.AtLimit(), Limits: p.Chain()}

@@ -22,39 +22,33 @@ func (a *API) listTenants(r *http.Request, _ http.ResponseWriter, p auth.Princip
 	if err != nil {
 		return nil, err
 	}
-	names := a.names(p)
 	page := Tenants{Tenants: []Tenant{}, Next: next}
 	for _, t := range found {
-		page.Tenants = append(page.Tenants, a.tenant(r.Context(), p, t, names))
+		page.Tenants = append(page.Tenants, a.tenant(p, t))
+	}
+	usage, err := yesOrNo(q, "usage")
+	if err == nil && usage {
+		err = a.addAverages(r.Context(), p, found, page.Tenants)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return page, nil
 }
 
-// names returns a function from ids to names that asks for each once; "" for a tenant out of the caller's reach.
+// names returns a function from ids to names; "" for a tenant out of the caller's reach.
 func (a *API) names(p auth.Principal) func(context.Context, tenant.ID) string {
-	known := map[tenant.ID]string{}
-	return func(ctx context.Context, id tenant.ID) string {
-		if id.IsZero() {
-			return ""
-		}
-		name, ok := known[id]
-		if !ok {
-			if t, err := a.Directory.Tenants().Show(ctx, p, id.String()); err == nil {
-				name = t.Name
-			}
-			known[id] = name
-		}
-		return name
-	}
+	return func(_ context.Context, id tenant.ID) string { return a.Directory.Tenants().NameOf(p, id) }
 }
 
 // tenant is t as p may see it.
-func (a *API) tenant(ctx context.Context, p auth.Principal, t auth.Tenant, name func(context.Context, tenant.ID) string) Tenant {
+func (a *API) tenant(p auth.Principal, t auth.Tenant) Tenant {
 	out := Tenant{
-		ID: t.ID.String(), Name: t.Name, Parent: name(ctx, t.Parent), Status: string(t.Status), DailyBytes: t.DailyBytes,
+		ID: t.ID.String(), Name: t.Name, Parent: a.Directory.Tenants().NameOf(p, t.Parent), Status: string(t.Status), DailyBytes: t.DailyBytes,
 		Limits: showLimits(t.Bounds), TimeZone: cmp.Or(t.TimeZone, "UTC"),
 		AtLimit: string(t.AtLimit), RetentionDays: int(t.RetentionDays), Placement: "shared", Partition: t.Partition,
-		KeepResends: t.KeepResends, CreatedAt: t.CreatedAt, ChangedAt: t.ChangedAt,
+		KeepResends: t.KeepResends, Slug: t.Slug, Owner: t.Owner, PlanID: t.PlanID, EditionID: t.EditionID, Subscription: t.SubscriptionID,
+		Region: t.Region, SecondFactor: t.SecondFactor, MaxUsers: t.MaxUsers, MaxKeys: t.MaxKeys, CreatedAt: t.CreatedAt, ChangedAt: t.ChangedAt,
 	}
 	if t.Partition == t.ID.String() {
 		out.Placement = "own"
@@ -69,11 +63,11 @@ func (a *API) tenant(ctx context.Context, p auth.Principal, t auth.Tenant, name 
 }
 
 // answerTenant is the answer of a handler that has changed or found one tenant.
-func (a *API) answerTenant(r *http.Request, p auth.Principal, t auth.Tenant, err error) (any, error) {
+func (a *API) answerTenant(p auth.Principal, t auth.Tenant, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.tenant(r.Context(), p, t, a.names(p)), nil
+	return a.tenant(p, t), nil
 }
 
 func ownPartition(placement string) (bool, error) {
@@ -98,13 +92,15 @@ func (a *API) createTenant(r *http.Request, w http.ResponseWriter, p auth.Princi
 	t, err := a.Directory.Tenants().Create(r.Context(), p, auth.NewTenant{
 		Name: in.Name, Parent: in.Parent, DailyBytes: in.DailyBytes, Bounds: bounds(in.Limits), TimeZone: in.TimeZone, RetentionDays: in.RetentionDays,
 		AtLimit: tenant.Policy(in.AtLimit), OwnPartition: own, KeepResends: in.KeepResends,
+		TenantDetails: auth.TenantDetails{Slug: in.Slug, Owner: in.Owner, PlanID: in.PlanID, EditionID: in.EditionID,
+			SubscriptionID: in.Subscription, Region: in.Region, MaxUsers: in.MaxUsers, MaxKeys: in.MaxKeys},
 	})
-	return a.answerTenant(r, p, t, err)
+	return a.answerTenant(p, t, err)
 }
 
 func (a *API) showTenant(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
 	t, err := a.Directory.Tenants().Show(r.Context(), p, r.PathValue("tenant"))
-	return a.answerTenant(r, p, t, err)
+	return a.answerTenant(p, t, err)
 }
 
 func (a *API) setTenant(r *http.Request, w http.ResponseWriter, p auth.Principal) (any, error) {
@@ -116,6 +112,8 @@ func (a *API) setTenant(r *http.Request, w http.ResponseWriter, p auth.Principal
 		Name: in.Name, RetentionDays: in.RetentionDays, AtLimit: in.AtLimit,
 		DailyBytes: in.DailyBytes.bytes, Unlimited: in.DailyBytes.set && in.DailyBytes.bytes == nil,
 		Bounds: in.Limits.bounds(), TimeZone: in.TimeZone, KeepResends: in.KeepResends,
+		Slug: in.Slug, Owner: in.Owner, PlanID: in.PlanID, EditionID: in.EditionID, SubscriptionID: in.Subscription,
+		MaxUsers: in.MaxUsers.orStay(), MaxKeys: in.MaxKeys.orStay(),
 	}
 	if in.Placement != nil {
 		own, err := ownPartition(*in.Placement)
@@ -125,15 +123,15 @@ func (a *API) setTenant(r *http.Request, w http.ResponseWriter, p auth.Principal
 		patch.OwnPartition = &own
 	}
 	t, err := a.Directory.Tenants().Set(r.Context(), p, r.PathValue("tenant"), patch)
-	return a.answerTenant(r, p, t, err)
+	return a.answerTenant(p, t, err)
 }
 
 func (a *API) disableTenant(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
 	t, err := a.Directory.Tenants().Disable(r.Context(), p, r.PathValue("tenant"))
-	return a.answerTenant(r, p, t, err)
+	return a.answerTenant(p, t, err)
 }
 
 func (a *API) enableTenant(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
 	t, err := a.Directory.Tenants().Enable(r.Context(), p, r.PathValue("tenant"))
-	return a.answerTenant(r, p, t, err)
+	return a.answerTenant(p, t, err)
 }

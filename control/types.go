@@ -22,8 +22,23 @@ type Tenant struct {
 	Placement     string    `json:"placement"` // own or shared
 	Partition     string    `json:"partition"`
 	KeepResends   bool      `json:"keep_resends"`
+	Slug          string    `json:"slug"`  // what sign-in names the tenant by
+	Owner         string    `json:"owner"` // e-mail address
+	PlanID        string    `json:"plan_id"`
+	EditionID     string    `json:"edition_id"`
+	Subscription  string    `json:"subscription_id"`
+	Region        string    `json:"region"`
+	SecondFactor  string    `json:"second_factor"` // disabled, optional, admins or required
+	MaxUsers      *int64    `json:"max_users"`     // null: unlimited; own and descendants'
+	MaxKeys       *int64    `json:"max_keys"`
 	CreatedAt     time.Time `json:"created_at"`
 	ChangedAt     time.Time `json:"changed_at"`
+
+	// AverageDailyBytes is what was billed per day, the descendants' with it, over the last thirty days of UTC that are sealed,
+	// or over those of them that the tenant was there; only in lists that ask for usage, and to who may read it.
+	AverageDailyBytes *int64 `json:"average_daily_bytes,omitempty"`
+	// AveragePercent is that in percent of the tenant's own daily limit; left out without one.
+	AveragePercent *float64 `json:"average_percent,omitempty"`
 
 	// EffectiveDailyBytes is the lowest limit from here to the root, null for none; left out when it is another's and the
 	// caller may not see that one.
@@ -46,6 +61,14 @@ type NewTenant struct {
 	AtLimit       string  `json:"at_limit,omitempty"`
 	Placement     string  `json:"placement,omitempty"`
 	KeepResends   bool    `json:"keep_resends,omitempty"`
+	Slug          string  `json:"slug,omitempty"`  // the name when left out
+	Owner         string  `json:"owner,omitempty"` // e-mail address
+	PlanID        string  `json:"plan_id,omitempty"`
+	EditionID     string  `json:"edition_id,omitempty"`
+	Subscription  string  `json:"subscription_id,omitempty"`
+	Region        string  `json:"region,omitempty"` // the deployment's, or nothing
+	MaxUsers      *int64  `json:"max_users,omitempty"`
+	MaxKeys       *int64  `json:"max_keys,omitempty"`
 }
 
 // TenantPatch is the body that changes a tenant; members that are left out stay as they are.
@@ -58,6 +81,13 @@ type TenantPatch struct {
 	AtLimit       *tenant.Policy `json:"at_limit,omitempty"`
 	Placement     *string        `json:"placement,omitempty"`
 	KeepResends   *bool          `json:"keep_resends,omitempty"`
+	Slug          *string        `json:"slug,omitempty"`
+	Owner         *string        `json:"owner,omitempty"`
+	PlanID        *string        `json:"plan_id,omitempty"`
+	EditionID     *string        `json:"edition_id,omitempty"`
+	Subscription  *string        `json:"subscription_id,omitempty"`
+	MaxUsers      optionalBytes  `json:"max_users,omitzero"` // null: unlimited
+	MaxKeys       optionalBytes  `json:"max_keys,omitzero"`
 }
 
 // Confirmation is the body that deletes a tenant.
@@ -76,6 +106,8 @@ type Key struct {
 	ID          string     `json:"id"`
 	Tenant      string     `json:"tenant"` // name
 	TenantID    string     `json:"tenant_id"`
+	Name        string     `json:"name"`
+	OwnerUser   string     `json:"owner_user"` // id of the user of the tenant who answers for the key
 	Scopes      []string   `json:"scopes"`
 	DailyBytes  *int64     `json:"daily_bytes"` // null: only the tenant's limit holds
 	Limits      []Limit    `json:"limits"`
@@ -84,6 +116,21 @@ type Key struct {
 	CreatedAt   time.Time  `json:"created_at"`
 	ExpiresAt   *time.Time `json:"expires_at"`
 	RevokedAt   *time.Time `json:"revoked_at"`
+	LastUsedAt  *time.Time `json:"last_used_at"` // by any of its secrets, to the minute
+	RotatedAt   *time.Time `json:"rotated_at"`
+	// OldSecret is there while the secret before the last rotation still opens.
+	OldSecret *OldSecret `json:"old_secret,omitempty"`
+}
+
+// OldSecret is the secret of a key before its last rotation.
+type OldSecret struct {
+	ValidUntil time.Time  `json:"valid_until"`
+	LastUsedAt *time.Time `json:"last_used_at"` // since the rotation, to the minute
+}
+
+// Rotation is the body that gives a key another secret.
+type Rotation struct {
+	Overlap string `json:"overlap"` // how long the secret before goes on opening, such as 24h; up to 720h; 0s ends it at once
 }
 
 // NewKey is a key with its text, which is shown once, when it is made.
@@ -95,6 +142,8 @@ type NewKey struct {
 // KeyRequest is the body that creates a key.
 type KeyRequest struct {
 	Tenant      string          `json:"tenant"` // name or id; a key's own tenant when left out
+	Name        string          `json:"name,omitempty"`
+	OwnerUser   string          `json:"owner_user,omitempty"` // id of a user of the tenant
 	Scopes      []auth.KeyScope `json:"scopes"`
 	DailyBytes  *int64          `json:"daily_bytes,omitempty"`
 	Limits      []Limit         `json:"limits,omitempty"`
@@ -102,10 +151,12 @@ type KeyRequest struct {
 	ExpiresAt   *time.Time      `json:"expires_at,omitempty"`
 }
 
-// KeyPatch is the body that changes a key's limits; members that are left out stay as they are.
+// KeyPatch is the body that changes a key; members that are left out stay as they are.
 type KeyPatch struct {
 	DailyBytes optionalBytes  `json:"daily_bytes,omitzero"` // null: only the tenant's limit holds
 	Limits     optionalLimits `json:"limits,omitzero"`      // all of them; null: none
+	Name       *string        `json:"name,omitempty"`
+	OwnerUser  *string        `json:"owner_user,omitempty"` // "": nobody
 }
 
 // Keys is a page of keys.

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/auth/permission"
 	"github.com/headgate-io/headgate/internal/httpapi"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/metering"
@@ -129,8 +130,8 @@ type ownership struct {
 
 // whose finds whose usage is asked for.
 //
-// SECURITY: a key reads the usage of its own tenant and, if it asks for them, of those below; any other name, there or not,
-// answers not found.
+// SECURITY: a key reads the usage of its own tenant and, if it asks for them, of those below; a user that of tenants where the
+// user has usage.read, each of those below too. Any other name, there or not, answers not found.
 func (a *API) whose(r *http.Request, p auth.Principal) (o ownership, err error) {
 	q := r.URL.Query()
 	if o.descendants, err = yesOrNo(q, "descendants"); err != nil {
@@ -140,21 +141,33 @@ func (a *API) whose(r *http.Request, p auth.Principal) (o ownership, err error) 
 	if name == "" && p.IsOperator() {
 		return ownership{all: true}, nil
 	}
-	id, err := a.usageTenant(r, p, name)
+	id, err := a.tenantIn(r, p, permission.UsageRead, name)
+	if err != nil {
+		return o, err
+	}
 	o.ids = []tenant.ID{id}
-	return o, err
+	if o.descendants {
+		if below, whole := a.Directory.Tenants().Below(p, permission.UsageRead, id); !whole {
+			o.ids, o.descendants = below, false
+		}
+	}
+	return o, nil
 }
 
-// usageTenant finds the tenant whose usage is asked for.
-func (a *API) usageTenant(r *http.Request, p auth.Principal, name string) (tenant.ID, error) {
-	if p.IsOperator() {
-		t, err := a.Directory.Tenants().Show(r.Context(), p, name)
-		return t.ID, err
+// tenantIn finds the tenant that is asked for, "" being the caller's, and checks that the caller may do what there. Of keys, whose
+// scopes have opened the door, it checks that it is their own.
+func (a *API) tenantIn(r *http.Request, p auth.Principal, what permission.Permission, name string) (tenant.ID, error) {
+	if p.KeyID() != "" {
+		if name == "" || strings.EqualFold(name, p.TenantName()) || name == p.Tenant().String() {
+			return p.Tenant(), nil
+		}
+		return tenant.ID{}, auth.ErrNotFound
 	}
-	if name == "" || strings.EqualFold(name, p.TenantName()) || name == p.Tenant().String() {
-		return p.Tenant(), nil
+	if name == "" {
+		name = p.Tenant().String()
 	}
-	return tenant.ID{}, auth.ErrNotFound
+	t, err := a.Directory.Tenants().Find(r.Context(), p, what, name)
+	return t.ID, err
 }
 
 func yesOrNo(q url.Values, name string) (bool, error) {

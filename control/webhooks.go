@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/auth/permission"
 	"github.com/headgate-io/headgate/internal/httpapi"
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/tenant"
@@ -106,11 +108,11 @@ func (a *API) listWebhooks(r *http.Request, _ http.ResponseWriter, p auth.Princi
 	if err != nil {
 		return nil, err
 	}
-	owner, err := a.ownTenant(r, p)
+	owner, err := a.ownTenant(r, p, permission.SecurityManage)
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.Alerts.Webhooks(r.Context(), reachOf(p), owner, r.URL.Query().Get("cursor"), size+1)
+	found, err := a.Alerts.Webhooks(r.Context(), reachOf(p, owner), owner, r.URL.Query().Get("cursor"), size+1)
 	if err != nil {
 		return nil, alertProblem(err)
 	}
@@ -132,9 +134,9 @@ func (a *API) createWebhook(r *http.Request, w http.ResponseWriter, p auth.Princ
 	}
 	owner, name := p.Tenant(), p.TenantName() // zero for the operator
 	if in.Tenant != "" {
-		t, err := a.Directory.Tenants().Show(r.Context(), p, in.Tenant)
+		t, err := a.Directory.Tenants().Find(r.Context(), p, permission.SecurityManage, in.Tenant)
 		if err != nil {
-			return nil, err
+			return nil, a.refuse(r, p, "webhook.create", in.Tenant, err)
 		}
 		if t.Status == auth.Deleting {
 			return nil, auth.ErrState
@@ -144,6 +146,11 @@ func (a *API) createWebhook(r *http.Request, w http.ResponseWriter, p auth.Princ
 	var made alert.Webhook
 	var secret string
 	err := a.Directory.Act(r.Context(), p, "webhook.create", owner.String(), func(tx *store.Tx, _ time.Time) (auth.Entry, error) {
+		if !owner.IsZero() {
+			if err := p.Can(permission.SecurityManage, owner); err != nil {
+				return auth.Entry{}, err
+			}
+		}
 		var err error
 		made, secret, err = a.Alerts.Create(r.Context(), tx, alert.NewWebhook{Tenant: owner, URL: in.URL, Kinds: in.Kinds})
 		made.TenantName = name
@@ -156,31 +163,56 @@ func (a *API) createWebhook(r *http.Request, w http.ResponseWriter, p auth.Princ
 }
 
 func (a *API) showWebhook(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
-	w, err := a.Alerts.Webhook(r.Context(), reachOf(p), r.PathValue("webhook"))
+	w, _, err := a.webhook(r, p, r.PathValue("webhook"))
 	if err != nil {
-		return nil, alertProblem(err)
+		return nil, err
 	}
 	return webhookOf(w), nil
 }
 
-// changeWebhook audits a change under the webhook's tenant.
-func (a *API) changeWebhook(r *http.Request, p auth.Principal, action string, fn func(tx *store.Tx, id string) (alert.Webhook, error)) (alert.Webhook, error) {
-	id := r.PathValue("webhook")
-	w, err := a.Alerts.Webhook(r.Context(), reachOf(p), id)
-	if err != nil {
-		return w, alertProblem(err)
+// webhook finds a webhook that the caller may manage, and its tenant, zero for the operator's own.
+//
+// SECURITY: a webhook of a tenant out of reach is not found, by the same answer and after the same look-ups as one that does not
+// exist.
+func (a *API) webhook(r *http.Request, p auth.Principal, id string) (alert.Webhook, tenant.ID, error) {
+	w, err := a.Alerts.Webhook(r.Context(), alert.UnsafeAll(), id)
+	if err != nil && !errors.Is(err, alert.ErrNotFound) {
+		return alert.Webhook{}, tenant.ID{}, err
 	}
-	owner := p.Tenant()
-	if w.Tenant != "" && p.IsOperator() {
-		t, err := a.Directory.Tenants().Show(r.Context(), p, w.Tenant)
-		if err != nil {
-			return w, err
-		}
-		owner = t.ID
+	if p.IsOperator() && w.Tenant == "" {
+		return w, tenant.ID{}, alertProblem(err)
+	}
+	t, denied := a.Directory.Tenants().Find(r.Context(), p, permission.SecurityManage, cmp.Or(w.Tenant, noTenant))
+	if errors.Is(denied, auth.ErrNotFound) {
+		denied = alertProblem(alert.ErrNotFound)
+	}
+	if denied != nil {
+		return alert.Webhook{}, tenant.ID{}, denied
+	}
+	return w, t.ID, nil
+}
+
+// noTenant has the form of an id, and is none.
+const noTenant = "00000000000000000000000000"
+
+// refuse returns err, audited if it is a refusal for want of permission.
+func (a *API) refuse(r *http.Request, p auth.Principal, action, target string, err error) error {
+	if !errors.Is(err, auth.ErrForbidden) {
+		return err
+	}
+	return a.Directory.Act(r.Context(), p, action, target, func(*store.Tx, time.Time) (auth.Entry, error) { return auth.Entry{}, err })
+}
+
+// changeWebhook audits a change under the webhook's tenant.
+func (a *API) changeWebhook(r *http.Request, p auth.Principal, action string, fn func(tx *store.Tx, reach alert.Reach, id string) (alert.Webhook, error)) (alert.Webhook, error) {
+	id := r.PathValue("webhook")
+	w, owner, err := a.webhook(r, p, id)
+	if err != nil {
+		return w, a.refuse(r, p, action, id, err)
 	}
 	err = a.Directory.Act(r.Context(), p, action, id, func(tx *store.Tx, _ time.Time) (auth.Entry, error) {
 		var err error
-		w, err = fn(tx, id)
+		w, err = fn(tx, reachOf(p, owner), id)
 		return webhookEntry(owner, w), err
 	})
 	return w, alertProblem(err)
@@ -191,8 +223,8 @@ func (a *API) setWebhook(r *http.Request, rw http.ResponseWriter, p auth.Princip
 	if err := httpapi.ReadJSON(rw, r, &in); err != nil {
 		return nil, err
 	}
-	w, err := a.changeWebhook(r, p, "webhook.set", func(tx *store.Tx, id string) (alert.Webhook, error) {
-		return a.Alerts.Change(r.Context(), tx, reachOf(p), id, alert.WebhookPatch(in))
+	w, err := a.changeWebhook(r, p, "webhook.set", func(tx *store.Tx, reach alert.Reach, id string) (alert.Webhook, error) {
+		return a.Alerts.Change(r.Context(), tx, reach, id, alert.WebhookPatch(in))
 	})
 	if err != nil {
 		return nil, err
@@ -201,14 +233,18 @@ func (a *API) setWebhook(r *http.Request, rw http.ResponseWriter, p auth.Princip
 }
 
 func (a *API) deleteWebhook(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
-	_, err := a.changeWebhook(r, p, "webhook.delete", func(tx *store.Tx, id string) (alert.Webhook, error) {
-		return a.Alerts.Delete(r.Context(), tx, reachOf(p), id)
+	_, err := a.changeWebhook(r, p, "webhook.delete", func(tx *store.Tx, reach alert.Reach, id string) (alert.Webhook, error) {
+		return a.Alerts.Delete(r.Context(), tx, reach, id)
 	})
 	return nil, err
 }
 
 func (a *API) testWebhook(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
-	result, err := a.Alerts.Test(r.Context(), reachOf(p), r.PathValue("webhook"))
+	w, owner, err := a.webhook(r, p, r.PathValue("webhook"))
+	if err != nil {
+		return nil, a.refuse(r, p, "webhook.test", r.PathValue("webhook"), err)
+	}
+	result, err := a.Alerts.Test(r.Context(), reachOf(p, owner), w.ID)
 	if err != nil {
 		return nil, alertProblem(err)
 	}
