@@ -262,6 +262,26 @@ func testProviderLetsInWhomItVouchesFor(t *testing.T) {
 	if ok[Session](s, 200, token, "GET", "/api/v1/session", "").MustEnrol {
 		t.Error("a second factor at the provider is not enough")
 	}
+
+	// A second factor in headgate is not got round.
+	err = s.db.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `UPDATE users SET totp_at = 1, rev = (SELECT n FROM changes) + 1`)
+		if err == nil {
+			_, err = tx.ExecContext(t.Context(), `UPDATE changes SET n = n + 1`)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.claims = nil
+	if token, status, text = s.through(i, "acme"); status != 401 || token != "" || !strings.Contains(text, `"second-factor-needed"`) {
+		t.Errorf("a password alone at the provider, with a second factor here: %d %s", status, text)
+	}
+	i.claims = map[string]any{"amr": []string{"mfa"}}
+	if token, status, text = s.through(i, "acme"); status != 302 || token == "" {
+		t.Errorf("a second factor at both: %d %s", status, text)
+	}
 }
 
 func TestProvidersAreNamedWithTLS(t *testing.T) {
