@@ -241,4 +241,4 @@ func (c *Config) replica(log string, a addresses) (r metering.ReplicaOptions) {
 	return r
 }
 
-func (c *Config) database() string { return cmp.Or(c.Store, c.path("headgate.db")) }
+func (c *Config) database() string { return cmp.Or(c.Store, c.path(stateFile)) }
