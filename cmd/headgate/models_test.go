@@ -482,7 +482,7 @@ func tenantsView(s *site) {
 	s.refuse(409, "wrong-state", rita.Token, "DELETE", "/api/v1/tenants/pipe-one", `{"confirm":"pipe-one"}`)
 	s.do(rita.Token, "POST", "/api/v1/tenants/pipe-one-test/disable", "")
 	s.refuse(400, "invalid-argument", rita.Token, "DELETE", "/api/v1/tenants/pipe-one-test", `{"confirm":"yes"}`)
-	s.do(s.operator, "DELETE", "/api/v1/tenants/pipe-one-test", `{"confirm":"pipe-one-test"}`)
+	s.do(rita.Token, "DELETE", "/api/v1/tenants/pipe-one-test", `{"confirm":"pipe-one-test"}`)
 	waitFor(s.t, "the tenant to be gone", func() bool {
 		status, _ := s.ask(rita.Token, "GET", "/api/v1/tenants/pipe-one-test", "")
 		return status == 404
