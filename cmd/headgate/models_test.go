@@ -1,6 +1,10 @@
 package main
 
 import (
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base32"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -394,6 +398,8 @@ func hostingTree(s *site) {
 		}
 	}
 	serviceKeys(s, rita)
+	emailDomains(s, rita)
+	secondFactors(s, rita)
 }
 
 // serviceKeys: somebody without access is there to own what machines use.
@@ -406,6 +412,135 @@ func serviceKeys(s *site, rita control.SignedIn) {
 		s.refuse(403, "forbidden", owner.Token, "GET", path, "")
 	}
 	s.refuse(403, "forbidden", owner.Token, "POST", "/api/v1/access-requests", `{"tenant":"host-east","role":"viewer","expiry":"1h"}`)
+
+	key := send[control.NewKey](s, rita.Token, "POST", "/api/v1/keys", quoted(`{"name":"collector","owner_user":%q,"scopes":["ingest"]}`, owner.User.ID))
+	if key.OwnerUser != owner.User.ID || key.Name != "collector" {
+		s.t.Errorf("made %+v", key)
+	}
+	s.refuse(404, "not-found", rita.Token, "POST", "/api/v1/keys", quoted(`{"tenant":"host-east","owner_user":%q,"scopes":["ingest"]}`, owner.User.ID))
+	s.refuse(403, "forbidden", owner.Token, "GET", "/api/v1/keys/"+key.ID, "")
+	s.mustPost("/v1/logs", key.Text, record("service"))
+	// It is given another secret, and both open until the overlap ends.
+	next := send[control.NewKey](s, rita.Token, "POST", "/api/v1/keys/"+key.ID+"/rotate", `{"overlap":"1h"}`)
+	if next.ID != key.ID || next.Text == key.Text {
+		s.t.Errorf("rotated %+v", next.Key)
+	}
+	for _, text := range []string{key.Text, next.Text} {
+		s.mustPost("/v1/logs", text, record("service"))
+	}
+	s.do(rita.Token, "DELETE", "/api/v1/keys/"+key.ID, "")
+	for _, text := range []string{key.Text, next.Text} {
+		s.within("the end of the key", func() bool {
+			status, _, err := s.post(s.t.Context(), "/v1/logs", "application/json", text, []byte(record("late")))
+			return err == nil && status == 401
+		})
+	}
+}
+
+// emailDomains: who is invited, and what the list of domains says of those who are there.
+func emailDomains(s *site, rita control.SignedIn) {
+	const path = "/api/v1/tenants/host-west/email-domains"
+	invite := func(email string) string { return quoted(`{"tenant":"host-west","email":%q,"role":"viewer"}`, email) }
+	s.do(rita.Token, "PUT", path+"/West.example", "")
+	s.refuse(400, "email-domain", rita.Token, "POST", "/api/v1/users", invite("eve@east.example"))
+	s.refuse(400, "email-domain", rita.Token, "POST", "/api/v1/users", invite("eve@sub.west.example"))
+	s.do(rita.Token, "POST", "/api/v1/users", invite("wim@WEST.example"))
+	token, _ := s.mail("wim@WEST.example", 0)
+	s.accept(token)
+	domains := get[struct {
+		Domains []struct {
+			Domain string
+			Users  int `json:"active_users"`
+		}
+	}](s, rita.Token, path).Domains
+	if len(domains) != 1 || domains[0].Domain != "west.example" || domains[0].Users != 1 {
+		s.t.Errorf("domains %+v", domains)
+	}
+	s.refuse(409, "wrong-state", rita.Token, "DELETE", path+"/west.example", "")
+	s.do(rita.Token, "PUT", path+"/east.example", "")
+	s.do(rita.Token, "POST", "/api/v1/users", invite("eve@east.example"))
+	s.do(rita.Token, "DELETE", path+"/east.example", "") // who is only invited keeps none
+	west := s.signIn("host-west", "wim@west.example")
+	s.refuse(403, "forbidden", west.Token, "GET", path, "")
+	s.refuse(403, "forbidden", west.Token, "PUT", path+"/evil.example", "")
+}
+
+// secondFactors goes through the four modes of a tenant: disabled, optional, for admins, for all.
+func secondFactors(s *site, rita control.SignedIn) {
+	s.do(rita.Token, "POST", "/api/v1/tenants", `{"name":"host-safe","parent":"host"}`)
+	set := func(mode string) {
+		s.t.Helper()
+		s.do(rita.Token, "PATCH", "/api/v1/tenants/host-safe/security", quoted(`{"second_factor":%q}`, mode))
+	}
+	s.refuse(400, "invalid-argument", rita.Token, "PATCH", "/api/v1/tenants/host-safe/security", `{"second_factor":"sometimes"}`)
+	admin, viewer := s.first("host-safe", "ada@safe.example", "admin"), s.first("host-safe", "vic@safe.example", "viewer")
+	const factor = "/api/v1/account/second-factor"
+
+	set("disabled")
+	s.within("that there is none", func() bool { status, _ := s.ask(viewer.Token, "POST", factor, ""); return status == 409 })
+	set("optional")
+	s.within("that there may be one", func() bool { status, _ := s.ask(viewer.Token, "POST", factor, ""); return status == 201 })
+	if got := get[control.Session](s, admin.Token, "/api/v1/session"); got.MustEnrol {
+		s.t.Error("what is optional is asked for")
+	}
+
+	// For admins: a session that lives must enrol, and does nothing else before.
+	set("admins")
+	s.within("that admins have to", func() bool { return get[control.Session](s, admin.Token, "/api/v1/session").MustEnrol })
+	s.refuse(403, "second-factor-enrolment", admin.Token, "GET", "/api/v1/users", "")
+	s.do(viewer.Token, "GET", "/api/v1/account", "")
+	enrolment := send[control.Enrolment](s, admin.Token, "POST", factor, "")
+	s.refuse(403, "second-factor-wrong", admin.Token, "POST", factor+"/confirm", `{"code":"12345"}`)
+	recovery := send[control.RecoveryCodes](s, admin.Token, "POST", factor+"/confirm", quoted(`{"code":%q}`, code(s.t, enrolment.Secret, 0))).Codes
+	if len(recovery) != 10 {
+		s.t.Errorf("%d recovery codes", len(recovery))
+	}
+	s.within("that it suffices", func() bool { status, _ := s.ask(admin.Token, "GET", "/api/v1/users", ""); return status == 200 })
+	signIn := func(code string) (int, string) {
+		return s.ask("", "POST", "/api/v1/sign-in", quoted(`{"slug":"host-safe","email":"ada@safe.example","password":%q,"code":%q}`, modelPassword, code))
+	}
+	if status, text := signIn(""); status != 401 || !strings.Contains(text, "second-factor-needed") {
+		s.t.Errorf("sign-in without a code: %d %s", status, text)
+	}
+	next := code(s.t, enrolment.Secret, 1) // the present one is used
+	for i, c := range []struct {
+		code string
+		want int
+	}{{next, 200}, {next, 403}, {recovery[0], 200}, {recovery[0], 403}, {recovery[1], 200}} {
+		if status, text := signIn(c.code); status != c.want {
+			s.t.Errorf("sign-in %d with a code: %d %s, want %d", i, status, text, c.want)
+		}
+	}
+	s.refuse(409, "wrong-state", admin.Token, "DELETE", factor, quoted(`{"code":%q}`, recovery[2]))
+
+	// For all.
+	set("required")
+	s.within("that all have to", func() bool { return get[control.Session](s, viewer.Token, "/api/v1/session").MustEnrol })
+	if again := s.signIn("host-safe", "vic@safe.example"); !again.MustEnrol || len(again.Permissions) != 0 {
+		s.t.Errorf("signed in without one: %+v", again)
+	}
+	if status, _ := s.ask(viewer.Token, "POST", "/api/v1/query", `{"query":"logs | count"}`); status != 403 {
+		s.t.Errorf("query before the enrolment: %d", status)
+	}
+	set("optional")
+	s.within("that none have to", func() bool {
+		status, _ := s.ask(viewer.Token, "POST", "/api/v1/query", `{"query":"logs | count"}`)
+		return status == 200
+	})
+}
+
+// code is the one that an authenticator shows (RFC 6238), steps of 30 s from now.
+func code(t *testing.T, secret string, steps int64) string {
+	t.Helper()
+	key, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := hmac.New(sha1.New, key)
+	_ = binary.Write(h, binary.BigEndian, time.Now().Unix()/30+steps)
+	sum := h.Sum(nil)
+	at := sum[len(sum)-1] & 15
+	return fmt.Sprintf("%06d", binary.BigEndian.Uint32(sum[at:])&0x7fffffff%1000000)
 }
 
 // tenantsView is a pipeline's operator: tenants with limits and tenants of theirs, looked at, disabled, enabled and deleted, and
@@ -415,7 +550,7 @@ func tenantsView(s *site) {
 	rita := s.first("pipe", "rita@pipe.example", "root-admin")
 	for _, body := range []string{
 		`{"name":"pipe-one","parent":"pipe","daily_bytes":1000000}`,
-		`{"name":"pipe-two","parent":"pipe","daily_bytes":2000000}`,
+		`{"name":"pipe-two","parent":"pipe","daily_bytes":2000000,"owner":"Zoe@two.example","max_users":1,"max_keys":1}`,
 		`{"name":"pipe-one-test","parent":"pipe-one"}`,
 	} {
 		s.do(rita.Token, "POST", "/api/v1/tenants", body)
@@ -432,6 +567,7 @@ func tenantsView(s *site) {
 		"limit=2":                       {"pipe", "pipe-one"},
 		"limit=2&cursor=pipe-one":       {"pipe-one-test", "pipe-two"},
 		"status=inactive":               nil,
+		"search=zoe@":                   {"pipe-two"},
 		"search=one-test&status=active": {"pipe-one-test"},
 	} {
 		if got := list(query); !slices.Equal(got, want) {
@@ -474,6 +610,7 @@ func tenantsView(s *site) {
 		return err == nil && status == 200 && session == 200
 	})
 	s.flushed()
+	atAGlance(s, rita, one)
 	timeLimitedAccess(s, rita, one)
 
 	// Deletion: not while it is active, not with active children, not without its name.
@@ -502,6 +639,27 @@ func tenantsView(s *site) {
 			s.t.Errorf("the activity log has %d of %s: %v", log[action], action, log)
 		}
 	}
+}
+
+// atAGlance is the detail of a tenant: what it uses of its plan, and what happened in it.
+func atAGlance(s *site, rita, one control.SignedIn) {
+	view := get[control.Overview](s, rita.Token, "/api/v1/tenants/pipe-one/overview")
+	u := view.Usage
+	if u == nil || u.TodayBytes <= 0 || u.Users != 1 || u.Keys != 1 || *view.Tenant.DailyBytes != 400000 || len(view.Activity) == 0 {
+		s.t.Errorf("at a glance %+v, usage %+v", view, u)
+	}
+	if below := get[control.Overview](s, one.Token, "/api/v1/tenants/pipe-one-test/overview"); below.Usage == nil || below.Usage.TodayBytes != u.TodayBytes || below.Usage.Users != 0 {
+		s.t.Errorf("below %+v", below.Usage) // all of it came in there
+	}
+	if beside := get[control.Overview](s, rita.Token, "/api/v1/tenants/pipe-two/overview"); beside.Usage == nil || beside.Usage.TodayBytes != 0 || beside.Usage.Users != 0 {
+		s.t.Errorf("beside %+v", beside.Usage)
+	}
+	s.refuse(404, "not-found", one.Token, "GET", "/api/v1/tenants/pipe-two/overview", "")
+	// Limits of users and keys hold.
+	s.do(rita.Token, "POST", "/api/v1/users", `{"tenant":"pipe-two","email":"zoe@two.example","role":"admin"}`)
+	s.refuse(409, "limit-users", rita.Token, "POST", "/api/v1/users", `{"tenant":"pipe-two","email":"yan@two.example","role":"viewer"}`)
+	s.do(rita.Token, "POST", "/api/v1/keys", `{"tenant":"pipe-two","scopes":["ingest"]}`)
+	s.refuse(409, "limit-keys", rita.Token, "POST", "/api/v1/keys", `{"tenant":"pipe-two","scopes":["ingest"]}`)
 }
 
 // timeLimitedAccess takes requests through all their states: pending, active, expired, rejected and revoked.
