@@ -42,7 +42,7 @@ func showDeletion(d auth.Deletion) Deletion {
 
 func (a *API) deletionRoutes() []route {
 	return []route{
-		{"DELETE", "/api/v1/tenants/{tenant}", "Delete a disabled tenant with all its data: 204 once nothing is left, 202 when that takes longer than a few seconds", auth.ScopeAdmin, nil, Confirmation{}, Deletion{}, http.StatusAccepted, a.deleteTenant},
+		{"DELETE", "/api/v1/tenants/{tenant}", "Delete a disabled tenant with all its data: 204 once nothing is left, 202 when that takes longer than a few seconds, or at once with wait=false", auth.ScopeAdmin, []string{"wait"}, Confirmation{}, Deletion{}, http.StatusAccepted, a.deleteTenant},
 		{"GET", "/api/v1/tenants/{tenant}/deletion", "Show how far the deletion of a tenant is, or its certificate", auth.ScopeAdmin, nil, nil, Deletion{}, 0, a.showDeletion},
 	}
 }
@@ -62,7 +62,11 @@ func (a *API) deleteTenant(r *http.Request, w http.ResponseWriter, p auth.Princi
 		return nil, err
 	}
 	a.Deleter.Wake()
-	ctx, cancel := context.WithTimeout(r.Context(), cmp.Or(a.Deleter.Patience, deletionPatience))
+	patience := cmp.Or(a.Deleter.Patience, deletionPatience)
+	if r.URL.Query().Get("wait") == "false" {
+		patience = 0
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

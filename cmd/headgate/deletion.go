@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 
@@ -23,8 +24,7 @@ func tenantDelete(f *clientFlags) *cobra.Command {
 found no row left. It goes on without this command, and through restarts of headgate and ClickHouse: run it again, or
 tenant deletion, to see how far it is. The usage ledger is kept, for invoices, and so is the audit, in which the certificate of
 the deletion is the last entry. The tenant must be disabled and have no active children.`,
-		Example: `  headgate tenant export acme --out ./acme-export
-  headgate tenant disable acme
+		Example: `  headgate tenant disable acme
   headgate tenant delete acme --confirm acme
   headgate tenant delete acme --yes --wait=false && headgate tenant deletion acme`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -49,7 +49,11 @@ func deleteTenant(cmd *cobra.Command, f *clientFlags, name, confirm string, wait
 		return err
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "deleting the data of %s …\n", name)
-	resp, err := c.send(cmd.Context(), http.MethodDelete, tenantPath(name), nil, map[string]any{"confirm": confirm})
+	query := url.Values{}
+	if !wait {
+		query.Set("wait", "false")
+	}
+	resp, err := c.send(cmd.Context(), http.MethodDelete, tenantPath(name), query, map[string]any{"confirm": confirm})
 	if err != nil {
 		return err
 	}
