@@ -10,11 +10,12 @@ REVOCATIONS ?= 100
 CRASHTIME ?= 10m
 SCHEDULES ?= 100000
 
-.PHONY: build run test race demo bench compare hostile schedules replicas kill revocation deletion crash fuzz clients lint fmt engine-lib postgres clean
+.PHONY: build run test race demo bench compare hostile schedules replicas kill revocation deletion crash fuzz clients lint fmt engine-lib postgres scale clean
 build: ; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/headgate ./cmd/headgate
 run: engine-lib build ; exec bin/headgate serve --data-dir ./data --demo
 test: engine-lib postgres bin/telemetrygen ; HEADGATE_TELEMETRYGEN=$(CURDIR)/bin/telemetrygen go test -timeout 15m ./...
 race: engine-lib postgres ; CGO_ENABLED=1 go test -race -timeout 25m ./...
+scale: postgres ; HEADGATE_SCALE=1 go test -count=1 -v -run TestTenThousand ./auth
 demo: engine-lib build bin/telemetrygen ; sh deploy/demo.sh
 bench: engine-lib build ; go test -run '^$$' -bench . -benchtime 1s ./ingest/otlp ./cmd/bench && go run ./cmd/bench
 compare: engine-lib build ; cd clients/collector && go build -o ../../bin/collector . && cd ../.. && go run ./cmd/bench -collector bin/collector -loads 4x1000

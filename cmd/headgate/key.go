@@ -17,20 +17,21 @@ func newKey() *cobra.Command {
 	var f clientFlags
 	cmd := &cobra.Command{
 		Use:   "key",
-		Short: "Create, list, change and revoke API keys",
+		Short: "Create, list, change, rotate and revoke API keys",
 		Example: `  headgate key create --tenant acme --scope ingest
   headgate key create --tenant acme --scope query --expires 90d
   headgate key set 01J… --limit requests-per-second=50
   headgate key list --tenant acme
+  headgate key rotate 01J… --overlap 24h
   headgate key revoke 01J…`,
 	}
 	f.register(cmd)
-	cmd.AddCommand(keyCreate(&f), keySet(&f), keyList(&f), keyRevoke(&f))
+	cmd.AddCommand(keyCreate(&f), keySet(&f), keyList(&f), keyRotate(&f), keyRevoke(&f))
 	return cmd
 }
 
 func keyCreate(f *clientFlags) *cobra.Command {
-	var tenant, expires string
+	var tenant, expires, name, owner string
 	var scopes, origins []string
 	var daily byteSize
 	var limits limitFlags
@@ -49,6 +50,12 @@ Scopes: ingest (send OTLP), query (read the tenant's telemetry), usage (read its
 				return &usageError{fmt.Errorf("give the tenant with --tenant and at least one --scope (ingest, query, usage, admin)")}
 			}
 			in := map[string]any{"tenant": tenant, "scopes": scopes}
+			if name != "" {
+				in["name"] = name
+			}
+			if owner != "" {
+				in["owner_user"] = owner
+			}
 			if len(origins) > 0 {
 				in["cors_origins"] = origins
 			}
@@ -83,6 +90,8 @@ Scopes: ingest (send OTLP), query (read the tenant's telemetry), usage (read its
 		},
 	}
 	cmd.Flags().StringVar(&tenant, "tenant", "", "tenant that the key belongs to")
+	cmd.Flags().StringVar(&name, "name", "", "name of the key, for people")
+	cmd.Flags().StringVar(&owner, "owner-user", "", "id of the user of the tenant who answers for the key")
 	cmd.Flags().StringArrayVar(&scopes, "scope", nil, "what the key may do: ingest, query, usage or admin; may be given more than once")
 	cmd.Flags().StringVar(&expires, "expires", "", "how long the key works, e.g. 90d (empty: until it is revoked)")
 	cmd.Flags().StringArrayVar(&origins, "cors-origin", nil, "origin that browsers may send from with the key, https://host[:port], or * for any; may be given more than once")
@@ -111,13 +120,13 @@ func keyList(f *clientFlags) *cobra.Command {
 			if f.json {
 				return printJSON(cmd.OutOrStdout(), map[string]any{"keys": keys})
 			}
-			out := newTable("ID", "TENANT", "SCOPES", "DAILY LIMIT", "ORIGINS", "CREATED", "EXPIRES", "STATUS").alignRight("DAILY LIMIT")
+			out := newTable("ID", "TENANT", "NAME", "SCOPES", "DAILY LIMIT", "ORIGINS", "CREATED", "EXPIRES", "LAST USED", "STATUS").alignRight("DAILY LIMIT")
 			for _, k := range keys {
 				limit := "-"
 				if k.DailyBytes != nil {
 					limit = formatBytes(*k.DailyBytes)
 				}
-				out.add(k.ID, k.Tenant, strings.Join(k.Scopes, ","), limit, cmp.Or(strings.Join(k.CORSOrigins, ","), "-"), day(&k.CreatedAt), day(k.ExpiresAt), k.Status)
+				out.add(k.ID, k.Tenant, cmp.Or(k.Name, "-"), strings.Join(k.Scopes, ","), limit, cmp.Or(strings.Join(k.CORSOrigins, ","), "-"), day(&k.CreatedAt), day(k.ExpiresAt), day(k.LastUsedAt), k.Status)
 			}
 			out.print(cmd.OutOrStdout())
 			return nil

@@ -121,6 +121,9 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := cfg.fixRegion(ctx, db); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(cfg.secrets(), 0o700); err != nil {
 		return fmt.Errorf("secrets directory: %w", err)
 	}

@@ -27,7 +27,7 @@ func newTenant() *cobra.Command {
 	}
 	f.register(cmd)
 	cmd.AddCommand(
-		tenantCreate(&f), tenantSet(&f), tenantList(&f), tenantShow(&f),
+		tenantCreate(&f), tenantSet(&f), tenantList(&f), tenantShow(&f), tenantOverview(&f), tenantMove(&f), tenantSecurity(&f), tenantDomain(&f),
 		tenantSwitch(&f, "disable", "Refuse all keys of a tenant within a second; its data is kept"),
 		tenantSwitch(&f, "enable", "Let a disabled tenant's keys work again"),
 		tenantDelete(&f), tenantDeletion(&f),
@@ -44,6 +44,7 @@ type tenantFlags struct {
 	atLimit   string
 	placement string
 	resends   bool
+	details   tenantDetailFlags
 }
 
 func (t *tenantFlags) register(cmd *cobra.Command) {
@@ -53,6 +54,7 @@ func (t *tenantFlags) register(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&t.retention, "retention-days", 30, "days that rows are kept after they were received, 1 to 3650")
 	cmd.Flags().StringVar(&t.atLimit, "at-limit", "refuse", "what a request gets that does not fit the limit: refuse, drop, bill or sample")
 	cmd.Flags().StringVar(&t.placement, "placement", "shared", "partitions of the rows: shared with other tenants, or own")
+	t.details.register(cmd)
 	cmd.Flags().BoolVar(&t.resends, "keep-resends", false, "store a request again when it is sent again (for this tenant alone: those below it have their own setting)")
 }
 
@@ -67,12 +69,13 @@ func (t *tenantFlags) settings(cmd *cobra.Command) map[string]any {
 			out[strings.ReplaceAll(flag, "-", "_")] = value
 		}
 	}
+	t.details.settings(cmd, out)
 	return out
 }
 
 func tenantCreate(f *clientFlags) *cobra.Command {
 	var t tenantFlags
-	var parent string
+	var parent, region string
 	cmd := &cobra.Command{
 		Use: "create NAME", Short: "Create a tenant", Args: exactArgs("NAME"),
 		Long: "Create a tenant.\n\n" + aboutLimits,
@@ -87,10 +90,14 @@ func tenantCreate(f *clientFlags) *cobra.Command {
 			if parent != "" {
 				in["parent"] = parent
 			}
+			if region != "" {
+				in["region"] = region
+			}
 			return tenantCall(cmd, f, http.MethodPost, "/api/v1/tenants", in)
 		},
 	}
 	t.register(cmd)
+	cmd.Flags().StringVar(&region, "region", "", "refuse unless the deployment is of this region")
 	cmd.Flags().StringVar(&parent, "parent", "", "tenant above this one; its limits hold for this one too")
 	return cmd
 }
@@ -105,7 +112,7 @@ func tenantSet(f *clientFlags) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := t.settings(cmd)
 			if len(in) == 0 && !t.limits.given() {
-				return &usageError{fmt.Errorf("nothing to set: give at least one of --daily-bytes, --limit, --time-zone, --retention-days, --at-limit, --placement, --keep-resends")}
+				return &usageError{fmt.Errorf("nothing to set: give at least one of --daily-bytes, --limit, --time-zone, --retention-days, --at-limit, --placement, --keep-resends, --slug, --owner, --max-users, --max-keys, --plan-id, --edition-id, --subscription-id")}
 			}
 			if t.limits.given() {
 				now, err := fetch[control.Tenant](cmd, f, tenantPath(args[0]))
@@ -161,27 +168,6 @@ func tenantTable(tenants ...control.Tenant) *table {
 		out.add(t.Name, t.ID, t.Parent, t.Status, limit, t.AtLimit, strconv.Itoa(t.RetentionDays)+" d", t.Partition, resends)
 	}
 	return out
-}
-
-func tenantList(f *clientFlags) *cobra.Command {
-	return &cobra.Command{
-		Use: "list", Short: "List tenants", Args: exactArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.open()
-			if err != nil {
-				return err
-			}
-			all, err := listAll[control.Tenant](cmd.Context(), c, "/api/v1/tenants", "tenants", nil)
-			if err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"tenants": all})
-			}
-			tenantTable(all...).print(cmd.OutOrStdout())
-			return nil
-		},
-	}
 }
 
 func tenantShow(f *clientFlags) *cobra.Command {
