@@ -182,6 +182,11 @@ func (m *matrix) thing(kind, place string) string {
 		team, user := m.thing("team", place), m.thing("user", place)
 		m.make("PUT", "/api/v1/teams/"+team+"/members/"+user, "")
 		id = user
+	case "deletion": // of a tenant that was below; its name
+		id = fmt.Sprintf("gone%d", m.n)
+		m.make("POST", "/api/v1/tenants", bodyOf(NewTenant{Name: id, Parent: org}))
+		m.make("POST", "/api/v1/tenants/"+id+"/disable", "")
+		m.make("DELETE", "/api/v1/tenants/"+id, bodyOf(Confirmation{Confirm: id}))
 	case "grant": // a user with a tenant below the home
 		id = m.make("POST", "/api/v1/users", bodyOf(NewUser{Tenant: org, Email: email, Role: "no-access", Password: testPassword}))
 		m.make("PUT", "/api/v1/users/"+id+"/grants/leaf-"+place, "")
@@ -339,6 +344,7 @@ var matrixRequests = map[string]struct {
 	"PATCH /api/v1/tenants/{tenant}":          {body: `{"retention_days":30}`},
 	"DELETE /api/v1/tenants/{tenant}":         {body: `{"confirm":"{tenant}"}`},
 	"POST /api/v1/tenants/{tenant}/move":      {body: `{"parent":"{tenant}"}`}, // where it cannot go
+	"GET /api/v1/tenants/{tenant}/deletion":   {things: map[string]string{"tenant": "deletion"}},
 	"PATCH /api/v1/tenants/{tenant}/security": {body: `{"second_factor":"optional"}`},
 	"POST /api/v1/keys/{key}/rotate":          {body: `{"overlap":"0s"}`},
 	"POST /api/v1/keys":                       {body: `{"tenant":"{tenant}","scopes":["admin"]}`},
