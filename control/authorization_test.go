@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/headgate-io/headgate/auth/permission"
 )
 
 // The columns of testdata/authorization.txt.
@@ -538,4 +540,79 @@ func matrixSkeleton(name string) string {
 		out += name + "  " + state + strings.Repeat("  ?????-????-?", len(matrixPlaces)) + "\n"
 	}
 	return out
+}
+
+// bearer makes a user of org-own whose role has these permissions, and who was granted the child and what is below.
+func (m *matrix) bearer(permissions []string) {
+	m.t.Helper()
+	caller := strings.Join(permissions, " ")
+	if m.token[caller] != "" {
+		return
+	}
+	m.n++
+	role := "no-access"
+	if len(permissions) > 0 {
+		role = fmt.Sprintf("bearer%d", m.n)
+		m.make("POST", "/api/v1/roles", bodyOf(NewRole{Tenant: "org-own", Name: role, Permissions: permissions}))
+	}
+	in := m.user("org-own", fmt.Sprintf("bearer%d@example.com", m.n), role)
+	for _, granted := range []string{"org-child", "leaf-child"} {
+		m.make("PUT", "/api/v1/users/"+in.User.ID+"/grants/"+granted, "")
+	}
+	m.token[caller] = in.Token
+}
+
+// Built-in roles have many permissions at once. Here every endpoint is asked by users who have just those that it takes, and by
+// users who have all but one of them.
+func TestEveryEndpointTakesThePermissionsThatTheTableSays(t *testing.T) {
+	m := newMatrix(t)
+	raw, err := os.ReadFile("testdata/permissions.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, p := range permission.All {
+		all = append(all, string(p.Permission))
+	}
+	known := map[string]endpoint{}
+	for _, e := range m.endpoints() {
+		known[e.method+" "+e.path] = e
+	}
+	for line := range strings.Lines(string(raw)) {
+		f := strings.Fields(line)
+		if len(f) == 0 || f[0] == "#" {
+			continue
+		}
+		e, ok := known[f[0]+" "+f[1]]
+		if !ok {
+			t.Errorf("%s %s is in the table, but there is no such endpoint", f[0], f[1])
+			continue
+		}
+		try := func(permissions []string, want byte) {
+			t.Helper()
+			m.bearer(permissions)
+			if got, said := m.try(e, "child", strings.Join(permissions, " ")); got != want {
+				t.Errorf("%s %s with %s: %c, want %c: %.300s", e.method, e.path, permissions, got, want, said)
+			}
+		}
+		done := byte('2')
+		if f[0]+" "+f[1] == "DELETE /api/v1/tenants/{tenant}" {
+			done = '9' // it has an active child
+		}
+		enough := [][]string{{}}
+		for _, word := range f[2:] {
+			choices := strings.Split(word, "|")
+			var next [][]string
+			for _, have := range enough {
+				for _, c := range choices {
+					next = append(next, append(slices.Clone(have), c))
+				}
+			}
+			enough = next
+			try(slices.DeleteFunc(slices.Clone(all), func(p string) bool { return slices.Contains(choices, p) }), '3')
+		}
+		for _, permissions := range enough {
+			try(permissions, done)
+		}
+	}
 }
