@@ -405,7 +405,7 @@ func testRacingSealsAndRunsAgree(t *testing.T) {
 	var waiting backlog
 	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now, Pending: waiting.Oldest})
 	var run atomic.Uint64
-	var billed, working atomic.Int64
+	var billed, working, seals atomic.Int64
 	var wg sync.WaitGroup
 	const workers = 6
 	working.Store(workers)
@@ -413,7 +413,7 @@ func testRacingSealsAndRunsAgree(t *testing.T) {
 		wg.Go(func() {
 			defer working.Add(-1)
 			rng := rand.New(rand.NewPCG(uint64(w), 91))
-			for range 12 {
+			for n := 0; n < 12 || seals.Load() < 2 && n < 5000; n++ { // however slowly the other side runs, it shall race
 				var rs []Receipt
 				for range 1 + rng.IntN(20) {
 					grace.RLock()
@@ -437,6 +437,7 @@ func testRacingSealsAndRunsAgree(t *testing.T) {
 		to := sealedNow(t, l)
 		if _, ok := sealed[to]; !ok {
 			sealed[to] = csvThrough(t, l, to)
+			seals.Add(1)
 		}
 	}
 	wg.Wait()
