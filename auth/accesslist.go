@@ -49,7 +49,7 @@ func (s *Access) List(ctx context.Context, by Principal, l ListAccess) (out []Ac
 	err = s.d.db.View(ctx, func(tx *store.Tx) error {
 		if l.Tenant != "" {
 			t, err := resolve(ctx, tx, by, l.Tenant)
-			if errors.Is(err, ErrNotFound) && by.User() != "" {
+			if errors.Is(err, ErrNotFound) && by.User() != "" && by.Can(permission.AccessRequest, by.Home()) == nil {
 				t, err = s.d.requestable(ctx, tx, by.Home(), l.Tenant)
 			}
 			if err != nil {
