@@ -65,10 +65,7 @@ func (s *Access) List(ctx context.Context, by Principal, l ListAccess) (out []Ac
 	if err != nil {
 		return nil, "", err
 	}
-	if len(out) > limit {
-		out = out[:limit]
-		next = out[limit-1].ID
-	}
+	out, next = page(out, limit, func(r *AccessRequest) string { return r.ID })
 	for i := range out {
 		s.d.nameAccess(&out[i])
 	}

@@ -189,6 +189,15 @@ func pageSize(n int) int {
 	return min(n, maxPage)
 }
 
+// page cuts rows, of which one more than limit was asked for, to limit, and returns the cursor of the next page, "" for none.
+func page[T any](rows []T, limit int, cursor func(*T) string) ([]T, string) {
+	if len(rows) <= limit {
+		return rows, ""
+	}
+	rows = rows[:limit]
+	return rows, cursor(&rows[limit-1])
+}
+
 // eachEntry calls fn with each entry of the condition, which holds until fn returns.
 func eachEntry(ctx context.Context, tx *store.Tx, where string, args []any, fn func(*Entry) error) error {
 	rows, err := tx.QueryContext(ctx,

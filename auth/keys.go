@@ -173,10 +173,7 @@ func (s *Keys) List(ctx context.Context, by Principal, tenantRef, after string, 
 	if err != nil {
 		return nil, "", err
 	}
-	if len(out) > limit {
-		out = out[:limit]
-		next = out[limit-1].ID
-	}
+	out, next = page(out, limit, func(r *Key) string { return r.ID })
 	return out, next, nil
 }
 

@@ -169,10 +169,7 @@ func (s *Roles) List(ctx context.Context, by Principal, l ListRoles) (out []Role
 	}
 	search := strings.ToLower(l.Search)
 	out = slices.DeleteFunc(out, func(r Role) bool { return !strings.Contains(r.Name, search) })
-	if limit := pageSize(l.Limit); len(out) > limit {
-		out = out[:limit]
-		next = out[limit-1].Name
-	}
+	out, next = page(out, pageSize(l.Limit), func(r *Role) string { return r.Name })
 	return out, next, nil
 }
 

@@ -40,10 +40,7 @@ func (s *Teams) List(ctx context.Context, by Principal, l ListTeams) (out []Team
 	if err != nil {
 		return nil, "", err
 	}
-	if len(out) > limit {
-		out = out[:limit]
-		next = out[limit-1].Name
-	}
+	out, next = page(out, limit, func(r *Team) string { return r.Name })
 	return out, next, nil
 }
 
@@ -84,10 +81,7 @@ func (s *Teams) Members(ctx context.Context, by Principal, id, after string, lim
 	if err != nil {
 		return nil, "", err
 	}
-	if len(out) > limit {
-		out = out[:limit]
-		next = out[limit-1].ID
-	}
+	out, next = page(out, limit, func(r *User) string { return r.ID })
 	return out, next, nil
 }
 

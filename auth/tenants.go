@@ -172,11 +172,11 @@ func (s *Tenants) List(ctx context.Context, by Principal, l ListTenants) (out []
 		}
 		return err
 	})
-	if err == nil && len(out) > limit {
-		out = out[:limit]
-		next = out[limit-1].Name
+	if err != nil {
+		return nil, "", err
 	}
-	return out, next, err
+	out, next = page(out, limit, func(t *Tenant) string { return t.Name })
+	return out, next, nil
 }
 
 // Set changes what p names and returns the tenant as it is then. Settings take tenants.update; limits, the time zone and plans

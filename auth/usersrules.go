@@ -151,10 +151,7 @@ func (s *Users) List(ctx context.Context, by Principal, l ListUsers) (out []User
 	if err != nil {
 		return nil, "", err
 	}
-	if len(out) > limit {
-		out = out[:limit]
-		next = out[limit-1].ID
-	}
+	out, next = page(out, limit, func(r *User) string { return r.ID })
 	return out, next, nil
 }
 
