@@ -31,7 +31,7 @@ func (c *comparison) rows(ctx context.Context, s Signal) (map[int64]sides, error
 		if c.waiting, err = c.ledger.waiting(ctx); err != nil {
 			return nil, err
 		}
-		p := &rowPass{comparison: c, signal: s, aside: before, hour: c.from, hours: map[int64]sides{}}
+		p := &rowPass{hourPass[string]{comparison: c, signal: s, kind: DriftRows, hour: c.from}, before, map[int64]sides{}}
 		mark := c.mark()
 		clear(c.tenants)
 		if err := p.run(ctx); err != nil {
@@ -63,61 +63,26 @@ func (c *comparison) reset(r Report) {
 	maps.DeleteFunc(c.skipped, func(_ skipKey, i int) bool { return i >= len(r.Skipped) })
 }
 
-// rowPass goes through the hours beside ClickHouse's answer.
+// rowPass compares the records of each tenant.
 type rowPass struct {
-	*comparison
-	signal Signal
-	aside  map[cell]aside
-	hours  map[int64]sides
-
-	hour int64            // whose tenants are in want
-	want map[string]int64 // that ClickHouse has not been heard of yet
+	hourPass[string]
+	aside map[cell]aside
+	hours map[int64]sides
 }
 
 func (p *rowPass) run(ctx context.Context) error {
-	if err := p.load(ctx); err != nil {
-		return err
-	}
-	err := p.stored.UnsafeByTenant(ctx, string(p.signal), p.from, p.to, p.only, func(hour int64, tenantID string, have int64) error {
-		if err := p.advance(ctx, hour); err != nil {
-			return err
-		}
-		want := p.want[tenantID]
-		delete(p.want, tenantID)
-		return p.compare(ctx, tenantID, want, have)
+	p.load, p.compare = p.received, p.decide
+	return p.over(ctx, func(see func(hour int64, tenantID string, have int64) error) error {
+		return p.stored.UnsafeByTenant(ctx, string(p.signal), p.from, p.to, p.only, see)
 	})
-	if err != nil {
-		return err
-	}
-	return p.advance(ctx, p.to)
 }
 
-// advance moves to an hour. What ClickHouse has said nothing about until then, it does not have.
-func (p *rowPass) advance(ctx context.Context, hour int64) error {
-	for p.hour < hour {
-		for _, id := range slices.Sorted(maps.Keys(p.want)) {
-			if err := p.compare(ctx, id, p.want[id], 0); err != nil {
-				return err
-			}
-		}
-		p.tick(DriftRows, p.signal, p.hour)
-		p.hour += hourSeconds
-		if p.hour >= p.to {
-			return nil
-		}
-		if err := p.load(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// load reads what the ledger has of the hour.
-func (p *rowPass) load(ctx context.Context) error {
-	p.want = map[string]int64{}
-	return p.ledger.db.View(ctx, func(tx *store.Tx) error {
-		clear(p.want)
-		return receivedRecords(ctx, tx, p.signal, p.hour, p.only, p.want)
+// received reads what the ledger has of the hour.
+func (p *rowPass) received(ctx context.Context) (map[string]int64, error) {
+	out := map[string]int64{}
+	return out, p.ledger.db.View(ctx, func(tx *store.Tx) error {
+		clear(out)
+		return receivedRecords(ctx, tx, p.signal, p.hour, p.only, out)
 	})
 }
 
@@ -149,8 +114,8 @@ func receivedRecords(ctx context.Context, tx *store.Tx, s Signal, hour int64, on
 	return rows.Err()
 }
 
-// compare decides about one cell of the hour.
-func (p *rowPass) compare(ctx context.Context, id string, want, have int64) error {
+// decide says whether one cell of the hour drifts.
+func (p *rowPass) decide(ctx context.Context, id string, want, have int64) error {
 	p.report.Cells++
 	p.report.Records += want
 	skip := func(reason, name string) {

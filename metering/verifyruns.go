@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"time"
 
@@ -114,22 +112,11 @@ func (c *comparison) runs(ctx context.Context, s Signal, drifted map[int64]sides
 	if c.waiting, err = c.ledger.waiting(ctx); err != nil {
 		return err
 	}
-	p := &runPass{comparison: c, signal: s, drifted: drifted, hour: from}
-	if err := p.load(ctx); err != nil {
-		return err
-	}
-	err = c.stored.UnsafeByRun(ctx, string(s), from, c.to, func(hour int64, run uint64, have int64) error {
-		if err := p.advance(ctx, hour); err != nil {
-			return err
-		}
-		want := p.want[run]
-		delete(p.want, run)
-		return p.compare(ctx, run, want, have)
+	p := &runPass{hourPass[uint64]{comparison: c, signal: s, kind: DriftRuns, hour: from}, drifted}
+	p.load, p.compare = p.brought, p.decide
+	return p.over(ctx, func(see func(hour int64, run uint64, have int64) error) error {
+		return c.stored.UnsafeByRun(ctx, string(s), from, c.to, see)
 	})
-	if err != nil {
-		return err
-	}
-	return p.advance(ctx, c.to)
 }
 
 // runsFrom returns the first hour from which on runs are kept one by one.
@@ -147,39 +134,17 @@ func (l *Ledger) runsFrom(ctx context.Context, from, to int64) (int64, error) {
 	return from, nil
 }
 
-// runPass goes through the hours beside ClickHouse's answer.
+// runPass compares the records of each run. drifted are the hours in which tenants differ.
 type runPass struct {
-	*comparison
-	signal  Signal
+	hourPass[uint64]
 	drifted map[int64]sides
-
-	hour int64            // whose runs are in want
-	want map[uint64]int64 // that ClickHouse has not been heard of yet
 }
 
-func (p *runPass) advance(ctx context.Context, hour int64) error {
-	for p.hour < hour {
-		for _, run := range slices.Sorted(maps.Keys(p.want)) {
-			if err := p.compare(ctx, run, p.want[run], 0); err != nil {
-				return err
-			}
-		}
-		p.tick(DriftRuns, p.signal, p.hour)
-		p.hour += hourSeconds
-		if p.hour >= p.to {
-			return nil
-		}
-		if err := p.load(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *runPass) load(ctx context.Context) error {
-	p.want = map[uint64]int64{}
-	return p.ledger.db.View(ctx, func(tx *store.Tx) error {
-		clear(p.want)
+// brought reads what the ledger has of the hour's runs.
+func (p *runPass) brought(ctx context.Context) (map[uint64]int64, error) {
+	out := map[uint64]int64{}
+	return out, p.ledger.db.View(ctx, func(tx *store.Tx) error {
+		clear(out)
 		rows, err := tx.QueryContext(ctx, `SELECT run, records FROM usage_runs WHERE hour = ? AND signal = ? AND log_id <> ''`,
 			p.hour, string(p.signal))
 		if err != nil {
@@ -192,15 +157,15 @@ func (p *runPass) load(ctx context.Context) error {
 				return err
 			}
 			if n > 0 {
-				p.want[uint64(run)] += n
+				out[uint64(run)] += n
 			}
 		}
 		return rows.Err()
 	})
 }
 
-// compare decides about one run in the hour.
-func (p *runPass) compare(ctx context.Context, run uint64, want, have int64) error {
+// decide says whether one run of the hour drifts.
+func (p *runPass) decide(ctx context.Context, run uint64, want, have int64) error {
 	p.report.Runs++
 	if want == have {
 		return nil
