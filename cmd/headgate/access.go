@@ -88,10 +88,6 @@ func accessList(f *clientFlags) *cobra.Command {
 		Example: `  headgate access list --status pending
   headgate access list --tenant acme-dev --search ann@`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.open()
-			if err != nil {
-				return err
-			}
 			query := tenantQuery(tenant)
 			for name, v := range map[string]string{"status": status, "search": search} {
 				if v != "" {
@@ -101,20 +97,11 @@ func accessList(f *clientFlags) *cobra.Command {
 			if mine {
 				query.Set("mine", "true")
 			}
-			found, err := listAll[control.AccessRequest](cmd.Context(), c, accessPath, "access_requests", query)
-			if err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"access_requests": found})
-			}
-			out := newTable("ID", "USER", "TENANT", "ROLE", "PERMISSIONS", "STATUS", "END", "DECIDED BY", "AT").alignRight("PERMISSIONS")
-			for _, r := range found {
-				out.add(r.ID, oneLine(r.Email), cmp.Or(r.Tenant, r.TenantID), orDash(r.Role), fmt.Sprint(r.PermissionCount), r.Status, accessEndOf(r),
-					orDash(r.DecidedBy), day(r.DecidedAt))
-			}
-			out.print(cmd.OutOrStdout())
-			return nil
+			return showList(cmd, f, accessPath, "access_requests", query,
+				newTable("ID", "USER", "TENANT", "ROLE", "PERMISSIONS", "STATUS", "END", "DECIDED BY", "AT").alignRight("PERMISSIONS"), func(r control.AccessRequest) []string {
+					return []string{r.ID, oneLine(r.Email), cmp.Or(r.Tenant, r.TenantID), orDash(r.Role), fmt.Sprint(r.PermissionCount), r.Status, accessEndOf(r),
+						orDash(r.DecidedBy), day(r.DecidedAt)}
+				})
 		},
 	}
 	cmd.Flags().StringVar(&tenant, "tenant", "", "of this tenant only")

@@ -23,26 +23,12 @@ how many of its webhooks have it; --json tells of each attempt's outcome.`,
   headgate alerts --tenant acme --kind limit.daily_bytes --from 2026-11-01`,
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.open()
-			if err != nil {
-				return err
-			}
-			rows, err := listAll[alert.Alert](cmd.Context(), c, "/api/v1/alerts", "alerts",
-				given(map[string]string{"tenant": tenant, "kind": kind, "from": from, "to": to}))
-			if err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"alerts": rows})
-			}
-			t := newTable("AT (UTC)", "TENANT", "KIND", "LIMIT", "OF", "SIGNAL", "DAY", "PERCENT", "USED", "MAX", "DELIVERED").
-				alignRight("PERCENT", "USED", "MAX")
-			for _, a := range rows {
-				t.add(day(&a.At), oneLine(cmp.Or(a.Tenant, a.TenantID)), string(a.Kind), cmp.Or(a.LimitID, "-"), strings.TrimSpace(a.Owner+" "+a.OwnerID),
-					cmp.Or(a.Signal, "all"), a.Day, fmt.Sprint(a.Threshold), count(a.Used), count(a.Max), delivered(a.Deliveries))
-			}
-			t.print(cmd.OutOrStdout())
-			return nil
+			return showList(cmd, &f, "/api/v1/alerts", "alerts", given(map[string]string{"tenant": tenant, "kind": kind, "from": from, "to": to}),
+				newTable("AT (UTC)", "TENANT", "KIND", "LIMIT", "OF", "SIGNAL", "DAY", "PERCENT", "USED", "MAX", "DELIVERED").
+					alignRight("PERCENT", "USED", "MAX"), func(a alert.Alert) []string {
+					return []string{day(&a.At), oneLine(cmp.Or(a.Tenant, a.TenantID)), string(a.Kind), cmp.Or(a.LimitID, "-"), strings.TrimSpace(a.Owner + " " + a.OwnerID),
+						cmp.Or(a.Signal, "all"), a.Day, fmt.Sprint(a.Threshold), count(a.Used), count(a.Max), delivered(a.Deliveries)}
+				})
 		},
 	}
 	f.register(cmd)

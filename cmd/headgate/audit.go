@@ -55,24 +55,11 @@ func newAuditList() *cobra.Command {
   headgate audit list --actor operator --action tenant. --outcome refused --json`,
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.open()
-			if err != nil {
-				return err
-			}
-			rows, err := listAll[control.AuditEntry](cmd.Context(), c, "/api/v1/audit", "entries", given(filter.values()))
-			if err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"entries": rows})
-			}
-			t := newTable("AT (UTC)", "TENANT", "ACTOR", "FROM", "ACTION", "TARGET", "OUTCOME")
-			for _, e := range rows {
-				t.add(e.At.UTC().Format("2006-01-02 15:04:05"), cmp.Or(e.Tenant, "-"), oneLine(e.Actor), oneLine(cmp.Or(e.Address, "-")), e.Action,
-					oneLine(cmp.Or(e.Target, "-")), e.Outcome)
-			}
-			t.print(cmd.OutOrStdout())
-			return nil
+			return showList(cmd, &f, "/api/v1/audit", "entries", given(filter.values()),
+				newTable("AT (UTC)", "TENANT", "ACTOR", "FROM", "ACTION", "TARGET", "OUTCOME"), func(e control.AuditEntry) []string {
+					return []string{e.At.UTC().Format("2006-01-02 15:04:05"), cmp.Or(e.Tenant, "-"), oneLine(e.Actor), oneLine(cmp.Or(e.Address, "-")), e.Action,
+						oneLine(cmp.Or(e.Target, "-")), e.Outcome}
+				})
 		},
 	}
 	f.register(cmd)

@@ -177,3 +177,23 @@ func listAll[T any](ctx context.Context, c *client, path, member string, query u
 		query.Set("cursor", next)
 	}
 }
+
+// showList prints all pages of a list: as JSON under the given member, or as the table t with a row for each item.
+func showList[T any](cmd *cobra.Command, f *clientFlags, path, member string, query url.Values, t *table, row func(T) []string) error {
+	c, err := f.open()
+	if err != nil {
+		return err
+	}
+	all, err := listAll[T](cmd.Context(), c, path, member, query)
+	if err != nil {
+		return err
+	}
+	if f.json {
+		return printJSON(cmd.OutOrStdout(), map[string]any{member: all})
+	}
+	for _, item := range all {
+		t.add(row(item)...)
+	}
+	t.print(cmd.OutOrStdout())
+	return nil
+}

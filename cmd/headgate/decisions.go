@@ -28,26 +28,12 @@ With --key it asks as the owner of an API key: a key with the scope usage sees i
 			if key != "" {
 				f.token = key
 			}
-			c, err := f.open()
-			if err != nil {
-				return err
-			}
-			rows, err := listAll[metering.RefusalCount](cmd.Context(), c, "/api/v1/decisions", "decisions",
-				given(map[string]string{"tenant": tenant, "from": from, "to": to, "reason": reason}))
-			if err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"decisions": rows})
-			}
-			t := newTable("HOUR (UTC)", "TENANT", "SIGNAL", "KEY", "REASON", "REQUESTS", "RECORDS", "BYTES", "FIRST", "LAST", "LAST ANSWER").
-				alignRight("REQUESTS", "RECORDS", "BYTES")
-			for _, r := range rows {
-				t.add(day(&r.Hour), oneLine(cmp.Or(r.Tenant, r.TenantID)), r.Signal, oneLine(r.Key), string(r.Reason), count(r.Requests), count(r.Records),
-					count(r.Bytes), r.FirstAt.UTC().Format("15:04:05"), r.LastAt.UTC().Format("15:04:05"), oneLine(cmp.Or(r.Text, "-")))
-			}
-			t.print(cmd.OutOrStdout())
-			return nil
+			return showList(cmd, &f, "/api/v1/decisions", "decisions", given(map[string]string{"tenant": tenant, "from": from, "to": to, "reason": reason}),
+				newTable("HOUR (UTC)", "TENANT", "SIGNAL", "KEY", "REASON", "REQUESTS", "RECORDS", "BYTES", "FIRST", "LAST", "LAST ANSWER").
+					alignRight("REQUESTS", "RECORDS", "BYTES"), func(r metering.RefusalCount) []string {
+					return []string{day(&r.Hour), oneLine(cmp.Or(r.Tenant, r.TenantID)), r.Signal, oneLine(r.Key), string(r.Reason), count(r.Requests), count(r.Records),
+						count(r.Bytes), r.FirstAt.UTC().Format("15:04:05"), r.LastAt.UTC().Format("15:04:05"), oneLine(cmp.Or(r.Text, "-"))}
+				})
 		},
 	}
 	f.register(cmd)

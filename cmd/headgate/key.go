@@ -105,31 +105,18 @@ func keyList(f *clientFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List keys, without their secrets", Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.open()
-			if err != nil {
-				return err
-			}
 			query := url.Values{}
 			if tenant != "" {
 				query.Set("tenant", tenant)
 			}
-			keys, err := listAll[control.Key](cmd.Context(), c, "/api/v1/keys", "keys", query)
-			if err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"keys": keys})
-			}
-			out := newTable("ID", "TENANT", "NAME", "SCOPES", "DAILY LIMIT", "ORIGINS", "CREATED", "EXPIRES", "LAST USED", "STATUS").alignRight("DAILY LIMIT")
-			for _, k := range keys {
-				limit := "-"
-				if k.DailyBytes != nil {
-					limit = formatBytes(*k.DailyBytes)
-				}
-				out.add(k.ID, k.Tenant, cmp.Or(k.Name, "-"), strings.Join(k.Scopes, ","), limit, cmp.Or(strings.Join(k.CORSOrigins, ","), "-"), day(&k.CreatedAt), day(k.ExpiresAt), day(k.LastUsedAt), k.Status)
-			}
-			out.print(cmd.OutOrStdout())
-			return nil
+			return showList(cmd, f, "/api/v1/keys", "keys", query,
+				newTable("ID", "TENANT", "NAME", "SCOPES", "DAILY LIMIT", "ORIGINS", "CREATED", "EXPIRES", "LAST USED", "STATUS").alignRight("DAILY LIMIT"), func(k control.Key) []string {
+					limit := "-"
+					if k.DailyBytes != nil {
+						limit = formatBytes(*k.DailyBytes)
+					}
+					return []string{k.ID, k.Tenant, cmp.Or(k.Name, "-"), strings.Join(k.Scopes, ","), limit, cmp.Or(strings.Join(k.CORSOrigins, ","), "-"), day(&k.CreatedAt), day(k.ExpiresAt), day(k.LastUsedAt), k.Status}
+				})
 		},
 	}
 	cmd.Flags().StringVar(&tenant, "tenant", "", "list this tenant's keys only")

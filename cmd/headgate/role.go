@@ -46,27 +46,14 @@ func roleList(f *clientFlags) *cobra.Command {
 		Example: `  headgate role list --tenant acme
   headgate role list --tenant acme --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.open()
-			if err != nil {
-				return err
-			}
-			roles, err := listAll[control.Role](cmd.Context(), c, "/api/v1/roles", "roles", tenantQuery(tenant))
-			if err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"roles": roles})
-			}
-			out := newTable("NAME", "ID", "PERMISSIONS")
-			for _, r := range roles {
-				id := r.ID
-				if r.Builtin {
-					id = "built-in"
-				}
-				out.add(oneLine(r.Name), id, orDash(strings.Join(r.Permissions, " ")))
-			}
-			out.print(cmd.OutOrStdout())
-			return nil
+			return showList(cmd, f, "/api/v1/roles", "roles", tenantQuery(tenant),
+				newTable("NAME", "ID", "PERMISSIONS"), func(r control.Role) []string {
+					id := r.ID
+					if r.Builtin {
+						id = "built-in"
+					}
+					return []string{oneLine(r.Name), id, orDash(strings.Join(r.Permissions, " "))}
+				})
 		},
 	}
 	tenantFlag(cmd, &tenant)

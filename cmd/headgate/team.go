@@ -70,23 +70,10 @@ func teamList(f *clientFlags) *cobra.Command {
 		Use: "list", Short: "List the teams of a tenant", Args: exactArgs(),
 		Example: `  headgate team list --tenant acme`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.open()
-			if err != nil {
-				return err
-			}
-			teams, err := listAll[control.Team](cmd.Context(), c, "/api/v1/teams", "teams", tenantQuery(tenant))
-			if err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"teams": teams})
-			}
-			out := newTable("NAME", "ID", "MEMBERS", "ROLES").alignRight("MEMBERS")
-			for _, t := range teams {
-				out.add(oneLine(t.Name), t.ID, fmt.Sprint(t.Members), rolesCell(t.Roles))
-			}
-			out.print(cmd.OutOrStdout())
-			return nil
+			return showList(cmd, f, "/api/v1/teams", "teams", tenantQuery(tenant),
+				newTable("NAME", "ID", "MEMBERS", "ROLES").alignRight("MEMBERS"), func(t control.Team) []string {
+					return []string{oneLine(t.Name), t.ID, fmt.Sprint(t.Members), rolesCell(t.Roles)}
+				})
 		},
 	}
 	tenantFlag(cmd, &tenant)
@@ -175,23 +162,10 @@ func teamMembers(f *clientFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := f.open()
-			if err != nil {
-				return err
-			}
-			members, err := listAll[control.Member](cmd.Context(), c, "/api/v1/teams/"+url.PathEscape(id)+"/members", "members", nil)
-			if err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"members": members})
-			}
-			out := newTable("EMAIL", "NAME", "STATUS", "ID")
-			for _, m := range members {
-				out.add(oneLine(m.Email), orDash(m.Name), m.Status, m.ID)
-			}
-			out.print(cmd.OutOrStdout())
-			return nil
+			return showList(cmd, f, "/api/v1/teams/"+url.PathEscape(id)+"/members", "members", nil,
+				newTable("EMAIL", "NAME", "STATUS", "ID"), func(m control.Member) []string {
+					return []string{oneLine(m.Email), orDash(m.Name), m.Status, m.ID}
+				})
 		},
 	}
 	tenantFlag(cmd, &tenant)

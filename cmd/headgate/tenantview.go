@@ -59,40 +59,27 @@ func tenantList(f *clientFlags) *cobra.Command {
 		Example: `  headgate tenant list --search acme --status active
   headgate tenant list --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.open()
-			if err != nil {
-				return err
-			}
 			q := url.Values{"usage": {"true"}}
 			for name, v := range map[string]string{"search": search, "status": status} {
 				if v != "" {
 					q.Set(name, v)
 				}
 			}
-			all, err := listAll[control.Tenant](cmd.Context(), c, "/api/v1/tenants", "tenants", q)
-			if err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"tenants": all})
-			}
-			out := newTable("NAME", "ID", "PARENT", "OWNER", "STATUS", "DAILY LIMIT", "AVERAGE", "%", "AT LIMIT", "RETENTION").
-				alignRight("DAILY LIMIT", "AVERAGE", "%", "RETENTION")
-			for _, t := range all {
-				limit, average, percent := "unlimited", "-", "-"
-				if t.DailyBytes != nil {
-					limit = formatBytes(*t.DailyBytes)
-				}
-				if t.AverageDailyBytes != nil {
-					average = formatBytes(*t.AverageDailyBytes)
-				}
-				if t.AveragePercent != nil {
-					percent = fmt.Sprintf("%.0f", *t.AveragePercent)
-				}
-				out.add(t.Name, t.ID, t.Parent, cmp.Or(t.Owner, "-"), t.Status, limit, average, percent, t.AtLimit, strconv.Itoa(t.RetentionDays)+" d")
-			}
-			out.print(cmd.OutOrStdout())
-			return nil
+			return showList(cmd, f, "/api/v1/tenants", "tenants", q,
+				newTable("NAME", "ID", "PARENT", "OWNER", "STATUS", "DAILY LIMIT", "AVERAGE", "%", "AT LIMIT", "RETENTION").
+					alignRight("DAILY LIMIT", "AVERAGE", "%", "RETENTION"), func(t control.Tenant) []string {
+					limit, average, percent := "unlimited", "-", "-"
+					if t.DailyBytes != nil {
+						limit = formatBytes(*t.DailyBytes)
+					}
+					if t.AverageDailyBytes != nil {
+						average = formatBytes(*t.AverageDailyBytes)
+					}
+					if t.AveragePercent != nil {
+						percent = fmt.Sprintf("%.0f", *t.AveragePercent)
+					}
+					return []string{t.Name, t.ID, t.Parent, cmp.Or(t.Owner, "-"), t.Status, limit, average, percent, t.AtLimit, strconv.Itoa(t.RetentionDays) + " d"}
+				})
 		},
 	}
 	cmd.Flags().StringVar(&search, "search", "", "part of the name or of the owner's address")

@@ -139,20 +139,22 @@ func userCall(cmd *cobra.Command, f *clientFlags, method, path string, in any) e
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), u)
 	}
-	userTable(u).print(cmd.OutOrStdout())
+	t := userTable()
+	t.add(userRow(u)...)
+	t.print(cmd.OutOrStdout())
 	return nil
 }
 
-func userTable(users ...control.User) *table {
-	out := newTable("ID", "TENANT", "EMAIL", "NAME", "ROLE", "STATUS", "SECOND FACTOR", "SIGNED IN")
-	for _, u := range users {
-		factor := "no"
-		if u.SecondFactor {
-			factor = "yes"
-		}
-		out.add(u.ID, u.Tenant, u.Email, oneLine(u.Name), u.RoleName, u.Status, factor, day(u.SignedInAt))
+func userTable() *table {
+	return newTable("ID", "TENANT", "EMAIL", "NAME", "ROLE", "STATUS", "SECOND FACTOR", "SIGNED IN")
+}
+
+func userRow(u control.User) []string {
+	factor := "no"
+	if u.SecondFactor {
+		factor = "yes"
 	}
-	return out
+	return []string{u.ID, u.Tenant, u.Email, oneLine(u.Name), u.RoleName, u.Status, factor, day(u.SignedInAt)}
 }
 
 func userList(f *clientFlags) *cobra.Command {
@@ -161,25 +163,13 @@ func userList(f *clientFlags) *cobra.Command {
 		Use: "list", Short: "List users of a tenant", Args: exactArgs(),
 		Example: `  headgate user list --tenant acme --search @example.com --status active`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.open()
-			if err != nil {
-				return err
-			}
 			query := url.Values{}
 			for name, value := range filters {
 				if *value != "" {
 					query.Set(name, *value)
 				}
 			}
-			users, err := listAll[control.User](cmd.Context(), c, "/api/v1/users", "users", query)
-			if err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"users": users})
-			}
-			userTable(users...).print(cmd.OutOrStdout())
-			return nil
+			return showList(cmd, f, "/api/v1/users", "users", query, userTable(), userRow)
 		},
 	}
 	for name, help := range map[string]string{

@@ -87,28 +87,15 @@ func webhookList(f *clientFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List webhooks, without their secrets", Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.open()
-			if err != nil {
-				return err
-			}
-			hooks, err := listAll[control.Webhook](cmd.Context(), c, webhooksPath, "webhooks", given(map[string]string{"tenant": tenant}))
-			if err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"webhooks": hooks})
-			}
-			t := newTable("ID", "TENANT", "URL", "KINDS", "CREATED", "STATUS", "FAILURES", "NEXT TRY").alignRight("FAILURES")
-			for _, w := range hooks {
-				kinds := []string{}
-				for _, k := range w.Kinds {
-					kinds = append(kinds, string(k))
-				}
-				t.add(w.ID, oneLine(cmp.Or(w.Tenant, w.TenantID, "(operator)")), w.URL, cmp.Or(strings.Join(kinds, ","), "all"), day(&w.CreatedAt), w.Status,
-					fmt.Sprint(w.Failures), day(w.RetryAt))
-			}
-			t.print(cmd.OutOrStdout())
-			return nil
+			return showList(cmd, f, webhooksPath, "webhooks", given(map[string]string{"tenant": tenant}),
+				newTable("ID", "TENANT", "URL", "KINDS", "CREATED", "STATUS", "FAILURES", "NEXT TRY").alignRight("FAILURES"), func(w control.Webhook) []string {
+					kinds := []string{}
+					for _, k := range w.Kinds {
+						kinds = append(kinds, string(k))
+					}
+					return []string{w.ID, oneLine(cmp.Or(w.Tenant, w.TenantID, "(operator)")), w.URL, cmp.Or(strings.Join(kinds, ","), "all"), day(&w.CreatedAt), w.Status,
+						fmt.Sprint(w.Failures), day(w.RetryAt)}
+				})
 		},
 	}
 	cmd.Flags().StringVar(&tenant, "tenant", "", "list this tenant's webhooks only")
