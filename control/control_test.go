@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -98,26 +97,11 @@ func (s *server) call(token, method, path, body string) (int, string) {
 // exchange is call with the answer's header.
 func (s *server) exchange(token, method, path, body string) (int, http.Header, string) {
 	s.t.Helper()
-	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	resp, text := s.request(token, method, path, body, nil)
 	if resp.StatusCode >= 400 && resp.Header.Get("Content-Type") != "application/problem+json" {
 		s.t.Errorf("%s %s: a refusal of type %q", method, path, resp.Header.Get("Content-Type"))
 	}
-	return resp.StatusCode, resp.Header, string(raw)
+	return resp.StatusCode, resp.Header, text
 }
 
 // ok calls and decodes an answer that must have the status.

@@ -11,14 +11,16 @@ import (
 	"github.com/headgate-io/headgate/internal/store"
 )
 
-// request sends a request with headers and returns the answer with its body read.
+// request sends a request with a credential, "" for none, and headers, and returns the answer with its body read.
 func (s *server) request(token, method, path, body string, header map[string]string) (*http.Response, string) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
 	for name, v := range header {
 		req.Header.Set(name, v)
 	}

@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -84,29 +83,6 @@ func (b *billed) settle() {
 	}
 }
 
-// get returns an answer with its head.
-func (s *server) get(token, path string, header http.Header) (*http.Response, string) {
-	s.t.Helper()
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+path, nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for k, v := range header {
-		req.Header[k] = v
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return resp, string(raw)
-}
-
 func names(rows []metering.Row) string {
 	var out []string
 	for _, r := range rows {
@@ -160,28 +136,28 @@ func TestAnswersHaveATagThatHolds(t *testing.T) {
 	b.settle()
 	for _, query := range []string{"", "&format=csv"} {
 		path := "/api/v1/usage?by=hour&to=" + b.hour.Add(time.Hour).Format(time.RFC3339) + query
-		first, text := b.get(b.keys["acme"], path, nil)
+		first, text := b.request(b.keys["acme"], http.MethodGet, path, "", nil)
 		tag := first.Header.Get("ETag")
 		if first.StatusCode != 200 || !strings.HasPrefix(tag, `"`) || first.Header.Get("Cache-Control") != "private, no-cache" {
 			t.Errorf("%d %v", first.StatusCode, first.Header)
 		}
 		for _, have := range []string{tag, "W/" + tag, `"other", ` + tag, "*"} {
-			again, body := b.get(b.keys["acme"], path, http.Header{"If-None-Match": {have}})
+			again, body := b.request(b.keys["acme"], http.MethodGet, path, "", map[string]string{"If-None-Match": have})
 			if again.StatusCode != 304 || body != "" || again.Header.Get("ETag") != tag {
 				t.Errorf("If-None-Match %s: %d %q", have, again.StatusCode, body)
 			}
 		}
-		if again, body := b.get(b.keys["acme"], path, http.Header{"If-None-Match": {`"other"`}}); again.StatusCode != 200 || body != text {
+		if again, body := b.request(b.keys["acme"], http.MethodGet, path, "", map[string]string{"If-None-Match": `"other"`}); again.StatusCode != 200 || body != text {
 			t.Errorf("another tag: %d %s", again.StatusCode, body)
 		}
-		if other, _ := b.get(b.keys["globex"], path, http.Header{"If-None-Match": {tag}}); other.StatusCode != 200 || other.Header.Get("ETag") == tag {
+		if other, _ := b.request(b.keys["globex"], http.MethodGet, path, "", map[string]string{"If-None-Match": tag}); other.StatusCode != 200 || other.Header.Get("ETag") == tag {
 			t.Errorf("another tenant: %d", other.StatusCode)
 		}
 	}
 	path := "/api/v1/usage?by=day"
-	before, _ := b.get(b.keys["acme"], path, nil)
+	before, _ := b.request(b.keys["acme"], http.MethodGet, path, "", nil)
 	b.add("acme", time.Now(), 1)
-	if after, _ := b.get(b.keys["acme"], path, http.Header{"If-None-Match": {before.Header.Get("ETag")}}); after.StatusCode != 200 {
+	if after, _ := b.request(b.keys["acme"], http.MethodGet, path, "", map[string]string{"If-None-Match": before.Header.Get("ETag")}); after.StatusCode != 200 {
 		t.Errorf("after a change: %d", after.StatusCode)
 	}
 }
@@ -316,7 +292,7 @@ func TestExportIsWhatItsManifestSays(t *testing.T) {
 	}
 	for _, format := range []string{"csv", "json", "focus", "cloudevents"} {
 		period := "format=" + format + "&descendants=true&price_per_gib=0.5&currency=EUR&from=" + b.hour.Format(time.DateOnly) + "&to=" + time.Now().UTC().AddDate(0, 0, 1).Format(time.DateOnly)
-		resp, text := b.get(b.keys["acme"], "/api/v1/usage/export?"+period, nil)
+		resp, text := b.request(b.keys["acme"], http.MethodGet, "/api/v1/usage/export?"+period, "", nil)
 		asOf := resp.Header.Get("Headgate-As-Of")
 		if resp.StatusCode != 200 || asOf == "" || !strings.Contains(resp.Header.Get("Content-Disposition"), "attachment") {
 			t.Fatalf("%d %v %s", resp.StatusCode, resp.Header, text)
@@ -330,7 +306,7 @@ func TestExportIsWhatItsManifestSays(t *testing.T) {
 			t.Errorf("%s of acme tells of globex", format)
 		}
 	}
-	_, text := b.get(b.keys["acme"], "/api/v1/usage/export?open=true&format=csv&descendants=true", nil)
+	_, text := b.request(b.keys["acme"], http.MethodGet, "/api/v1/usage/export?open=true&format=csv&descendants=true", "", nil)
 	if n := strings.Count(text, "\n"); n != 1+4+4+1 || !strings.Contains(text, "received before the hour was sealed") {
 		t.Errorf("with open hours:\n%s", text)
 	}
