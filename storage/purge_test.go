@@ -138,7 +138,7 @@ func TestDeletionFindsEveryTableWithTenants(t *testing.T) {
 		t.Fatal(err)
 	}
 	counts, err := CountTenant(t.Context(), conn, id(t, "gone"))
-	if err != nil || len(counts) != len(schema.Tables)+3 {
+	if err != nil || len(counts) != len(schema.All)+3 {
 		t.Errorf("counts %+v, %v", counts, err)
 	}
 	for _, c := range counts {

@@ -4,9 +4,12 @@
 // forward-only; a statement may be run twice (IF NOT EXISTS), because a start can die between two of them.
 package schema
 
-import "embed"
+import (
+	"embed"
+	"slices"
+)
 
-// The telemetry tables. Each has the columns TenantId, Partition, RetentionDays, RunId and ReceivedAt.
+// The tables of records. Each has the columns TenantId, Partition, RetentionDays, RunId and ReceivedAt.
 const (
 	Logs                        = "otel_logs"
 	Traces                      = "otel_traces"
@@ -18,18 +21,27 @@ const (
 	Profiles                    = "otel_profiles"
 )
 
-// Tables lists every telemetry table.
+// MetricsSeries says what the SeriesIds of metric points stand for. Its rows are made from points: they are no records, so
+// nobody counts, bills or asks for them, and they have no RunId. Otherwise it is a table of tenants' telemetry as the others.
+const MetricsSeries = "otel_metrics_series"
+
+// Tables lists every table of records.
 var Tables = []string{
 	Logs, Traces,
 	MetricsGauge, MetricsSum, MetricsHistogram, MetricsExponentialHistogram, MetricsSummary,
 	Profiles,
 }
 
+// All lists every table that holds tenants' telemetry: Tables, and those made from them.
+var All = append(slices.Clone(Tables), MetricsSeries)
+
 // TimeColumn returns the column of table whose day is part of the partition key (Partition, toDate(TimeColumn)).
 func TimeColumn(table string) string {
 	switch table {
 	case MetricsGauge, MetricsSum, MetricsHistogram, MetricsExponentialHistogram, MetricsSummary:
 		return "TimeUnix"
+	case MetricsSeries:
+		return "Day"
 	}
 	return "Timestamp"
 }
