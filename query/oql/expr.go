@@ -167,16 +167,31 @@ func (p *parser) in(at token, x *plan.Expr) (*plan.Expr, error) {
 	if err := p.advance(); err != nil {
 		return nil, err
 	}
-	if err := p.want("("); err != nil {
-		return nil, err
-	}
 	args := []*plan.Expr{x}
-	for {
-		l, err := p.literal()
+	if p.tok.kind == variable {
+		items, err := p.list()
 		if err != nil {
 			return nil, err
 		}
-		if args = append(args, l); len(args) > maxInItems+1 {
+		return p.apply(at, plan.In, append(args, items...)...)
+	}
+	if err := p.want("("); err != nil {
+		return nil, err
+	}
+	for {
+		var items []*plan.Expr
+		var err error
+		if p.tok.kind == variable {
+			items, err = p.list()
+		} else {
+			var l *plan.Expr
+			l, err = p.literal()
+			items = []*plan.Expr{l}
+		}
+		if err != nil {
+			return nil, err
+		}
+		if args = append(args, items...); len(args) > maxInItems+1 {
 			return nil, p.errorf("more than %d values in one list", maxInItems)
 		}
 		if p.isPunct(")") {
@@ -316,6 +331,8 @@ func (p *parser) primary() (*plan.Expr, error) {
 		return e, p.want(")")
 	case at.kind == text || at.kind == number || at.kind == duration:
 		return plan.Value(at.value), p.advance()
+	case at.kind == variable:
+		return p.variable()
 	case at.kind != word:
 		return nil, p.expected("a value, a column or a function")
 	}

@@ -18,6 +18,7 @@ const (
 	text     // value: string
 	number   // value: int64, uint64 or float64
 	duration // value: time.Duration
+	variable // s: the name
 )
 
 type token struct {
@@ -37,6 +38,8 @@ func (t token) String() string {
 		return "a text"
 	case number, duration:
 		return "a number"
+	case variable:
+		return "the variable $" + t.s
 	default:
 		return strconv.Quote(t.s)
 	}
@@ -54,7 +57,6 @@ var advice = map[byte]string{
 	'&':  `write "and"`,
 	'!':  `write "not"`,
 	'{':  `expected an expression; braces are no part of the language`,
-	'$':  `expected an expression; "$" is no part of the language`,
 	'#':  `a comment starts with //`,
 }
 
@@ -86,6 +88,8 @@ func (l *lexer) next() (token, *Error) {
 		return l.quoted()
 	case c == '`':
 		return l.raw()
+	case c == '$':
+		return l.variable()
 	}
 	if strings.HasPrefix(l.src[l.at:], "||") {
 		return token{}, errorAt(l.src, from, `write "or"; a single "|" starts the next stage`)
@@ -121,6 +125,32 @@ func (l *lexer) skip() {
 			return
 		}
 	}
+}
+
+// variable reads $name or ${name}.
+func (l *lexer) variable() (token, *Error) {
+	from := l.at
+	at := from + 1
+	braced := strings.HasPrefix(l.src[at:], "{")
+	if braced {
+		at++
+	}
+	start := at
+	for at < len(l.src) && (isLetter(l.src[at]) || at > start && isDigit(l.src[at])) {
+		at++
+	}
+	if at == start {
+		return token{}, errorAt(l.src, from, `"$" is followed by the name of a variable, as in $service or ${service}`)
+	}
+	name := l.src[start:at]
+	if braced {
+		if !strings.HasPrefix(l.src[at:], "}") {
+			return token{}, errorAt(l.src, from, `the variable ${%s has no closing }`, name)
+		}
+		at++
+	}
+	l.at = at
+	return token{kind: variable, off: from, end: at, s: name}, nil
 }
 
 func (l *lexer) digits() {

@@ -26,6 +26,7 @@ const (
 type parser struct {
 	lex  lexer
 	tok  token // the current token
+	vars Vars
 	plan *plan.Plan
 	cols []*plan.Column // visible columns, in order
 
@@ -36,9 +37,13 @@ type parser struct {
 	stages, nodes, depth int
 }
 
-// Parse returns the plan of text. The error is an *Error.
-func Parse(text string) (*plan.Plan, error) {
-	p := &parser{lex: lexer{src: text}, rows: true}
+// Parse returns the plan of text, which has no variables. The error is an *Error.
+func Parse(text string) (*plan.Plan, error) { return ParseWith(text, nil) }
+
+// ParseWith returns the plan of text with the values of its variables. The error is an *Error, also when a value does not
+// fit where its variable stands. A variable that the text does not use is no error.
+func ParseWith(text string, vars Vars) (*plan.Plan, error) {
+	p := &parser{lex: lexer{src: text}, vars: vars, rows: true}
 	if len(text) > maxTextBytes {
 		return nil, errorAt(text, 0, "the query is longer than %d bytes", maxTextBytes)
 	}
@@ -187,6 +192,23 @@ func (p *parser) textLiteral(what string) (string, error) {
 	return s, p.advance()
 }
 
+// textValue reads a text or a variable that holds one.
+func (p *parser) textValue(what string) (string, error) {
+	if p.tok.kind != variable {
+		return p.textLiteral(what)
+	}
+	at := p.tok
+	e, err := p.variable()
+	if err != nil {
+		return "", err
+	}
+	s, ok := e.Value.(string)
+	if !ok {
+		return "", p.errorAt(at, "expected %s, and %s is no text", what, at)
+	}
+	return s, nil
+}
+
 func (p *parser) errorAt(t token, format string, args ...any) error {
 	return errorAt(p.lex.src, t.off, format, args...)
 }
@@ -196,6 +218,9 @@ func (p *parser) errorf(format string, args ...any) error { return p.errorAt(p.t
 func (p *parser) expected(what string) error {
 	if p.isPunct("=") {
 		return p.errorf(`expected %s, got "="; two values are compared with "=="`, what)
+	}
+	if p.tok.kind == variable {
+		return p.errorf("expected %s, got %s; a variable stands for a value only", what, p.tok)
 	}
 	return p.errorf("expected %s, got %s", what, p.tok)
 }

@@ -80,7 +80,7 @@ var searched = map[plan.Source][]string{
 }
 
 func (p *parser) search(at token) error {
-	s, err := p.textLiteral("the text to look for, in double quotes")
+	s, err := p.textValue("the text to look for, in double quotes")
 	if err != nil {
 		return err
 	}

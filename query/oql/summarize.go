@@ -263,8 +263,17 @@ func (p *parser) sortByDefault() {
 	}
 }
 
+// count reads a literal count, or a variable that holds one.
 func (p *parser) count() (int, error) {
-	n, ok := p.tok.value.(int64)
+	at, value := p.tok, p.tok.value
+	if at.kind == variable {
+		v, err := p.bound(at)
+		if err != nil {
+			return 0, err
+		}
+		value = v.values[0]
+	}
+	n, ok := value.(int64)
 	if !ok || n < 1 || n > MaxLimit {
 		return 0, p.errorf("expected a count from 1 to %d", MaxLimit)
 	}

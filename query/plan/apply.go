@@ -170,6 +170,11 @@ func pair(a, b *Expr, byText bool) (*Expr, *Expr, error) {
 	switch {
 	case a.Type == Map || a.Type == List || b.Type == Map || b.Type == List:
 		return nil, nil, fmt.Errorf("%s cannot be compared with %s", describe(a), describe(b))
+	case b.Sample && b.Type == String && (a.Type == Severity || a.Type == Time):
+		if a.Type == Time {
+			return a, Value(time.Unix(0, 0).UTC()), nil
+		}
+		return a, severityValue(0), nil
 	case a.Type == Severity && b.isLit():
 		l, err := severityLiteral(b)
 		return a, l, err
@@ -202,7 +207,7 @@ func fold(a, b *Expr) (*Expr, error) {
 		return b, nil
 	}
 	s = strings.ToLower(s)
-	if a.Col.Values != nil && !slices.Contains(a.Col.Values, s) {
+	if a.Col.Values != nil && !b.Sample && !slices.Contains(a.Col.Values, s) {
 		return nil, fmt.Errorf("%s is never %q: it is one of %s", a.Col.Name, s, strings.Join(a.Col.Values, ", "))
 	}
 	return Value(s), nil

@@ -65,6 +65,7 @@ type Expr struct {
 	Nullable bool
 	Args     []*Expr
 	Col      *Column // of Ref
+	Sample   bool    // of Lit: stands for a value that is not known yet; checks of the value itself let it pass
 	Value    any     // of Lit: nil, string, int64, uint64, float64, bool, time.Time, time.Duration, []string, []int64, []float64
 }
 
@@ -96,6 +97,13 @@ func Value(v any) *Expr {
 	default:
 		panic("BUG: plan: literal of unknown type")
 	}
+	return e
+}
+
+// SampleOf makes a literal that stands for a value like v, for checking a query before its values are known.
+func SampleOf(v any) *Expr {
+	e := Value(v)
+	e.Sample = true
 	return e
 }
 

@@ -13,12 +13,19 @@ func in(args []*Expr) (*Expr, error) {
 	x := args[0]
 	items := make([]*Expr, 0, len(args)-1)
 	for _, l := range args[1:] {
+		if l.Sample && l.Type == Null {
+			items = append(items, zero(x.Type))
+			continue
+		}
 		if !l.isLit() || l.Type == Null || l.Type == List {
 			return nil, fmt.Errorf("in takes literals only")
 		}
 		_, l, err := pair(x, l, true)
 		if err != nil {
 			return nil, err
+		}
+		if !l.isLit() {
+			return nil, fmt.Errorf("%s is compared with numbers, not with text", describe(x))
 		}
 		items = append(items, l)
 	}
@@ -27,6 +34,14 @@ func in(args []*Expr) (*Expr, error) {
 		return nil, err
 	}
 	return truth(In, x, list), nil
+}
+
+// zero is the literal that a list of unknown values holds in the place of those for a value of type t.
+func zero(t Type) *Expr {
+	if t == String {
+		return Value("")
+	}
+	return Value(0)
 }
 
 // listOf packs literals that were paired with a value of type t into one.
