@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/internal/httpapi"
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/storage"
@@ -47,6 +48,7 @@ type Config struct {
 
 	MaxConnections     int
 	MaxPeerConnections int
+	TrustedProxies     []string
 	MaxAuthFailures    int
 
 	MaxBody        byteSize
@@ -90,6 +92,7 @@ func (c *Config) register(f *pflag.FlagSet) {
 	f.StringVar(&c.OTLPGRPC, "otlp-grpc", c.OTLPGRPC, "address of OTLP/gRPC; port 0 picks a free one")
 	f.StringVar(&c.OTLPHTTP, "otlp-http", c.OTLPHTTP, "address of OTLP/HTTP")
 	f.StringVar(&c.API, "api", c.API, "address of the query, usage and control API")
+	f.StringSliceVar(&c.TrustedProxies, "trusted-proxy", c.TrustedProxies, "address or prefix of a reverse proxy before --api whose X-Forwarded-For says who asks, for the audit and the limits of sign-ins; may be repeated")
 	f.StringVar(&c.Telemetry, "telemetry", c.Telemetry, "address of /metrics, /healthz, /readyz and /debug/pprof; keep it private")
 	f.StringVar(&c.ClickHouse, "clickhouse", c.ClickHouse, "ClickHouse to use, http://user:pass@host:8123/db (empty: the embedded engine)")
 	f.StringVar(&c.Store, "store", c.Store, "state database of several headgates, postgres://user@host:5432/database?sslmode=verify-full (empty: SQLite in the data directory); a password is better in HEADGATE_STORE or in a file, &passfile=…, than among the arguments")
@@ -194,6 +197,9 @@ func (c *Config) Validate() error {
 	}
 	if _, err := parseLevel(c.LogLevel); err != nil {
 		bad("--log-level %q: want debug, info, warn or error", c.LogLevel)
+	}
+	if _, err := httpapi.ParseProxies(c.TrustedProxies); err != nil {
+		bad("--trusted-proxy: %v", err)
 	}
 	for _, p := range []struct {
 		flag string

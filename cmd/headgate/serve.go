@@ -22,6 +22,7 @@ import (
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/control"
 	"github.com/headgate-io/headgate/ingest"
+	"github.com/headgate-io/headgate/internal/httpapi"
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/metering/alert"
@@ -127,7 +128,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	if err := os.MkdirAll(cfg.secrets(), 0o700); err != nil {
 		return fmt.Errorf("secrets directory: %w", err)
 	}
-	directory, err := auth.Open(ctx, db, auth.Options{Now: time.Now, Dir: cfg.secrets(), Logger: log, Registry: reg})
+	directory, err := auth.Open(ctx, db, auth.Options{Now: time.Now, Dir: cfg.secrets(), Logger: log, Registry: reg, UserUse: control.AlertUsers})
 	if err != nil {
 		return err
 	}
@@ -238,7 +239,11 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	reader := query.NewReader(conns.reader, query.ReaderOptions{
 		Limits: query.Limits{MaxExecution: cfg.QueryTimeout, MaxMemoryBytes: *cfg.QueryMaxMemory.bytes}, Log: log, Metrics: reg,
 	})
-	edge.run(ctx, "api", serveHTTP(ls.api, apiHandler(api, reader, log), cfg.ShutdownGrace))
+	proxies, err := httpapi.ParseProxies(cfg.TrustedProxies)
+	if err != nil {
+		return err
+	}
+	edge.run(ctx, "api", serveHTTP(ls.api, proxies.Handler(apiHandler(api, reader, log)), cfg.ShutdownGrace))
 
 	if cfg.Demo {
 		if err := demoTenants(ctx, directory, cfg.secrets(), stdout); err != nil {
