@@ -26,6 +26,9 @@ type Options struct {
 	Dir      string       // of the pepper and the operator token, which are the same for all processes of a database
 	Logger   *slog.Logger // nil discards
 	Registry prometheus.Registerer
+	// UserUse is told, in the transaction that adds a user, of each limit of users that then has one more; an error of it
+	// undoes the change. nil is nobody.
+	UserUse func(context.Context, *store.Tx, UserUse) error
 }
 
 // Directory holds all tenants and keys in memory and answers who is asking. Methods that change something write to the
@@ -44,6 +47,8 @@ type Directory struct {
 
 	fresh freshness // how old memory is
 	door  *door     // for people
+
+	userUse func(context.Context, *store.Tx, UserUse) error
 
 	refusals refusals // of keys, for the audit
 
@@ -64,7 +69,7 @@ func Open(ctx context.Context, db *store.DB, o Options) (*Directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Directory{db: db, now: o.Now, log: o.Logger, m: newMetrics(o.Registry), poll: PollInterval, door: newDoor()}
+	d := &Directory{db: db, now: o.Now, log: o.Logger, m: newMetrics(o.Registry), poll: PollInterval, door: newDoor(), userUse: o.UserUse}
 	d.macs.New = func() any { return hmac.New(sha256.New, pepper) }
 	if d.operator, err = loadOperator(o.Dir); err != nil {
 		return nil, err

@@ -84,7 +84,7 @@ func (s *Users) create(ctx context.Context, by Principal, action string, n NewUs
 		if err := checkDomain(ctx, tx, t.ID, domainOf(key)); err != nil {
 			return Entry{}, err
 		}
-		if err := unsafeUserLimit(ctx, tx, t); err != nil {
+		if err := s.d.unsafeUserLimit(ctx, tx, t, at); err != nil {
 			return Entry{}, err
 		}
 		if password != "" {
@@ -150,7 +150,7 @@ func (s *Users) Deactivate(ctx context.Context, by Principal, id string) (User, 
 
 // Activate undoes Deactivate. Errors: ErrNotFound, ErrForbidden, ErrLimitUsers, ErrState for a user who was only invited.
 func (s *Users) Activate(ctx context.Context, by Principal, id string) (User, error) {
-	return s.modify(ctx, by, "user.activate", id, func(tx *store.Tx, u *changedUser, _ int64, _ time.Time) error {
+	return s.modify(ctx, by, "user.activate", id, func(tx *store.Tx, u *changedUser, _ int64, at time.Time) error {
 		switch u.Status {
 		case UserActive:
 			return nil
@@ -162,7 +162,7 @@ func (s *Users) Activate(ctx context.Context, by Principal, id string) (User, er
 			return err
 		}
 		u.Status = UserActive
-		return unsafeUserLimit(ctx, tx, t)
+		return s.d.unsafeUserLimit(ctx, tx, t, at)
 	})
 }
 

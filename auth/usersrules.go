@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 
 	"github.com/headgate-io/headgate/auth/permission"
 	"github.com/headgate-io/headgate/internal/store"
@@ -46,16 +47,25 @@ func checkDomain(ctx context.Context, tx *store.Tx, t tenant.ID, domain string) 
 	return err
 }
 
+// UserUse is how many users count against the limit of a tenant, its own and its descendants', after one was added.
+type UserUse struct {
+	Tenant    tenant.ID
+	Zone      *tenant.Zone
+	Used, Max int64
+	At        time.Time
+}
+
 // unsafeUserLimit returns ErrLimitUsers if one more user would be more than the tenant, or one above it, may have below it.
-// Users who are invited or active count.
+// Users who are invited or active count. Options.UserUse is told of each limit that the user is added under.
 //
-// SECURITY: it counts over tenants that the caller may not reach, and tells of them only that there are too many.
-func unsafeUserLimit(ctx context.Context, tx *store.Tx, t Tenant) error {
+// SECURITY: it counts over tenants that the caller may not reach, and tells the caller only that there are too many.
+func (d *Directory) unsafeUserLimit(ctx context.Context, tx *store.Tx, t Tenant, now time.Time) error {
 	at := t.ID
 	for depth := 0; depth < maxDepth && !at.IsZero(); depth++ {
 		var limit sql.NullInt64
 		var parent sql.NullString
-		err := tx.QueryRowContext(ctx, `SELECT max_users, parent_id FROM tenants WHERE id = ?`, at.String()).Scan(&limit, &parent)
+		var zoneName string
+		err := tx.QueryRowContext(ctx, `SELECT max_users, parent_id, time_zone FROM tenants WHERE id = ?`, at.String()).Scan(&limit, &parent, &zoneName)
 		if err != nil {
 			return err
 		}
@@ -66,6 +76,12 @@ func unsafeUserLimit(ctx context.Context, tx *store.Tx, t Tenant) error {
 			}
 			if used >= limit.Int64 {
 				return ErrLimitUsers
+			}
+			if d.userUse != nil {
+				zone, _ := zoneOf(zoneName) // one that this process cannot read is UTC, as for the days of other limits
+				if err := d.userUse(ctx, tx, UserUse{at, zone, used + 1, limit.Int64, now}); err != nil {
+					return err
+				}
 			}
 		}
 		if !parent.Valid {

@@ -3,9 +3,11 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -228,5 +230,50 @@ func TestWebhookLifeIsAuditedAndItsSecretShownOnce(t *testing.T) {
 		if strings.Contains(text, secret) || strings.Contains(text, path) {
 			t.Errorf("the secret or the path is in %s", text)
 		}
+	}
+}
+
+func TestUsersThatFillALimitAreEventsOfItsTenant(t *testing.T) {
+	s := start(t)
+	ok[Tenant](s, 201, s.operator, "POST", "/api/v1/tenants", `{"name":"provider","max_users":20}`)
+	ok[Tenant](s, 201, s.operator, "POST", "/api/v1/tenants", `{"name":"acme","parent":"provider","max_users":10}`)
+	add := func(i int) (int, string) {
+		return s.call(s.operator, "POST", "/api/v1/users", fmt.Sprintf(`{"tenant":"acme","email":"u%d@acme.example","role":"viewer"}`, i))
+	}
+	told := func(tenant string) string {
+		var out []string
+		for _, a := range ok[Alerts](s, 200, s.operator, "GET", "/api/v1/alerts?kind=limit.users&tenant="+tenant, "").Alerts {
+			out = append(out, fmt.Sprintf("%d%% %d/%d", a.Threshold, a.Used, a.Max))
+		}
+		slices.Reverse(out)
+		return strings.Join(out, ", ")
+	}
+	for i := range 4 {
+		if status, text := add(i); status != 201 {
+			t.Fatal(status, text)
+		}
+	}
+	if got := told("acme"); got != "" {
+		t.Errorf("below half: %s", got)
+	}
+	if status, text := add(0); status != 409 || !strings.Contains(text, "email-taken") { // would be the fifth
+		t.Fatal(status, text)
+	}
+	if got := told("acme"); got != "" {
+		t.Errorf("a user who was not added: %s", got)
+	}
+	for i := range 6 {
+		if status, text := add(4 + i); status != 201 {
+			t.Fatal(status, text)
+		}
+	}
+	if status, text := add(10); status != 409 || !strings.Contains(text, "limit-users") {
+		t.Fatal(status, text)
+	}
+	if got := told("acme"); got != "50% 5/10, 80% 8/10, 90% 9/10, 100% 10/10" {
+		t.Errorf("acme: %s", got)
+	}
+	if got := told("provider"); got != "50% 10/20" {
+		t.Errorf("provider: %s", got)
 	}
 }

@@ -55,7 +55,7 @@ func startPending(t *testing.T, pending func() (time.Time, bool)) *server {
 	check(err)
 	t.Cleanup(func() { _ = db.Close() })
 	reg := prometheus.NewRegistry()
-	directory, err := auth.Open(t.Context(), db, auth.Options{Now: time.Now, Dir: dir, Registry: reg})
+	directory, err := auth.Open(t.Context(), db, auth.Options{Now: time.Now, Dir: dir, Registry: reg, UserUse: AlertUsers})
 	check(err)
 	token, err := os.ReadFile(filepath.Join(dir, "admin.token"))
 	check(err)

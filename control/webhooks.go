@@ -259,3 +259,16 @@ func AuditAlert(ctx context.Context, tx *store.Tx, e alert.Alert) error {
 	}
 	return auth.Note(ctx, tx, e.At, e.TenantID, "alert", e.ID, detail)
 }
+
+// AlertUsers makes an event of each threshold of a limit of users that one more user crosses, for auth.Options.UserUse.
+func AlertUsers(ctx context.Context, tx *store.Tx, u auth.UserUse) error {
+	for _, threshold := range alert.Crossed(u.Used-1, u.Used, u.Max) {
+		id := u.Tenant.String()
+		err := alert.Record(ctx, tx, alert.Event{Tenant: id, Kind: alert.Users, Owner: alert.OwnerTenant, OwnerID: id, LimitID: auth.ErrLimitUsers.Code,
+			Day: u.Zone.Day(u.At).Number, Threshold: threshold, Used: u.Used, Max: u.Max, At: u.At})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
