@@ -126,7 +126,7 @@ func (n *ndjson) fail(e *httpapi.Error) bool {
 	return n.w.Flush() == nil
 }
 
-// document is one JSON object: columns in order, rows as objects, then row_count and truncated, or error.
+// document is one JSON object: columns in order, rows as objects, then row_count, truncated and next_cursor, or error.
 type document struct {
 	w    *bufio.Writer
 	keys [][]byte
@@ -154,7 +154,11 @@ func (d *document) row(values [][]byte) error {
 }
 
 func (d *document) finish(r *Result) error {
-	_, _ = d.w.WriteString("\n],\"row_count\":" + strconv.Itoa(r.Count()) + ",\"truncated\":" + strconv.FormatBool(r.Truncated()) + "}\n")
+	_, _ = d.w.WriteString("\n],\"row_count\":" + strconv.Itoa(r.Count()) + ",\"truncated\":" + strconv.FormatBool(r.Truncated()))
+	if next := r.NextCursor(); next != "" {
+		_, _ = d.w.WriteString(`,"next_cursor":"` + next + `"`) // base64, which needs no quoting
+	}
+	_, _ = d.w.WriteString("}\n")
 	return d.w.Flush()
 }
 
@@ -202,9 +206,11 @@ func (t *table) finish(*Result) error {
 
 func (t *table) fail(*httpapi.Error) bool { return false }
 
-// TruncatedTrailer is the HTTP trailer that says "true" when a result was cut at its limit, for formats that have no
-// place for it.
-const TruncatedTrailer = "Headgate-Truncated"
+// The HTTP trailers of results in rows, for formats that have no place for what they say.
+const (
+	TruncatedTrailer  = "Headgate-Truncated"   // "true" when the result was cut at its limit
+	NextCursorTrailer = "Headgate-Next-Cursor" // where the next page begins, if there is one
+)
 
 // respond streams res to w. The returned error, if any, comes before the first byte of the response.
 func respond(w http.ResponseWriter, res *Result, f Format) error {
@@ -216,7 +222,7 @@ func respond(w http.ResponseWriter, res *Result, f Format) error {
 		return err
 	}
 	header(w, res, f)
-	w.Header().Set("Trailer", TruncatedTrailer)
+	w.Header().Set("Trailer", TruncatedTrailer+", "+NextCursorTrailer)
 	buf := bufio.NewWriterSize(w, lineBufferBytes)
 	enc := newEncoder(f, buf, res.Columns())
 	for ; err == nil; values, err = res.Next() {
@@ -226,6 +232,9 @@ func respond(w http.ResponseWriter, res *Result, f Format) error {
 	}
 	if errors.Is(err, io.EOF) {
 		w.Header().Set(TruncatedTrailer, strconv.FormatBool(res.Truncated()))
+		if next := res.NextCursor(); next != "" {
+			w.Header().Set(NextCursorTrailer, next)
+		}
 		if enc.finish(res) == nil {
 			_ = buf.Flush() // a client that is gone hears nothing more
 		}

@@ -14,6 +14,7 @@ import (
 const (
 	CodeSyntax      = "query-syntax"      // the text is wrong; line, column and caret are in the document
 	CodeInvalid     = "query-invalid"     // the request around the text is wrong
+	CodeCursor      = "query-cursor"      // the cursor is of another query, altered, expired, or someone else's
 	CodeTooComplex  = "query-too-complex" // refused before it ran
 	CodeBusy        = "query-busy"        // too many at once: try again
 	CodeTimeout     = "query-timeout"
@@ -83,7 +84,7 @@ func classify(err error) *httpapi.Error {
 		e = timeout
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		e = cancelled
-	case errors.Is(err, errRowTooLarge):
+	case errors.Is(err, errRowTooLarge), errors.Is(err, errMoment):
 		e = tooMuchData
 	case errors.As(err, &ex):
 		known, ok := engineFailures[ex.Code]

@@ -9,6 +9,7 @@ import (
 	"github.com/headgate-io/headgate/internal/httpapi"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/query/oql"
+	"github.com/headgate-io/headgate/query/plan"
 )
 
 // Caller is who asks.
@@ -21,8 +22,10 @@ type Caller struct {
 type HandlerOptions struct {
 	// Authenticate returns the caller of a request. Its errors are *httpapi.Error and are answered as they are.
 	Authenticate func(*http.Request) (Caller, error)
-	Log          *slog.Logger     // nil discards
-	Now          func() time.Time // nil is time.Now
+	// CursorKey signs cursors. All replicas need the same; zero is a random one.
+	CursorKey [32]byte
+	Log       *slog.Logger     // nil discards
+	Now       func() time.Time // nil is time.Now
 }
 
 // NewHandler serves POST /api/v1/query on r: a JSON body with query, start, end, format and limit, answered with the
@@ -34,13 +37,14 @@ func NewHandler(r *Reader, opts HandlerOptions) http.Handler {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	h := &handler{reader: r, opts: opts}
+	h := &handler{reader: r, cursors: newCursors(opts.CursorKey), opts: opts}
 	return httpapi.Handle(opts.Log, h.serve)
 }
 
 type handler struct {
-	reader *Reader
-	opts   HandlerOptions
+	reader  *Reader
+	cursors cursors
+	opts    HandlerOptions
 }
 
 // stallGrace is how long after its last moment a query's result may still be on its way to a slow client.
@@ -63,7 +67,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if q.Format, err = q.format(r); err != nil {
 		return err
 	}
-	st, err := h.statement(q, caller.Scope)
+	st, next, err := h.statement(q, caller.Scope)
 	if err != nil {
 		return err
 	}
@@ -75,26 +79,77 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer res.Close()
+	res.cursor = next
 	return respond(w, res, q.Format)
 }
 
-// statement parses and prints the query. Its errors are *httpapi.Error, except for bugs.
-func (h *handler) statement(q request, scope tenant.Scope) (Stmt, error) {
+// statement parses and prints the query. next makes the cursor of the page after a place. Errors are *httpapi.Error,
+// except for bugs.
+func (h *handler) statement(q request, scope tenant.Scope) (st Stmt, next func(place) string, err error) {
 	p, err := oql.Parse(q.Query)
 	var syntaxErr *oql.Error
 	switch {
 	case errors.As(err, &syntaxErr):
-		return Stmt{}, syntax(syntaxErr.Error(), syntaxErr.Line, syntaxErr.Column, syntaxErr.Caret())
+		return st, nil, syntax(syntaxErr.Error(), syntaxErr.Line, syntaxErr.Column, syntaxErr.Caret())
 	case err != nil:
-		return Stmt{}, err
+		return st, nil, err
 	}
-	b, err := q.bounds(p, h.opts.Now(), h.reader.limits)
+	c := cursor{now: h.opts.Now()}
+	var after *place
+	if q.Cursor != "" {
+		if c, err = h.cursors.read(q.Cursor, scope, c.now); err != nil {
+			return st, nil, err
+		}
+		after = &c.place
+	}
+	b, err := q.bounds(p, c.now, h.reader.limits)
 	if err != nil {
-		return Stmt{}, err
+		return st, nil, err
 	}
+	if b.Named || !pageable(p) {
+		if after != nil && b.Named {
+			return st, nil, invalid("cursor: %s results have no pages", q.Format)
+		}
+		if after != nil {
+			return st, nil, cursorRefused(otherQuery)
+		}
+		st, err = Print(p, scope, b)
+		return st, nil, printed(err)
+	}
+	asked, err := fingerprint(p, scope, b)
+	if err != nil {
+		return st, nil, printed(err)
+	}
+	if after != nil && asked != c.query {
+		return st, nil, cursorRefused(otherQuery)
+	}
+	c.query = asked
+	if st, err = printPage(p, scope, b, after); err != nil {
+		return st, nil, printed(err)
+	}
+	return st, func(at place) string {
+		c.place = at
+		return h.cursors.text(c, scope)
+	}, nil
+}
+
+const otherQuery = "it belongs to another query or time range: send the request that it came from, with nothing but cursor, limit or format changed"
+
+// fingerprint names what is asked, however many rows of it.
+func fingerprint(p *plan.Plan, scope tenant.Scope, b Bounds) (out [16]byte, err error) {
+	b.Limit = 1
 	st, err := Print(p, scope, b)
-	if errors.Is(err, ErrTooComplex) {
-		return st, httpapi.Errorf(http.StatusBadRequest, CodeTooComplex, "%v", err)
+	if err == nil {
+		sum := st.fingerprint()
+		copy(out[:], sum[:])
 	}
-	return st, err
+	return out, err
+}
+
+// printed makes of an error of Print what the caller may know.
+func printed(err error) error {
+	if errors.Is(err, ErrTooComplex) {
+		return httpapi.Errorf(http.StatusBadRequest, CodeTooComplex, "%v", err)
+	}
+	return err
 }

@@ -276,7 +276,7 @@ func TestFailureAfterTheFirstByteIsTold(t *testing.T) {
 				return err
 			}
 			defer res.Close()
-			res.lines.Reset(io.MultiReader(io.LimitReader(res.stream, int64(after)), errReader{errors.New("secret engine text")}))
+			res.lines.r.Reset(io.MultiReader(io.LimitReader(res.stream, int64(after)), errReader{errors.New("secret engine text")}))
 			return respond(w, res, f)
 		})
 		srv := httptest.NewServer(h)

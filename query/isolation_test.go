@@ -25,12 +25,18 @@ const generated = 520
 // serve starts the query API on the store for callers of scope.
 func (s *store) serve(scope tenant.Scope) *httptest.Server {
 	h := NewHandler(s.reader, HandlerOptions{
-		Authenticate: func(*http.Request) (Caller, error) { return Caller{Scope: scope, Key: "k"}, nil },
+		Authenticate: as(scope),
 		Now:          func() time.Time { return hourEnd },
+		CursorKey:    [32]byte{1},
 	})
 	srv := httptest.NewServer(h)
 	s.t.Cleanup(srv.Close)
 	return srv
+}
+
+// as authenticates everybody as a caller of scope.
+func as(scope tenant.Scope) func(*http.Request) (Caller, error) {
+	return func(*http.Request) (Caller, error) { return Caller{Scope: scope, Key: "k"}, nil }
 }
 
 // answer is all of a response that must not depend on other tenants.

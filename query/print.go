@@ -42,7 +42,8 @@ func Print(p *plan.Plan, scope tenant.Scope, b Bounds) (Stmt, error) {
 	}
 	pr := &printer{plan: p, bounds: b, params: newParams()}
 	pr.tenants = pr.params.texts(scope.Strings())
-	pr.start, pr.end, pr.last = pr.time(b.Start), pr.time(b.End), pr.time(b.End.Add(-1))
+	from, until := b.scanned()
+	pr.start, pr.end, pr.last = pr.time(from), pr.time(until), pr.time(until.Add(-1))
 	pr.params.bytes = 0 // the cap is on what the query binds
 	sql, err := pr.statement()
 	if err != nil {
@@ -195,6 +196,9 @@ func (p *printer) statement() (string, error) {
 	list := make([]string, len(p.plan.Output))
 	for i, c := range p.plan.Output {
 		list[i] = p.output(c) + " AS " + p.outputName(i, c)
+	}
+	if p.bounds.paged {
+		list = append(list, "toUnixTimestamp64Nano("+name(p.plan.Time())+") AS rt")
 	}
 	limit := p.bounds.Limit
 	if !p.bounds.Named {

@@ -1,7 +1,6 @@
 package query
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -97,7 +96,12 @@ func (r *Reader) Run(ctx context.Context, st Stmt, enc Encoding) (*Result, error
 	}
 	res.stream = stream
 	if enc == Rows {
-		res.lines = bufio.NewReaderSize(stream, lineBufferBytes)
+		res.lines = newLineReader(stream)
+	}
+	if st.page != nil {
+		res.pager = &pager{page: st.page, lines: res.lines, width: len(st.columns), open: func(st Stmt) (io.ReadCloser, error) {
+			return r.conn.QueryFormat(clickhouse.Context(qctx, clickhouse.WithParameters(st.params), clickhouse.WithQueryID(id+"-moment")), string(enc), st.sql)
+		}}
 	}
 	return res, nil
 }
@@ -122,14 +126,15 @@ type Result struct {
 	stmt   Stmt
 	began  time.Time
 	stream io.ReadCloser
-	lines  *bufio.Reader
-	line   []byte
+	lines  *lineReader
+	pager  *pager // of a page
 	values [][]byte
 	rows   int
 	cut    bool
 	err    error
 	end    func()
 	cause  func() error
+	cursor func(place) string // makes the text of a cursor; nil for results without pages
 }
 
 // ID names the request in errors and in the log.
@@ -150,50 +155,59 @@ func (r *Result) Next() ([][]byte, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	line, err := r.readLine()
+	next := r.nextLine
+	if r.pager != nil {
+		next = r.nextOfPage
+	}
+	values, err := next()
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		r.err = io.EOF
-		return nil, io.EOF
 	case err != nil:
-		r.err = r.failed(err)
-		return nil, r.err
-	case r.rows == r.stmt.limit:
-		r.cut, r.err = true, io.EOF
+		r.err = r.failed(fmt.Errorf("result row %d: %w", r.rows+1, err))
+	default:
+		r.rows++
+	}
+	return values, r.err
+}
+
+func (r *Result) nextLine() ([][]byte, error) {
+	line, err := r.lines.next()
+	if err != nil {
+		return nil, err
+	}
+	if r.rows == r.stmt.limit {
+		r.cut = true
 		return nil, io.EOF
 	}
 	if r.values, err = splitRow(r.values[:0], line); err == nil && len(r.values) != len(r.stmt.columns) {
-		err = fmt.Errorf("row has %d values for %d columns", len(r.values), len(r.stmt.columns))
+		err = fmt.Errorf("%d values for %d columns", len(r.values), len(r.stmt.columns))
 	}
-	if err != nil {
-		r.err = r.failed(fmt.Errorf("result row %d: %w", r.rows+1, err))
-		return nil, r.err
-	}
-	r.rows++
-	return r.values, nil
+	return r.values, err
 }
 
-// readLine returns the next line without its end.
-func (r *Result) readLine() ([]byte, error) {
-	r.line = r.line[:0]
-	for {
-		part, err := r.lines.ReadSlice('\n')
-		r.line = append(r.line, part...)
-		switch {
-		case err == nil:
-			return r.line[:len(r.line)-1], nil
-		case errors.Is(err, bufio.ErrBufferFull):
-			if len(r.line) > maxRowBytes {
-				return nil, errRowTooLarge
-			}
-		case errors.Is(err, io.EOF) && len(r.line) == 0:
-			return nil, io.EOF
-		case errors.Is(err, io.EOF):
-			return nil, io.ErrUnexpectedEOF
-		default:
-			return nil, err
-		}
+func (r *Result) nextOfPage() ([][]byte, error) {
+	err := io.EOF
+	var values [][]byte
+	if r.rows < r.stmt.limit {
+		values, err = r.pager.row()
 	}
+	if errors.Is(err, io.EOF) {
+		r.cut = r.pager.more()
+	}
+	return values, err
+}
+
+// NextCursor returns, after Next returned io.EOF, the cursor of the page that follows; "" if none does, or if it cannot
+// be told where it begins.
+func (r *Result) NextCursor() string {
+	if r.pager == nil || r.cursor == nil || !r.cut {
+		return ""
+	}
+	if at := r.pager.place(); at != nil {
+		return r.cursor(*at)
+	}
+	return ""
 }
 
 // Read reads the bytes of a result in an encoding other than Rows. Its errors are as those of Run.

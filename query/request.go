@@ -21,6 +21,7 @@ type request struct {
 	End    moment `json:"end"`
 	Format Format `json:"format"`
 	Limit  int    `json:"limit"`
+	Cursor string `json:"cursor"` // next_cursor of the same request's answer
 }
 
 // moment is a time as requests write it: RFC 3339, a Unix time in seconds or nanoseconds (milli- and microseconds are

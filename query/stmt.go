@@ -1,8 +1,13 @@
 package query
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/headgate-io/headgate/internal/tenant"
@@ -16,6 +21,21 @@ type Bounds struct {
 	Now        time.Time // what now() and ago() mean
 	Limit      int       // most rows of the result
 	Named      bool      // name the result's columns in SQL, for formats that ClickHouse itself writes
+
+	paged       bool      // add the time to each row of the result
+	from, until time.Time // where a page's scan begins and ends within Start and End, if not there
+}
+
+// scanned is the time range that scans read.
+func (b Bounds) scanned() (from, until time.Time) {
+	from, until = b.Start, b.End
+	if b.from.After(from) {
+		from = b.from
+	}
+	if !b.until.IsZero() && b.until.Before(until) {
+		until = b.until
+	}
+	return from, until
 }
 
 // The times that DateTime64(9) holds.
@@ -47,6 +67,28 @@ type Stmt struct {
 	limit   int // most rows that leave the reader
 	scope   tenant.Scope
 	named   bool
+	page    *page // nil for a result that has no pages
+}
+
+// fingerprint is the same for statements that ask the same of the same tenants.
+func (s Stmt) fingerprint() (out [sha256.Size]byte) {
+	h := sha256.New()
+	write := func(text string) {
+		_ = binary.Write(h, binary.BigEndian, int64(len(text))) // a hash takes all
+		h.Write([]byte(text))
+	}
+	// SECURITY: the tenants are among the parameters; they stand here too so that no printer can make it otherwise.
+	write(strings.Join(s.scope.Strings(), ","))
+	write(s.sql)
+	for _, name := range slices.Sorted(maps.Keys(s.params)) {
+		write(name)
+		write(s.params[name])
+	}
+	for _, c := range s.columns { // names of users, which are no part of the SQL
+		write(c.Name)
+	}
+	h.Sum(out[:0])
+	return out
 }
 
 // Columns describes the result.
