@@ -379,7 +379,8 @@ func apiHandler(api *control.API, reader *query.Reader, log *slog.Logger) http.H
 			}
 			return query.Caller{Scope: p.Scope(), Key: p.KeyID()}, err
 		},
-		Log: log,
+		CursorKey: api.Directory.DeriveKey("query cursors"),
+		Log:       log,
 	}))
 	return mux
 }
