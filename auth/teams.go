@@ -3,11 +3,14 @@ package auth
 import (
 	"cmp"
 	"context"
+	"database/sql"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/headgate-io/headgate/auth/permission"
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/tenant"
 )
 
 // maxTeams and maxTeamRoles bound the teams of a tenant and the roles of a team.
@@ -247,14 +250,24 @@ func unsafeTeam(ctx context.Context, tx *store.Tx, by Principal, id string, what
 	if err := by.Require(ScopeAdmin); err != nil {
 		return Team{}, err
 	}
-	rows, err := queryTeams(ctx, tx, `WHERE id = ? AND deleted_at IS NULL`, plainText(id))
-	if err != nil {
+	// SECURITY: of a team that is out of reach no more is read than of one that there is not.
+	var home string
+	err := tx.QueryRowContext(ctx, `SELECT tenant_id FROM teams WHERE id = ? AND deleted_at IS NULL`, plainText(id)).Scan(&home)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return Team{}, err
 	}
-	if len(rows) == 0 || !by.reaches(rows[0].Tenant) {
+	t, _ := tenant.ParseID(home)
+	if err != nil || !by.reaches(t) {
 		return Team{}, detail(ErrNotFound, "no team %q", clip(id))
 	}
-	return rows[0].Team, by.Can(what, rows[0].Tenant)
+	if err := by.Can(what, t); err != nil {
+		return Team{}, err
+	}
+	rows, err := queryTeams(ctx, tx, `WHERE id = ? AND tenant_id = ? AND deleted_at IS NULL`, id, t.String())
+	if err != nil || len(rows) == 0 {
+		return Team{}, cmp.Or(err, error(ErrNotFound))
+	}
+	return rows[0].Team, nil
 }
 
 // teamEntry is what the audit tells of a change of a team: of its members, those who came or went.
