@@ -170,3 +170,50 @@ func TestSessionsEnd(t *testing.T) {
 	_, err = w.Session(token)
 	wantErr(t, "session in a disabled tenant", err, ErrTenantInactive)
 }
+
+// The rows of a deleted tenant's people are erased, so no row tells a replica of their end: the tenant's own has to.
+func TestMemoryForgetsThePeopleOfADeletedTenant(t *testing.T) {
+	w := newWorld(t)
+	root := w.tenant(NewTenant{Name: "root"})
+	gone := w.tenant(NewTenant{Name: "gone", Parent: "root"})
+	role := w.customRole("gone", "keys", permission.KeysManage)
+	gusID, _ := w.signedIn("gus", gone, role.ID)
+	annID, ann := w.signedIn("ann", root, permission.Viewer)
+	team, err := w.Teams().Create(t.Context(), w.op, NewTeam{Tenant: "gone", Name: "ops", Roles: []string{role.ID}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Teams().AddMember(t.Context(), w.op, team.ID, gusID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Grants().Put(t.Context(), w.op, annID, "gone"); err != nil {
+		t.Fatal(err)
+	}
+	w.giveAccess(annID, gone, permission.Of(permission.UsageRead), time.Hour)
+	if err := ann.Can(permission.QueriesRun, gone.ID); err != nil {
+		t.Fatal(err)
+	}
+	err = w.db.Update(t.Context(), func(tx *store.Tx) error {
+		all, err := erasures(t.Context(), tx)
+		if err != nil {
+			return err
+		}
+		for _, e := range all {
+			if _, err := e.run(t.Context(), tx, gone.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.sql(`UPDATE tenants SET deleted_at = 1, rev = %d WHERE id = ?`, gone.ID.String())
+	wantErr(t, "a grant in the deleted tenant", ann.Can(permission.QueriesRun, gone.ID), ErrNotFound)
+	p := &w.people
+	_, door := p.doors[gone.ID]
+	if len(p.users) != 1 || len(p.roles) != 0 || len(p.teams) != 0 || len(p.teamsOf[gusID]) != 0 || len(p.grants[annID]) != 0 ||
+		len(p.access[annID]) != 0 || len(p.sessions) != 1 || door {
+		t.Errorf("memory still has %+v", *p)
+	}
+}

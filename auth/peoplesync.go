@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -130,19 +131,31 @@ func (p *people) apply(x peopleDelta, gone map[tenant.ID]bool) {
 		}
 		put(p.sessions, c.entry.id, c.gone, func() *sessionEntry { return c.entry })
 	}
-	if len(gone) == 0 {
-		return
+	if len(gone) > 0 {
+		p.forget(gone)
 	}
+}
+
+// forget removes deleted tenants with everybody and everything in them: their rows are erased, so nothing else tells of them.
+func (p *people) forget(gone map[tenant.ID]bool) {
+	maps.DeleteFunc(p.doors, func(t tenant.ID, _ tenantDoor) bool { return gone[t] })
+	maps.DeleteFunc(p.roles, func(_ string, r *Role) bool { return gone[r.Tenant] })
+	maps.DeleteFunc(p.teams, func(_ string, t *Team) bool { return gone[t.Tenant] })
 	for id, u := range p.users {
 		if gone[u.Tenant] {
 			delete(p.users, id)
+			delete(p.teamsOf, id)
+			delete(p.grants, id)
+			delete(p.access, id)
 		}
 	}
-	for id, s := range p.sessions {
-		if p.users[s.user] == nil {
-			delete(p.sessions, id)
-		}
+	for _, of := range p.grants {
+		maps.DeleteFunc(of, func(t tenant.ID, _ struct{}) bool { return gone[t] })
 	}
+	for user, of := range p.access {
+		p.access[user] = slices.DeleteFunc(slices.Clone(of), func(a access) bool { return gone[a.tenant] })
+	}
+	maps.DeleteFunc(p.sessions, func(_ string, s *sessionEntry) bool { return p.users[s.user] == nil })
 }
 
 func put[T any](in map[string]*T, id string, gone bool, made func() *T) {
