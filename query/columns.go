@@ -39,10 +39,8 @@ var columnsOf = map[string]map[string]sqlColumn{
 		"end_time":       "EndTimestamp",
 		"trace_state":    "TraceState",
 		"flags":          "Flags",
-		"events": "CAST(arrayZip(Events.Timestamp, Events.Name, Events.Attributes), " +
-			"'Array(Tuple(time DateTime64(9, \\'UTC\\'), name String, attributes Map(String, String)))')",
-		"links": "CAST(arrayZip(Links.TraceId, Links.SpanId, Links.TraceState, Links.Attributes), " +
-			"'Array(Tuple(trace_id String, span_id String, trace_state String, attributes Map(String, String)))')",
+		"events":         "CAST(arrayZip(Events.Timestamp, Events.Name, Events.Attributes), " + eventsType + ")",
+		"links":          "CAST(arrayZip(Links.TraceId, Links.SpanId, Links.TraceState, Links.Attributes), " + linksType + ")",
 	}),
 	schema.MetricsGauge: metric("gauge", map[string]string{
 		"value": "coalesce(Value, toFloat64(ValueInt))", "value_int": "ValueInt",
@@ -64,7 +62,7 @@ var columnsOf = map[string]map[string]sqlColumn{
 	}),
 	schema.MetricsSummary: metric("summary", map[string]string{
 		"count": "toNullable(Count)", "sum": "toNullable(Sum)",
-		"quantiles": "CAST(arrayZip(ValueAtQuantiles.Quantile, ValueAtQuantiles.Value), 'Array(Tuple(quantile Float64, value Float64))')",
+		"quantiles": "CAST(arrayZip(ValueAtQuantiles.Quantile, ValueAtQuantiles.Value), " + quantilesType + ")",
 	}),
 }
 
@@ -105,11 +103,11 @@ func metric(kind string, own map[string]string) map[string]sqlColumn {
 		"start_time": "StartTimeUnix", "flags": "Flags",
 		"value": nullFloat, "value_int": nullInt, "count": "CAST(NULL, 'Nullable(UInt64)')",
 		"sum": nullFloat, "min": nullFloat, "max": nullFloat,
-		"bounds": "emptyArrayFloat64()", "bucket_counts": "emptyArrayUInt64()",
-		"quantiles": "CAST([], 'Array(Tuple(quantile Float64, value Float64))')",
+		"bounds": emptyLists["bounds"], "bucket_counts": emptyLists["bucket_counts"],
+		"quantiles": emptyLists["quantiles"],
 		"scale":     nullInt, "zero_count": "CAST(NULL, 'Nullable(UInt64)')",
-		"positive_offset": nullInt, "positive_counts": "emptyArrayUInt64()",
-		"negative_offset": nullInt, "negative_counts": "emptyArrayUInt64()",
+		"positive_offset": nullInt, "positive_counts": emptyLists["positive_counts"],
+		"negative_offset": nullInt, "negative_counts": emptyLists["negative_counts"],
 		"temporality": "CAST(NULL, 'Nullable(String)')", "monotonic": "CAST(NULL, 'Nullable(Bool)')",
 	})
 	return with(all, own)
@@ -119,6 +117,19 @@ const (
 	nullFloat = "CAST(NULL, 'Nullable(Float64)')"
 	nullInt   = "CAST(NULL, 'Nullable(Int64)')"
 )
+
+// The types of lists, as CAST takes them.
+const (
+	eventsType    = `'Array(Tuple(time DateTime64(9, \'UTC\'), name String, attributes Map(String, String)))'`
+	linksType     = `'Array(Tuple(trace_id String, span_id String, trace_state String, attributes Map(String, String)))'`
+	quantilesType = "'Array(Tuple(quantile Float64, value Float64))'"
+)
+
+// emptyLists are the lists of the catalogue without an element.
+var emptyLists = map[string]string{
+	"events": "CAST([], " + eventsType + ")", "links": "CAST([], " + linksType + ")", "quantiles": "CAST([], " + quantilesType + ")",
+	"bounds": "emptyArrayFloat64()", "bucket_counts": "emptyArrayUInt64()", "positive_counts": "emptyArrayUInt64()", "negative_counts": "emptyArrayUInt64()",
+}
 
 // dear are the catalogue columns that are wide in every table.
 var dear = []string{"body", "attributes", "resource", "scope", "host", "namespace", "route", "method", "status_code", "events", "links", "status_message", "trace_state"}

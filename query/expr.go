@@ -251,7 +251,7 @@ func convert(e *plan.Expr, a string) (string, error) {
 	case plan.Time:
 		return "concat(replaceOne(toString(" + a + "), ' ', 'T'), 'Z')", nil
 	case plan.Severity:
-		return severityName(a), nil
+		return severityName(a, e.Nullable), nil
 	case plan.Map:
 		return "toJSONString(" + a + ")", nil
 	case plan.Int, plan.Float, plan.Duration:
@@ -260,7 +260,10 @@ func convert(e *plan.Expr, a string) (string, error) {
 	return "", fmt.Errorf("BUG: no SQL for a text of type %s", from)
 }
 
-func severityName(a string) string {
+func severityName(a string, nullable bool) string {
+	if nullable {
+		return "if(isNull(" + a + "), NULL, " + severityName(a, false) + ")"
+	}
 	return "transform(" + a + ", [0, 1, 2, 3, 4, 5, 6], ['" + strings.Join(plan.SeverityNames, "', '") + "'], '')"
 }
 
@@ -419,7 +422,7 @@ func (x exprPrinter) aggregate(a plan.Agg) (string, error) {
 		return "quantileTDigestOrNull(" + formatFloat(a.Param/100) + ")(" + arg + ")", nil
 	case plan.Top:
 		if a.Arg.Type == plan.Severity {
-			arg = severityName(arg)
+			arg = severityName(arg, a.Arg.Nullable)
 		}
 		return "topK(" + formatFloat(a.Param) + ")(" + arg + ")", nil
 	}

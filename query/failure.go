@@ -35,8 +35,10 @@ var engineFailures = map[int32]httpapi.Error{
 	158: tooMuchData, // TOO_MANY_ROWS
 	307: tooMuchData, // TOO_MANY_BYTES
 	396: tooMuchData, // TOO_MANY_ROWS_OR_BYTES
-	159: timeout,     // TIMEOUT_EXCEEDED
-	160: timeout,     // TOO_SLOW
+	191: {Status: http.StatusUnprocessableEntity, Code: CodeTooMuchData, Title: "query joins too much",
+		Detail: "the query in the parentheses of a join has too many rows: filter it more, or summarize it"},
+	159: timeout, // TIMEOUT_EXCEEDED
+	160: timeout, // TOO_SLOW
 	241: {Status: http.StatusUnprocessableEntity, Code: CodeMemory, Title: "query needs too much memory",
 		Detail: "the query needs more memory than it may use: narrow the time range, filter more, or group by fewer values"},
 	202: busy, // TOO_MANY_SIMULTANEOUS_QUERIES

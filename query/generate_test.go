@@ -14,11 +14,37 @@ type generator struct {
 	num    []string
 	cond   []string
 	time   bool // the column time is there
+	inner  int  // how deep in subqueries
 }
 
 func generate(seed uint64) string {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 7))}
 	return g.query()
+}
+
+// subquery writes a query for the parentheses of a join or union. Its rows are few, for joins multiply them.
+func (g *generator) subquery(end string) string {
+	sub := &generator{Rand: g.Rand, inner: g.inner + 1}
+	return "(" + sub.query() + end + ")"
+}
+
+// join writes a join on columns that both sides have in the most cases.
+func (g *generator) join() string {
+	kind := pick(g, []string{"", "inner ", "left "})
+	on := pick(g, []string{"service", "tenant", "service, tenant"})
+	g.num = append(g.num, "joined")
+	if g.IntN(3) > 0 {
+		return "join " + kind + "(" + pick(g, []string{"logs", "spans", `metrics("load")`}) + " | summarize joined = count() by " + on + ") on " + on
+	}
+	return "join " + kind + g.subquery(" | limit 5 | extend joined = 1") + " on " + on
+}
+
+// union writes a union and forgets the columns that became text or null.
+func (g *generator) union() string {
+	if g.IntN(2) == 0 {
+		return "union " + g.subquery("")
+	}
+	return "union (" + pick(g, []string{"logs", "spans", "logs", `metrics("load", "gc")`}) + " | where " + pick(g, []string{`service == "api"`, "attr.size > 700", "true"}) + ")"
 }
 
 func pick[T any](g *generator, from []T) T { return from[g.IntN(len(from))] }
@@ -44,7 +70,7 @@ func (g *generator) query() string {
 		g.cond = []string{`kind == "sum"`, `monotonic`, `value != null`}
 	}
 	out := []string{g.source}
-	for range g.IntN(5) {
+	for range g.IntN(5 - g.inner) {
 		if len(g.text) == 0 && len(g.num) == 0 {
 			break
 		}
@@ -59,7 +85,15 @@ func (g *generator) query() string {
 }
 
 func (g *generator) stage() string {
-	switch g.IntN(9) {
+	n := g.IntN(11)
+	if g.inner > 1 {
+		n = g.IntN(9) // no deeper
+	}
+	switch n {
+	case 9:
+		return g.join()
+	case 10:
+		return g.union()
 	case 0, 1:
 		return "where " + g.condition(2)
 	case 2:

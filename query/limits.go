@@ -14,6 +14,7 @@ type Limits struct {
 	MaxRowsToRead  int64         // 2,000,000,000
 	MaxBytesToRead int64         // 200 GiB, uncompressed
 	MaxThreads     int           // 0: the engine's own
+	MaxJoinKeys    int64         // different values that the query in a join's parentheses may be joined on, 1,000,000
 	MaxRange       time.Duration // from start to end, 400 days
 
 	DefaultRows   int // rows of a result whose query has no limit, 1,000
@@ -31,6 +32,7 @@ func (l Limits) withDefaults() Limits {
 	or(&l.MaxMemoryBytes, 2<<30)
 	or(&l.MaxRowsToRead, 2_000_000_000)
 	or(&l.MaxBytesToRead, 200<<30)
+	or(&l.MaxJoinKeys, 1_000_000)
 	or(&l.MaxRange, 400*24*time.Hour)
 	or(&l.DefaultRows, 1000)
 	or(&l.DefaultGroups, 10_000)
@@ -54,7 +56,7 @@ func (l Limits) Validate() error {
 	var errs []error
 	for name, n := range map[string]int64{
 		"max execution": int64(l.MaxExecution), "max memory": l.MaxMemoryBytes, "max rows to read": l.MaxRowsToRead,
-		"max bytes to read": l.MaxBytesToRead, "max threads": int64(l.MaxThreads), "max range": int64(l.MaxRange),
+		"max bytes to read": l.MaxBytesToRead, "max threads": int64(l.MaxThreads), "max range": int64(l.MaxRange), "max join keys": l.MaxJoinKeys,
 		"default rows": int64(l.DefaultRows), "default groups": int64(l.DefaultGroups), "max rows": int64(l.MaxRows),
 		"concurrent": int64(l.Concurrent), "concurrent per tenant": int64(l.ConcurrentPerTenant),
 		"waiting per tenant": int64(l.WaitingPerTenant), "max wait": int64(l.MaxWait),
@@ -86,8 +88,14 @@ func (l Limits) settings() map[string]any {
 		"max_rows_to_read":                   l.MaxRowsToRead,
 		"max_bytes_to_read":                  l.MaxBytesToRead,
 		"read_overflow_mode":                 "throw",
-		"max_query_size":                     2 * maxStatementBytes,
-		"max_parser_depth":                   10_000,
+		// The right side of a join is held in memory, and the sides do not change places. ClickHouse's bound on rows counts
+		// different keys; that on bytes counts all of it.
+		"max_rows_in_join":           l.MaxJoinKeys,
+		"max_bytes_in_join":          half,
+		"join_overflow_mode":         "throw",
+		"query_plan_join_swap_table": "false",
+		"max_query_size":             2 * maxStatementBytes,
+		"max_parser_depth":           10_000,
 
 		"cancel_http_readonly_queries_on_client_close": 1,
 

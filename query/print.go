@@ -22,9 +22,15 @@ type printer struct {
 	plan   *plan.Plan
 	bounds Bounds
 	params *params
-	levels int
+	*aliases
 
 	tenants, start, end, last string // parameters that every scan uses; last is the last moment before end
+}
+
+// aliases counts what all pipelines of a statement share.
+type aliases struct {
+	levels int // subqueries so far
+	n      int // names of the sides of joins
 }
 
 // Print makes the statement of p for the tenants of scope. It fails on the zero scope, on bounds that are none, with
@@ -40,7 +46,7 @@ func Print(p *plan.Plan, scope tenant.Scope, b Bounds) (Stmt, error) {
 	if err := b.validate(); err != nil {
 		return Stmt{}, err
 	}
-	pr := &printer{plan: p, bounds: b, params: newParams()}
+	pr := &printer{plan: p, bounds: b, params: newParams(), aliases: &aliases{}}
 	pr.tenants = pr.params.texts(scope.Strings())
 	from, until := b.scanned()
 	pr.start, pr.end, pr.last = pr.time(from), pr.time(until), pr.time(until.Add(-1))
@@ -72,9 +78,9 @@ type step struct {
 	need  idSet      // columns that later stages use
 }
 
-// steps splits off the conditions that the scan can check and finds out which columns each stage has to pass on. The
-// returned set is what the scan has to yield.
-func (p *printer) steps() (steps []step, push []*plan.Expr, scan idSet) {
+// steps splits off the conditions that the scan can check and finds out which columns each stage has to pass on, when out
+// are those wanted at the end. The returned set is what the scan has to yield.
+func (p *printer) steps(out idSet) (steps []step, push []*plan.Expr, scan idSet) {
 	early := true // nothing has been cut off or grouped yet, so a condition commutes with the stages before it
 	var order []plan.Key
 	for _, s := range p.plan.Stages {
@@ -90,6 +96,8 @@ func (p *printer) steps() (steps []step, push []*plan.Expr, scan idSet) {
 			continue
 		case plan.Summarize:
 			early, order = false, nil
+		case plan.Union:
+			early, order = false, nil
 		case plan.Limit:
 			early = false
 		case plan.Sort:
@@ -97,11 +105,7 @@ func (p *printer) steps() (steps []step, push []*plan.Expr, scan idSet) {
 		}
 		steps = append(steps, step{stage: s, order: order})
 	}
-	need := idSet{}
-	for _, c := range p.plan.Output {
-		need[c.ID] = true
-	}
-	need.addKeys(order)
+	need := out.clone()
 	for i := len(steps) - 1; i >= 0; i-- {
 		steps[i].need = need.clone()
 		switch s := steps[i].stage.(type) {
@@ -127,6 +131,21 @@ func (p *printer) steps() (steps []step, push []*plan.Expr, scan idSet) {
 			}
 		case plan.Limit:
 			need.addKeys(steps[i].order)
+		case plan.Join:
+			for _, c := range s.Cols {
+				delete(need, c.Col.ID)
+			}
+			for _, k := range s.On {
+				need[k.Left.ID] = true
+			}
+		case plan.Union:
+			above := need
+			need = idSet{}
+			for _, m := range s.Cols {
+				if above[m.Col.ID] && m.Left != nil {
+					need[m.Left.ID] = true
+				}
+			}
 		}
 	}
 	return steps, push, need
@@ -179,19 +198,32 @@ func selectList(columns []string) string {
 	return strings.Join(columns, ", ")
 }
 
-// statement prints the scan, one subquery per stage around it, and the outer SELECT.
-func (p *printer) statement() (string, error) {
-	steps, push, need := p.steps()
+// pipeline prints the scan and one subquery per stage around it; out are the columns that it has to yield.
+func (p *printer) pipeline(out idSet) (string, error) {
+	steps, push, need := p.steps(out)
 	from, err := p.scan(need, push)
 	if err != nil {
 		return "", err
 	}
-	var order []plan.Key
 	for _, s := range steps {
-		order = s.order
 		if from, err = p.level(from, s); err != nil {
 			return "", err
 		}
+	}
+	return from, nil
+}
+
+// statement prints the pipeline and the outer SELECT.
+func (p *printer) statement() (string, error) {
+	order := p.plan.Order()
+	need := idSet{}
+	need.addKeys(order)
+	for _, c := range p.plan.Output {
+		need[c.ID] = true
+	}
+	from, err := p.pipeline(need)
+	if err != nil {
+		return "", err
 	}
 	list := make([]string, len(p.plan.Output))
 	for i, c := range p.plan.Output {
@@ -244,6 +276,14 @@ func (p *printer) level(from string, s step) (string, error) {
 		tail = orderBy(s.order) + " LIMIT " + strconv.Itoa(st.N)
 	case plan.Sort:
 		return from, nil
+	case plan.Join, plan.Union:
+		if p.levels++; p.levels > maxLevels {
+			return "", tooDeep()
+		}
+		if j, ok := st.(plan.Join); ok {
+			return p.join(from, j, s.need)
+		}
+		return p.union(from, st.(plan.Union), s.need)
 	default:
 		return "", fmt.Errorf("BUG: no SQL for stage %T", st)
 	}
@@ -251,6 +291,10 @@ func (p *printer) level(from string, s step) (string, error) {
 		return "", fmt.Errorf("%w: more than %d steps build on each other", ErrTooComplex, maxLevels)
 	}
 	return "(SELECT " + selectList(append(pass.list(), computed...)) + " FROM " + from + tail + ")", nil
+}
+
+func tooDeep() error {
+	return fmt.Errorf("%w: more than %d steps build on each other", ErrTooComplex, maxLevels)
 }
 
 func orderBy(keys []plan.Key) string {
@@ -274,7 +318,7 @@ func orderBy(keys []plan.Key) string {
 func (p *printer) output(c *plan.Column) string {
 	switch c.Type {
 	case plan.Severity:
-		return severityName(name(c))
+		return severityName(name(c), c.Nullable)
 	case plan.Bool:
 		if c.Nullable {
 			return "CAST(" + name(c) + ", 'Nullable(Bool)')"

@@ -10,7 +10,7 @@ import (
 
 var (
 	quotedRe = regexp.MustCompile(`'(?:[^'\\]|\\.)*'`)
-	fromRe   = regexp.MustCompile(`\bFROM (\(|[A-Za-z_]+)`)
+	fromRe   = regexp.MustCompile(`\b(?:FROM|JOIN) (\(|[A-Za-z_]+)`)
 	scanRe   = regexp.MustCompile(`\bFROM (otel_[a-z_]+) PREWHERE TenantId IN \{p1:Array\(String\)\} AND (Timestamp|TimeUnix) >= fromUnixTimestamp64Nano\(\{p2:Int64\}, 'UTC'\) AND (?:Timestamp|TimeUnix) < fromUnixTimestamp64Nano\(\{p3:Int64\}, 'UTC'\)`)
 	wordRe   = regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`)
 	paramRe  = regexp.MustCompile(`\{p[0-9]+:[A-Za-z0-9()]+\}`)
@@ -36,17 +36,21 @@ var ownText = func() map[string]bool {
 	for _, t := range schema.Tables {
 		own[t] = true
 	}
-	add(severityName("x"))
+	add(severityName("x", true))
+	for _, sql := range emptyLists {
+		add(sql)
+	}
 	add(`SELECT FROM PREWHERE WHERE GROUP BY ORDER LIMIT UNION ALL AS IN AND OR NOT DESC NULLS LAST NULL true false
 		TenantId SeverityNumber MetricName fromUnixTimestamp64Nano toUnixTimestamp64Nano 'UTC' CAST 'Bool' 'Nullable(Bool)'
 		mapContains positionCaseInsensitiveUTF8 match startsWith endsWith isNull ifNull nullIf toFloat64 toFloat64OrNull toInt64 toInt64OrNull
 		accurateCastOrNull trunc 'Int64' toString toJSONString concat replaceOne ' ' 'T' 'Z' 'true' 'false' '' moduloOrNull negate lowerUTF8 upperUTF8
 		lengthUTF8 trimBoth replaceAll extract substringUTF8 abs floor ceil round coalesce if intDiv transform
+		INNER LEFT JOIN ON toNullable toUInt8 map 'Map(String, String)' 'Nullable(String)' 'Nullable(UInt8)' 'Nullable(DateTime64(9, \'UTC\'))'
 		toStartOfHour toStartOfFiveMinutes count countIf uniq sum avgOrNull minOrNull maxOrNull argMaxOrNull quantileTDigestOrNull topK`)
 	return own
 }()
 
-var numberedRe = regexp.MustCompile(`^[cr][0-9]+$`)
+var numberedRe = regexp.MustCompile(`^[crj][0-9]+$`)
 
 // checkShape returns what is wrong with a printed statement: a table outside of a scan with the tenant first, or any
 // word or text that is not the printer's own.

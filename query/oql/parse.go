@@ -15,6 +15,7 @@ const (
 	maxDepth     = 64   // of nested expressions
 	maxNodes     = 1000 // expressions and operators
 	maxStages    = 50
+	maxSources   = 10 // with those of joins and unions
 	maxInItems   = 1000
 	maxColumns   = 200 // of one stage
 	maxNameBytes = 128
@@ -27,14 +28,22 @@ type parser struct {
 	lex  lexer
 	tok  token // the current token
 	vars Vars
+	root *plan.Plan // of the whole query
+	pipeline
+
+	// Of the whole query, its subqueries included.
+	sources, stages, nodes, depth int
+}
+
+// pipeline is the query or subquery at hand.
+type pipeline struct {
 	plan *plan.Plan
 	cols []*plan.Column // visible columns, in order
 
-	rows   bool       // each row is still a row of the source: no summarize so far
-	sorted bool       // a Sort stands since the last change of order
-	order  []plan.Key // order of rows that compare equal, and of all rows without a sort
-
-	stages, nodes, depth int
+	rows   bool         // each row is still a row of the source: no summarize, join or union so far
+	time   *plan.Column // when each row was, nil if that is lost
+	sorted bool         // a Sort stands since the last change of order
+	order  []plan.Key   // order of rows that compare equal, and of all rows without a sort
 }
 
 // Parse returns the plan of text, which has no variables. The error is an *Error.
@@ -43,7 +52,7 @@ func Parse(text string) (*plan.Plan, error) { return ParseWith(text, nil) }
 // ParseWith returns the plan of text with the values of its variables. The error is an *Error, also when a value does not
 // fit where its variable stands. A variable that the text does not use is no error.
 func ParseWith(text string, vars Vars) (*plan.Plan, error) {
-	p := &parser{lex: lexer{src: text}, vars: vars, rows: true}
+	p := &parser{lex: lexer{src: text}, vars: vars}
 	if len(text) > maxTextBytes {
 		return nil, errorAt(text, 0, "the query is longer than %d bytes", maxTextBytes)
 	}
@@ -71,12 +80,17 @@ func (p *parser) query() error {
 	if err := p.advance(); err != nil {
 		return err
 	}
+	return p.body(`"|" or the end of the query`, func() bool { return p.tok.kind == end })
+}
+
+// body reads a source and its stages up to where over.
+func (p *parser) body(expected string, over func() bool) error {
 	if err := p.source(); err != nil {
 		return err
 	}
-	for p.tok.kind != end {
+	for !over() {
 		if !p.isPunct("|") {
-			return p.expected(`"|" or the end of the query`)
+			return p.expected(expected)
 		}
 		if err := p.advance(); err != nil {
 			return err
@@ -107,12 +121,20 @@ func (p *parser) source() error {
 	if at.kind != word {
 		return p.expected("a source (logs, spans or metrics)")
 	}
-	p.plan = plan.New(plan.Source(at.s))
+	if p.sources++; p.sources > maxSources {
+		return p.errorf("the query reads more than %d sources", maxSources)
+	}
+	if p.root == nil {
+		p.root = plan.New(plan.Source(at.s))
+		p.plan = p.root
+	} else {
+		p.plan = p.root.Sub(plan.Source(at.s))
+	}
 	if p.plan == nil {
 		return p.errorAt(at, "unknown source %q, expected logs, spans or metrics%s", at.s, didYouMean(at.s, sourceNames()))
 	}
-	p.cols = p.plan.Input
-	p.order = []plan.Key{{Col: p.plan.Time(), Desc: true}}
+	p.cols, p.rows, p.time = p.plan.Input, true, p.plan.Time()
+	p.order = []plan.Key{{Col: p.time, Desc: true}}
 	if err := p.advance(); err != nil {
 		return err
 	}
@@ -234,23 +256,18 @@ func (p *parser) at(t token, err error) error {
 	return p.errorAt(t, "%s", err.Error())
 }
 
-// column finds a visible column by its name or, for columns of the source, by another name of it.
-func (p *parser) column(name string) *plan.Column {
-	for _, c := range p.cols {
+// column finds a visible column by its name or another name of it.
+func (p *parser) column(name string) *plan.Column { return columnOf(p.cols, name) }
+
+func columnOf(cols []*plan.Column, name string) *plan.Column {
+	for _, c := range cols {
 		if c.Name == name {
 			return c
 		}
 	}
-	for _, f := range plan.Fields(p.plan.Source) {
-		for _, also := range f.Also {
-			if also != name {
-				continue
-			}
-			for _, c := range p.cols {
-				if c.Key == f.Name && c.Name == f.Name {
-					return c
-				}
-			}
+	for _, c := range cols {
+		if slices.Contains(c.Also, name) {
+			return c
 		}
 	}
 	return nil

@@ -6,7 +6,7 @@ import (
 
 // stageNames are what "did you mean" chooses from.
 var stageNames = []string{
-	"where", "search", "extend", "project", "project-away", "summarize", "sort", "limit", "take", "head", "top", "distinct", "count",
+	"where", "search", "extend", "project", "project-away", "summarize", "sort", "limit", "take", "head", "top", "distinct", "count", "join", "union",
 }
 
 // stage reads one stage; its first word is the current token.
@@ -42,8 +42,10 @@ func (p *parser) stage() error {
 		return p.limit()
 	case "top":
 		return p.top()
-	case "join", "union":
-		return p.errorAt(at, "%s is not supported yet", at.s)
+	case "join":
+		return p.join()
+	case "union":
+		return p.union(at)
 	default:
 		return p.errorAt(at, "unknown stage %q%s", at.s, didYouMean(at.s, stageNames))
 	}

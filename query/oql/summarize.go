@@ -3,7 +3,6 @@ package oql
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/headgate-io/headgate/query/plan"
@@ -49,7 +48,7 @@ func (p *parser) summarize() error {
 		return err
 	}
 	if !by {
-		if p.tok.kind == punct && p.tok.s != "|" {
+		if p.tok.kind == punct && p.tok.s != "|" && p.tok.s != ")" {
 			return p.errorf("expected \",\", \"by\" or the next stage, got %s; compute with aggregates in extend: summarize e = countif(…), n = count() | extend r = e / n", p.tok)
 		}
 		return p.group(nil, aggs)
@@ -120,20 +119,16 @@ func (p *parser) group(groups []named, aggs []aggregation) error {
 	for _, c := range s.By {
 		taken[c.Name] = true
 	}
-	var rowTime *plan.Column
-	if p.rows {
-		rowTime = p.plan.Time()
-	}
 	for _, a := range aggs {
 		name := a.name
 		if name == "" {
-			name = free(taken, p.nameOfAgg(a))
+			name = plan.Free(taken, p.nameOfAgg(a))
 		}
 		if taken[name] {
 			return p.errorAt(a.at, "two columns are called %q", name)
 		}
 		taken[name] = true
-		agg, err := p.plan.Aggregate(name, a.fn, rowTime, a.args...)
+		agg, err := p.plan.Aggregate(name, a.fn, p.time, a.args...)
 		if err != nil {
 			return p.at(a.at, err)
 		}
@@ -141,7 +136,7 @@ func (p *parser) group(groups []named, aggs []aggregation) error {
 	}
 	p.plan.Stages = append(p.plan.Stages, s)
 	p.plan.Aggregated, p.plan.Limited = true, false
-	p.rows, p.sorted, p.order, p.cols = false, false, nil, slices.Clone(s.By)
+	p.rows, p.time, p.sorted, p.order, p.cols = false, nil, false, nil, slices.Clone(s.By)
 	for _, c := range s.By {
 		p.order = append(p.order, plan.Key{Col: c})
 	}
@@ -173,21 +168,11 @@ func (p *parser) distinctNames(items []named) ([]named, error) {
 	}
 	for i, n := range items {
 		if !n.given {
-			items[i].name = free(taken, n.name)
+			items[i].name = plan.Free(taken, n.name)
 			taken[items[i].name] = true
 		}
 	}
 	return items, nil
-}
-
-// free returns name, or name_2, name_3, … if it is taken.
-func free(taken map[string]bool, name string) string {
-	for i, try := 2, name; ; i++ {
-		if !taken[try] {
-			return try
-		}
-		try = name + "_" + strconv.Itoa(i)
-	}
 }
 
 func (p *parser) sort() error {

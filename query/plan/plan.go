@@ -51,6 +51,8 @@ type Column struct {
 	Key      string   // the catalogue name of a source column, "" for a computed one
 	Lower    bool     // holds lower-case text; text compared with it is folded
 	Values   []string // the closed list of its values, nil if open
+	Also     []string // other names by which it is found
+	Shape    string   // of a list of the catalogue: the column that it is; lists of one shape have one type
 }
 
 // Plan is a checked query.
@@ -62,7 +64,7 @@ type Plan struct {
 	Output      []*Column // what the result shows, in order
 	Aggregated  bool      // a Summarize stands among the stages
 	Limited     bool      // a Limit stands after the last Summarize
-	columns     int
+	columns     *int      // the last id; shared with the plans of joins and unions
 }
 
 // Stage is one step; the list of its kinds is closed.
@@ -80,7 +82,7 @@ type Summarize struct {
 	Aggs []Agg
 }
 
-// Sort sets the order of the rows from here on. Later stages but Summarize keep it.
+// Sort sets the order of the rows from here on. Later stages but Summarize and Union keep it.
 type Sort struct{ Keys []Key }
 
 // Limit keeps the first N rows of the order in force.
@@ -111,10 +113,13 @@ func New(src Source) *Plan {
 	if !ok {
 		return nil
 	}
-	p := &Plan{Source: src}
+	p := &Plan{Source: src, columns: new(int)}
 	for _, f := range fields {
 		c := p.Column(f.Name, f.Type)
-		c.Nullable, c.Key, c.Lower, c.Values = f.Nullable, f.Name, f.Lower, f.Values
+		c.Nullable, c.Key, c.Lower, c.Values, c.Also = f.Nullable, f.Name, f.Lower, f.Values, f.Also
+		if f.Type == List {
+			c.Shape = f.Name
+		}
 		p.Input = append(p.Input, c)
 	}
 	p.Output = p.Input
@@ -123,8 +128,8 @@ func New(src Source) *Plan {
 
 // Column makes a new column of the plan.
 func (p *Plan) Column(name string, t Type) *Column {
-	p.columns++
-	return &Column{ID: p.columns, Name: name, Type: t}
+	*p.columns++
+	return &Column{ID: *p.columns, Name: name, Type: t}
 }
 
 // Define makes a new column that holds e. What is known about a plain reference's values is kept.
@@ -132,7 +137,7 @@ func (p *Plan) Define(name string, e *Expr) Def {
 	c := p.Column(name, e.Type)
 	c.Nullable = e.Nullable
 	if e.Op == Ref {
-		c.Lower, c.Values = e.Col.Lower, e.Col.Values
+		c.Lower, c.Values, c.Shape = e.Col.Lower, e.Col.Values, e.Col.Shape
 	}
 	if c.Type == Null {
 		c.Type, c.Nullable = String, true
