@@ -41,6 +41,8 @@ type resourceState struct {
 	entities entityRefs
 	bad      Reason // rejects every record of the resource, or none
 	bytes    int    // what it adds to a row
+	series   uint64 // its part of series ids, once hashed
+	hashed   bool
 }
 
 func (r *resourceState) forget() {
@@ -58,6 +60,8 @@ type scopeState struct {
 	dropped       uint32
 	bad           Reason
 	bytes         int
+	series        uint64 // its part of series ids, once hashed
+	hashed        bool
 }
 
 func (s *scopeState) forget() {
@@ -181,7 +185,7 @@ func (d *Decoder) readResource(b []byte) error {
 	}
 	r.attrs.reset()
 	r.entities.reset()
-	r.dropped, d.bad = 0, none
+	r.dropped, r.hashed, d.bad = 0, false, none
 	b = r.msg
 	for i := 0; i < len(b); {
 		tag, num, msg, next := nextField(b, i)
@@ -300,7 +304,7 @@ func (d *Decoder) readScope(b []byte) error {
 		}
 	}
 	s.attrs.reset()
-	s.name, s.version, s.dropped, d.bad = nil, nil, 0, none
+	s.name, s.version, s.dropped, s.hashed, d.bad = nil, nil, 0, false, none
 	b = s.msg
 	for i := 0; i < len(b); {
 		tag, num, msg, next := nextField(b, i)

@@ -42,7 +42,7 @@ type expHistogramTable struct {
 
 func newExpHistogramTable() *expHistogramTable {
 	t := &expHistogramTable{}
-	t.begin(schema.MetricsExponentialHistogram, 224)
+	t.begin(schema.MetricsExponentialHistogram, seriesExpHistogram, 224)
 	b := &t.b
 	t.count = addFixed[uint64](b, "Count", "UInt64")
 	t.sum = addNullable[float64](b, "Sum", "Float64")
@@ -96,7 +96,7 @@ func (d *Decoder) expHistogramPoint(b []byte, wire int) error {
 	t.negOffset.Append(p.neg)
 	t.negCounts.EndRow()
 	t.exemplars.EndRow()
-	return t.attrs.end(d, b, tagExpAttr)
+	return d.endPoint(&t.metricTable, b, tagExpAttr)
 }
 
 func (d *Decoder) readExpHistogram(p *expHistogram, b []byte) error {

@@ -32,7 +32,7 @@ type histogramTable struct {
 
 func newHistogramTable() *histogramTable {
 	t := &histogramTable{}
-	t.begin(schema.MetricsHistogram, 192)
+	t.begin(schema.MetricsHistogram, seriesHistogram, 192)
 	b := &t.b
 	t.count = addFixed[uint64](b, "Count", "UInt64")
 	t.sum = addNullable[float64](b, "Sum", "Float64")
@@ -78,7 +78,7 @@ func (d *Decoder) histogramPoint(b []byte, wire int) error {
 	t.counts.EndRow()
 	t.bounds.EndRow()
 	t.exemplars.EndRow()
-	return t.attrs.end(d, b, tagHistAttr)
+	return d.endPoint(&t.metricTable, b, tagHistAttr)
 }
 
 // bucketsFit reports whether the row in hand has one more count than bounds, or nothing of both.

@@ -52,22 +52,23 @@ type metricTable struct {
 	start            otherTime
 	name, desc, unit *native.LowCardinality
 	metadata         *attrMap
-	attrs            *attrMap
+	attrs            *pointAttrs
 	flags            *native.Fixed[uint32]
 	temporality      *native.Fixed[int32] // sums and histograms, else nil
 	monotonic        *native.Fixed[uint8] // sums, else nil
 }
 
-func (t *metricTable) begin(name string, rowBytes int) {
+func (t *metricTable) begin(name string, kind seriesKind, rowBytes int) {
 	t.table.begin(name, rowBytes)
 	b := &t.b
+	t.series = addSeries(b, kind)
 	t.time = addSortTime(b, "TimeUnix")
 	t.start = addOtherTime(b, "StartTimeUnix")
 	t.name = addLowCardinality(b, "MetricName")
 	t.desc = addLowCardinality(b, "MetricDescription")
 	t.unit = addLowCardinality(b, "MetricUnit")
 	t.metadata = addAttrMap(b, "MetricMetadata")
-	t.attrs = addAttrMap(b, "Attributes")
+	t.attrs = addPointAttrs(b, "Attributes")
 	t.flags = addFixed[uint32](b, "Flags", "UInt32")
 }
 
@@ -79,9 +80,10 @@ func (t *metricTable) closeMetric(d *Decoder) {
 	}
 	t.metricRows = t.rows
 	m := &d.metric
-	t.name.AppendIndexN(d.intern(t.name, m.name), n)
+	name, unit := d.intern(t.name, m.name), d.intern(t.unit, m.unit)
+	t.name.AppendIndexN(name, n)
 	t.desc.AppendIndexN(d.intern(t.desc, m.desc), n)
-	t.unit.AppendIndexN(d.intern(t.unit, m.unit), n)
+	t.unit.AppendIndexN(unit, n)
 	t.metadata.append(d, m.metadata.list, n)
 	if t.temporality != nil {
 		t.temporality.AppendN(m.temporality, n)
@@ -89,6 +91,7 @@ func (t *metricTable) closeMetric(d *Decoder) {
 	if t.monotonic != nil {
 		t.monotonic.AppendN(m.monotonicByte(), n)
 	}
+	t.series.add(t.series.metricPart(t, m, name, unit), n)
 }
 
 type metricsTables struct {
@@ -101,8 +104,8 @@ type metricsTables struct {
 
 func newMetricsTables() *metricsTables {
 	return &metricsTables{
-		gauge:   newNumberTable(schema.MetricsGauge),
-		sum:     newNumberTable(schema.MetricsSum),
+		gauge:   newNumberTable(schema.MetricsGauge, seriesGauge),
+		sum:     newNumberTable(schema.MetricsSum, seriesSum),
 		hist:    newHistogramTable(),
 		expHist: newExpHistogramTable(),
 		summary: newSummaryTable(),
@@ -245,6 +248,13 @@ func (d *Decoder) admitPoint(t *metricTable, p *point, wire, extra int) bool {
 	t.start.append(t.rows-1, p.start)
 	t.flags.Append(p.flags)
 	return true
+}
+
+// endPoint ends the row of the point that was admitted, whose attributes are the fields tag of msg.
+func (d *Decoder) endPoint(t *metricTable, msg []byte, tag uint64) error {
+	sum, err := t.attrs.end(d, msg, tag)
+	t.series.Append(sum)
+	return err
 }
 
 // optional is a double that may be unset.

@@ -4,7 +4,6 @@ import (
 	"math"
 
 	"github.com/headgate-io/headgate/storage/native"
-	"github.com/headgate-io/headgate/storage/schema"
 )
 
 // Fields of NumberDataPoint.
@@ -25,13 +24,13 @@ type numberTable struct {
 	exemplars *exemplarColumns
 }
 
-func newNumberTable(name string) *numberTable {
+func newNumberTable(name string, kind seriesKind) *numberTable {
 	t := &numberTable{}
-	t.begin(name, 160)
+	t.begin(name, kind, 160)
 	b := &t.b
 	t.value = addNullable[float64](b, "Value", "Float64")
 	t.valueInt = addNullable[int64](b, "ValueInt", "Int64")
-	if name == schema.MetricsSum {
+	if kind == seriesSum {
 		t.temporality = addFixed[int32](b, "AggregationTemporality", "Int32")
 		t.monotonic = addFixed[uint8](b, "IsMonotonic", "Bool")
 	}
@@ -94,7 +93,7 @@ func (d *Decoder) numberPoint(t *numberTable, b []byte, wire int) error {
 	}
 	v.append(t.value, t.valueInt)
 	t.exemplars.EndRow()
-	return t.attrs.end(d, b, tagNumberAttr)
+	return d.endPoint(&t.metricTable, b, tagNumberAttr)
 }
 
 func (d *Decoder) readNumber(t *numberTable, p *point, v *number, b []byte) error {

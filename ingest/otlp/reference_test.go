@@ -21,7 +21,8 @@ import (
 type refBuilder struct {
 	st       Stamp
 	set      rowSet
-	entities []string // by resource
+	entities []string  // by resource
+	series   refSeries // of the metric in hand, without its points' attributes
 }
 
 func newRef(st Stamp) *refBuilder {
@@ -313,7 +314,9 @@ func (r *refBuilder) metrics(md pmetric.Metrics) rowSet {
 	for i, rm := range md.ResourceMetrics().All() {
 		for _, sm := range rm.ScopeMetrics().All() {
 			origin := r.origin(i, rm.Resource(), rm.SchemaUrl(), sm.Scope(), sm.SchemaUrl())
+			series := refOrigin(rm.Resource(), sm.Scope(), sm.SchemaUrl())
 			for _, m := range sm.Metrics().All() {
+				r.series = series.of(m)
 				deep := tooDeep(withoutTenant(rm.Resource().Attributes()), sm.Scope().Attributes(), m.Metadata())
 				r.metric(origin, m, deep)
 			}
@@ -383,6 +386,7 @@ func (r *refBuilder) point(own row, p anyPoint, deep bool, ex pmetric.ExemplarSl
 	own.refTime("TimeUnix", p.Timestamp(), latestSorted)
 	own.refTime("StartTimeUnix", p.StartTimestamp(), math.MaxInt64)
 	own["AttributesKinds"] = refKinds(p.Attributes())
+	own["SeriesId"] = show(r.series.id(refMap(p.Attributes())))
 	own["Attributes"], own["Flags"] = show(refMap(p.Attributes())), show(uint32(p.Flags()))
 	return true
 }

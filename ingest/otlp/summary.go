@@ -28,7 +28,7 @@ type summaryTable struct {
 
 func newSummaryTable() *summaryTable {
 	t := &summaryTable{}
-	t.begin(schema.MetricsSummary, 160)
+	t.begin(schema.MetricsSummary, seriesSummary, 160)
 	b := &t.b
 	t.count = addFixed[uint64](b, "Count", "UInt64")
 	t.sum = addFixed[float64](b, "Sum", "Float64")
@@ -60,7 +60,7 @@ func (d *Decoder) summaryPoint(b []byte, wire int) error {
 	t.sum.Append(p.sum)
 	t.quantiles.EndRow()
 	t.values.EndRow()
-	return t.attrs.end(d, b, tagSummaryAttr)
+	return d.endPoint(&t.metricTable, b, tagSummaryAttr)
 }
 
 func (d *Decoder) readSummary(p *summary, b []byte) error {

@@ -25,6 +25,7 @@ type table struct {
 	partition *native.LowCardinality
 	retention *native.Fixed[uint16]
 	received  *native.Fixed[uint32]
+	series    *seriesColumn // of metrics, else nil
 
 	service         *native.LowCardinality
 	resourceURL     *native.LowCardinality
@@ -123,11 +124,15 @@ func (t *table) closeScope(d *Decoder) {
 	}
 	t.scopeRows = t.rows
 	s := &d.scope
-	t.scopeURL.AppendIndexN(d.intern(t.scopeURL, s.url), n)
-	t.scopeName.AppendIndexN(d.intern(t.scopeName, s.name), n)
-	t.scopeVersion.AppendIndexN(d.intern(t.scopeVersion, s.version), n)
+	url, name, version := d.intern(t.scopeURL, s.url), d.intern(t.scopeName, s.name), d.intern(t.scopeVersion, s.version)
+	t.scopeURL.AppendIndexN(url, n)
+	t.scopeName.AppendIndexN(name, n)
+	t.scopeVersion.AppendIndexN(version, n)
 	t.scopeAttrs.append(d, s.attrs.list, n)
 	t.scopeDropped.AppendN(s.dropped, n)
+	if t.series != nil {
+		t.series.add(t.series.scopePart(t, s, name, version, url), n)
+	}
 }
 
 // closeResource gives the rows since the last call the columns of the resource they are in.
@@ -143,6 +148,9 @@ func (t *table) closeResource(d *Decoder) {
 	t.resourceAttrs.append(d, r.attrs.list, n)
 	t.resourceDropped.AppendN(r.dropped, n)
 	t.entityRefs.AppendN(r.entities.text(), n)
+	if t.series != nil {
+		t.series.finish(t.series.resourcePart(t, r), n)
+	}
 }
 
 // finish stamps all rows.

@@ -146,6 +146,12 @@ type MapMark struct{ keys, vals mark }
 // Mark returns the present end of the column, for Repeat.
 func (c *Map[V]) Mark() MapMark { return MapMark{c.Keys.mark(), c.Vals.mark()} }
 
+// RowMark returns where the row in hand begins.
+func (c *Map[V]) RowMark() MapMark { return c.row }
+
+// KeysFrom returns the index among all Keys of the first one behind m.
+func (m MapMark) KeysFrom() int { return m.keys.values }
+
 // Repeat adds the one row since from another times times, by copying its bytes.
 func (c *Map[V]) Repeat(from MapMark, times int) {
 	if times <= 0 {

@@ -45,6 +45,9 @@ func (c *Fixed[T]) AppendLittleEndian(b []byte) {
 	}
 }
 
+// Tail returns the last n rows, to be changed in place. They are valid until the next append.
+func (c *Fixed[T]) Tail(n int) []T { return c.vals[len(c.vals)-n:] }
+
 // AppendN adds n rows of v.
 func (c *Fixed[T]) AppendN(v T, n int) {
 	if n > 0 {

@@ -43,6 +43,23 @@ func (c *LowCardinality) Is(i uint32, b []byte) bool {
 	return int(i) < len(c.dict.spans) && c.dict.is(i, b)
 }
 
+// Value returns what has the dictionary index i. It is valid until the next value is put there.
+func (c *LowCardinality) Value(i uint32) []byte {
+	s := c.dict.spans[i]
+	return c.dict.body[s.from:s.to]
+}
+
+// IndexAt returns the dictionary index of the row with the index row.
+func (c *LowCardinality) IndexAt(row int) uint32 {
+	switch c.shift {
+	case 0:
+		return uint32(c.idx[row])
+	case 1:
+		return uint32(binary.LittleEndian.Uint16(c.idx[2*row:]))
+	}
+	return binary.LittleEndian.Uint32(c.idx[4*row:])
+}
+
 // Append adds the row b, which it copies.
 func (c *LowCardinality) Append(b []byte) { c.AppendIndex(c.Index(b)) }
 

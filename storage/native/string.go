@@ -84,6 +84,10 @@ func IsASCII(b []byte) bool {
 	return true
 }
 
+// Since returns the rows behind m, a mark of a Map whose values these are: of each its length as an uvarint and its bytes.
+// They are valid until the next append.
+func (c *String) Since(m MapMark) []byte { return c.buf[m.vals.bytes:] }
+
 // Begin returns a buffer to append one row to, for End. Nothing else may be done with the column in between.
 func (c *String) Begin() []byte { return append(c.buf, 0) }
 
