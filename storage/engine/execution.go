@@ -70,6 +70,8 @@ func (x *execution) statement(ctx context.Context, w http.ResponseWriter) error 
 		return x.conn.syntaxError(text)
 	case statements > 1:
 		return exceptionf(codeSyntaxError, "Syntax error: Multi-statements are not allowed")
+	case x.who != writer && !readerMay(text):
+		return exceptionf(codeReadOnly, "%s: Cannot execute query in readonly mode", ReaderUser)
 	case class == classReadOnly:
 		return x.query(w, cancel, text)
 	case x.who != writer:
@@ -105,13 +107,17 @@ func (x *execution) read() (text string, data io.Reader, err error) {
 //
 // SECURITY: the settings of the request are set before readonly, in one SET, so that nothing the statement says can lift
 // or change them. Known limits of readonly=1 in ClickHouse: the scalar function file() still reads any file this process
-// can read, and a SETTINGS clause in a subquery passes in this version. Both are out of reach only because the reader's
-// SQL is printed by headgate and never written by a user.
+// can read, and a SETTINGS clause in a subquery passes in this version. readerMay refuses texts that have either.
 func (x *execution) connect() (*conn, error) {
 	if ro := x.q.readOnly; x.who != writer && ro != "" && ro != "1" {
 		return nil, exceptionf(codeReadOnly, "%s: Cannot modify 'readonly' setting in readonly mode", ReaderUser)
 	}
-	c, err := x.lib.open(append(x.opts.connArgs(), killArg(x.number))...)
+	args := x.opts.connArgs()
+	if x.who == writer {
+		// SECURITY: here and nowhere else the writer gets what opens every row; the reader's connections never have it.
+		args = x.opts.ownArgs()
+	}
+	c, err := x.lib.open(append(args, killArg(x.number))...)
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,9 @@ type Options struct {
 	// UsersFile is a ClickHouse users configuration for the user "default", which both identities are to the engine: row
 	// policies go there. "" is no policy.
 	UsersFile string
+	// OwnComment is the setting log_comment of what WriterUser and the engine itself run, for policies of UsersFile that let
+	// pass who has it. It must be a secret then; it reaches the child with its configuration. "" is none.
+	OwnComment string
 	// MemoryBytes bounds what statements, merges and caches may hold together; the process needs about 200 MB on top. 0 is
 	// half of the machine's memory.
 	MemoryBytes int64
@@ -130,6 +133,14 @@ func (o Options) connArgs() []string {
 		"--implicit_select=0",
 		"--allow_introspection_functions=0",
 	}
+}
+
+// ownArgs are connArgs for what may see every row.
+func (o Options) ownArgs() []string {
+	if o.OwnComment == "" {
+		return o.connArgs()
+	}
+	return append(o.connArgs(), "--log_comment="+o.OwnComment)
 }
 
 func (o Options) storePath() string { return filepath.Join(o.DataDir, "store") }

@@ -46,7 +46,7 @@ func newServer(opts Options, secrets Secrets, lib *library, configFile string, l
 	}
 	var kill *conn
 	if err == nil {
-		kill, err = lib.open(opts.connArgs()...)
+		kill, err = lib.open(opts.ownArgs()...)
 	}
 	if err != nil {
 		s.boot.close()
