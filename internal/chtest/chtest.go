@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/chhttp"
 	"github.com/headgate-io/headgate/storage/engine"
+	"github.com/headgate-io/headgate/storage/policy"
 )
 
 // childArg makes the test binary an engine.
@@ -114,6 +116,19 @@ func StartOwn(t testing.TB, opts engine.Options) *Engine {
 	}
 	t.Cleanup(e.stop)
 	return e
+}
+
+// StartGuarded is StartOwn with row policies on the telemetry tables of the database "headgate", and the key that readers'
+// capabilities are signed with.
+func StartGuarded(t testing.TB) (*Engine, policy.Key) {
+	t.Helper()
+	opts := Options(t.TempDir())
+	key := policy.NewKey()
+	opts.UsersFile, opts.OwnComment = filepath.Join(opts.DataDir, "users.xml"), key.Internal()
+	if err := policy.WriteUsers(opts.UsersFile, "headgate", key); err != nil {
+		t.Fatal(err)
+	}
+	return StartOwn(t, opts), key
 }
 
 func launch(opts engine.Options) (*Engine, error) {

@@ -1,0 +1,100 @@
+package policy_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/headgate-io/headgate/internal/chtest"
+	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/storage"
+	"github.com/headgate-io/headgate/storage/policy"
+	"github.com/headgate-io/headgate/storage/schema"
+)
+
+func TestMain(m *testing.M) { chtest.Main(m) }
+
+// guarded is an engine whose policies ask for capabilities of key, with the schema of this version.
+type guarded struct {
+	*chtest.Engine
+	t              testing.TB
+	key            policy.Key
+	writer, reader driver.Conn
+}
+
+func start(t testing.TB) *guarded {
+	t.Helper()
+	e, key := chtest.StartGuarded(t)
+	g := &guarded{Engine: e, t: t, key: key, writer: e.Open(t, ""), reader: e.OpenReader(t, "")}
+	g.exec("CREATE DATABASE headgate")
+	g.writer, g.reader = e.Open(t, "headgate"), e.OpenReader(t, "headgate")
+	if err := storage.Migrate(t.Context(), g.writer, schema.Migrations, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// fill gives each tenant rows rows in every table with a policy.
+func (g *guarded) fill(rows int, tenants ...string) {
+	g.t.Helper()
+	for _, table := range policy.Tables() {
+		for _, id := range tenants {
+			g.exec(fmt.Sprintf("INSERT INTO %s (TenantId, Partition, RetentionDays, ReceivedAt) SELECT '%s', 'shared-00', 30, now() FROM numbers(%d)", table, id, rows))
+		}
+	}
+}
+
+func (g *guarded) exec(sql string) {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(g.t.Context(), time.Minute)
+	defer cancel()
+	if err := g.writer.Exec(ctx, sql); err != nil {
+		g.t.Fatalf("%.200s: %v", sql, err)
+	}
+}
+
+// ask answers the result of a statement under a capability as tab-separated lines, joined by ";".
+func (g *guarded) ask(conn driver.Conn, capability, sql string) (string, error) {
+	ctx, cancel := context.WithTimeout(g.t.Context(), time.Minute)
+	defer cancel()
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{string(policy.EngineCarrier): capability}))
+	r, err := conn.QueryFormat(ctx, "TSV", sql)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	return strings.ReplaceAll(strings.TrimSpace(string(b)), "\n", ";"), err
+}
+
+// sees fails the test unless a reader with the capability gets want for sql.
+func (g *guarded) sees(what, capability, sql, want string) {
+	g.t.Helper()
+	if got, err := g.ask(g.reader, capability, sql); err != nil || got != want {
+		g.t.Errorf("%s: %s = %q, %v, want %q", what, sql, got, err, want)
+	}
+}
+
+func scopeOf(t testing.TB, ids ...string) tenant.Scope {
+	t.Helper()
+	var parsed []tenant.ID
+	for _, s := range ids {
+		id, err := tenant.ParseID(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed = append(parsed, id)
+	}
+	s, err := tenant.NewScope(parsed...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
