@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net/http"
 	"os"
 	"runtime/debug"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/headgate-io/headgate/auth"
@@ -28,7 +26,6 @@ import (
 	"github.com/headgate-io/headgate/metering/alert"
 	"github.com/headgate-io/headgate/query"
 	"github.com/headgate-io/headgate/storage"
-	"github.com/headgate-io/headgate/storage/engine"
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
@@ -152,11 +149,11 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
 	engines := &group{fail: fail}
 	defer engines.end(stopEngine)
-	writerOpt, readerOpt, err := clickHouse(engineCtx, cfg, engines, log, reg)
+	ch, err := openClickHouse(engineCtx, cfg, engines, log, reg)
 	if err != nil {
 		return err
 	}
-	conns, err := openConnections(writerOpt, readerOpt)
+	conns, err := ch.connect()
 	if err != nil {
 		return err
 	}
@@ -184,7 +181,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	flush := &group{fail: fail}
 	defer flush.end(stopFlush)
 	flush.run(flushCtx, "log", func(ctx context.Context) error {
-		if err := prepare(ctx, writerOpt, conns.writer, log); err != nil || ctx.Err() != nil {
+		if err := prepare(ctx, ch.writer, conns.writer, log); err != nil || ctx.Err() != nil {
 			return err
 		}
 		close(prepared)
@@ -199,7 +196,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 		return nil
 	}
 
-	counter, err := storage.OpenCounter(writerOpt, wal)
+	counter, err := storage.OpenCounter(ch.writer, wal)
 	if err != nil {
 		return err
 	}
@@ -237,7 +234,8 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 		Deleter: deleter,
 	}
 	reader := query.NewReader(conns.reader, query.ReaderOptions{
-		Limits: query.Limits{MaxExecution: cfg.QueryTimeout, MaxMemoryBytes: *cfg.QueryMaxMemory.bytes}, Log: log, Metrics: reg,
+		Limits:   query.Limits{MaxExecution: cfg.QueryTimeout, MaxMemoryBytes: *cfg.QueryMaxMemory.bytes},
+		Settings: ch.capability, Log: log, Metrics: reg,
 	})
 	proxies, err := httpapi.ParseProxies(cfg.TrustedProxies)
 	if err != nil {
@@ -282,64 +280,8 @@ func announce(w io.Writer, a addresses, dir string, tls bool) {
 `, a.OTLPGRPC, scheme, a.OTLPHTTP, a.API, a.Telemetry, dir)
 }
 
-// clickHouse returns the driver options of the writing and the reading identity: those of the given server, or of the
-// embedded engine, which is started for it.
-func clickHouse(ctx context.Context, cfg Config, engines *group, log *slog.Logger, reg prometheus.Registerer) (writer, reader *clickhouse.Options, err error) {
-	if cfg.ClickHouse != "" {
-		opt, err := storage.ParseURL(cfg.ClickHouse)
-		if err != nil {
-			return nil, nil, err
-		}
-		// SECURITY: one account does both, so that reading is at least declared to the server as reading.
-		read := *opt
-		read.Settings = maps.Clone(opt.Settings)
-		if read.Settings == nil {
-			read.Settings = clickhouse.Settings{}
-		}
-		read.Settings["readonly"] = 2 // not 1, under which the limits of a query could not be set either
-		return opt, &read, nil
-	}
-	// Looked for here too, so that what is missing is said at once and without a child's detour.
-	library, err := engine.FindLibrary(cfg.EngineLib)
-	if err != nil {
-		return nil, nil, err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, nil, fmt.Errorf("find own executable: %w", err)
-	}
-	supervisor, err := engine.NewSupervisor(engine.Options{
-		DataDir: cfg.path("clickhouse"), Library: library, MemoryBytes: *cfg.EngineMemory.bytes, Threads: cfg.EngineThreads,
-		Nice: cfg.EngineNice, Command: []string{self, "engine"},
-	}, log, reg)
-	if err != nil {
-		return nil, nil, err
-	}
-	engines.run(ctx, "engine", supervisor.Run)
-	writer, reader = supervisor.WriterOptions(), supervisor.ReaderOptions()
-	writer.Auth.Database, reader.Auth.Database = storage.DefaultDatabase, storage.DefaultDatabase
-	return writer, reader, nil
-}
-
-type connections struct{ writer, reader driver.Conn }
-
-func (c connections) close() { _ = errors.Join(c.writer.Close(), c.reader.Close()) }
-
 // startPatience is how long a start waits for ClickHouse before it takes requests without.
 const startPatience = 10 * time.Second
-
-// openConnections makes both pools; nothing is dialled yet.
-func openConnections(writerOpt, readerOpt *clickhouse.Options) (connections, error) {
-	writer, err := storage.Open(writerOpt)
-	if err != nil {
-		return connections{}, err
-	}
-	reader, err := storage.Open(readerOpt)
-	if err != nil {
-		return connections{}, errors.Join(err, writer.Close())
-	}
-	return connections{writer, reader}, nil
-}
 
 // prepare waits for ClickHouse, however long that takes, and brings the schema up to date.
 func prepare(ctx context.Context, opt *clickhouse.Options, conn driver.Conn, log *slog.Logger) error {
