@@ -18,6 +18,18 @@ func (d *Directory) AuditCrossTenant(ctx context.Context, by Principal, t tenant
 		return nil
 	}
 	at := d.now().UTC().Truncate(time.Millisecond)
+	e := by.entry(at, action)
+	e.Tenant, e.Target, e.Detail = t, target, changeDetail("read", nil, d.readDetail(by, t, at))
+	return d.db.Update(ctx, func(tx *store.Tx) error {
+		if _, err := atHomeToo(ctx, tx, by, at, action, by.Home(), e); err != nil {
+			return err
+		}
+		return writeEntry(ctx, tx, e)
+	})
+}
+
+// readDetail is what a tenant is told of who reads in it.
+func (d *Directory) readDetail(by Principal, t tenant.ID, at time.Time) map[string]any {
 	read := map[string]any{"tenant": t.String()}
 	if id := by.User(); id != "" {
 		d.mu.RLock()
@@ -35,14 +47,7 @@ func (d *Directory) AuditCrossTenant(ctx context.Context, by Principal, t tenant
 			read["access"] = ids
 		}
 	}
-	e := by.entry(at, action)
-	e.Tenant, e.Target, e.Detail = t, target, changeDetail("read", nil, read)
-	return d.db.Update(ctx, func(tx *store.Tx) error {
-		if _, err := atHomeToo(ctx, tx, by, at, action, by.Home(), e); err != nil {
-			return err
-		}
-		return writeEntry(ctx, tx, e)
-	})
+	return read
 }
 
 // atHomeToo writes e under the home of the user whom it concerns, unless that is where it belongs anyway, and returns it.

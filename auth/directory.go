@@ -51,6 +51,7 @@ type Directory struct {
 	userUse func(context.Context, *store.Tx, UserUse) error
 
 	refusals refusals // of keys, for the audit
+	reads    reads    // of many tenants at once, for the audit
 
 	mu      sync.RWMutex // guards what follows
 	version uint64       // counts changes of tenants and keys; a grant of another version is stale

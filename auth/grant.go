@@ -2,6 +2,7 @@ package auth
 
 import (
 	"crypto/sha256"
+	"slices"
 	"sync/atomic"
 
 	"github.com/headgate-io/headgate/internal/tenant"
@@ -40,12 +41,8 @@ func (d *Directory) buildLocked(e *keyEntry) *grant {
 	if t == nil {
 		return &grant{err: ErrTenantInactive}
 	}
-	scope, err := tenant.NewScope(t.ID)
-	if err != nil {
-		return &grant{err: ErrTenantInactive}
-	}
 	g := &grant{
-		tenant: t.ID, name: t.Name, scope: scope, keyID: e.key.ID, scopes: e.key.Scopes, origins: e.key.CORSOrigins,
+		tenant: t.ID, name: t.Name, scope: d.keyScopeLocked(e.key), keyID: e.key.ID, scopes: e.key.Scopes, origins: e.key.CORSOrigins,
 		partition: t.Partition, retention: t.RetentionDays, atLimit: t.AtLimit,
 		keepResends: t.KeepResends,
 	}
@@ -72,6 +69,21 @@ func (d *Directory) buildLocked(e *keyEntry) *grant {
 		t, owner = d.tenants[t.Parent], tenant.OwnerParent
 	}
 	return &grant{err: ErrTenantInactive}
+}
+
+// keyScopeLocked returns the tenants that a key may read, if it is let in at all.
+//
+// SECURITY: it is built anew after any change of tenants, so who is moved away, disabled or deleted is read no more.
+func (d *Directory) keyScopeLocked(k Key) tenant.Scope {
+	ids := []tenant.ID{k.Tenant}
+	if slices.Contains(k.Scopes, ScopeDescendants) {
+		for _, id := range d.descendantsLocked(k.Tenant) {
+			if d.activeLocked(id) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return scopeOf(ids)
 }
 
 func limitOf(n *int64) int64 {

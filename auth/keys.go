@@ -108,8 +108,12 @@ func (n NewKey) check(by Principal, owner tenant.ID, at time.Time) error {
 	for _, sc := range n.Scopes {
 		switch sc {
 		case ScopeIngest, ScopeQuery, ScopeUsage, ScopeAdmin:
+		case ScopeDescendants:
+			if !slices.Contains(n.Scopes, ScopeQuery) {
+				return detail(ErrInvalid, "key scope descendants: it goes with query")
+			}
 		default:
-			return detail(ErrInvalid, "key scope %q: want ingest, query, usage or admin", clip(string(sc)))
+			return detail(ErrInvalid, "key scope %q: want ingest, query, usage, admin or descendants", clip(string(sc)))
 		}
 	}
 	if err := by.mayHold(owner, n.Scopes); err != nil {

@@ -36,6 +36,10 @@ func (p Principal) mayHold(owner tenant.ID, scopes []KeyScope) error {
 		return detail(ErrForbidden, "key: you reach the tenant for a time only")
 	}
 	for _, sc := range scopes {
+		// SECURITY: only who reaches all that is below for good, and all that will be, gives a key that reads it.
+		if sc == ScopeDescendants && own != permission.Everything {
+			return detail(ErrForbidden, "key scope descendants: you do not reach all organizations below")
+		}
 		if need := keyPermissions[sc] | permission.Of(permission.KeysManage); !own.Covers(need) {
 			return detail(ErrForbidden, "key scope %s: your own permissions there lack %s", sc, need&^own)
 		}

@@ -9,12 +9,14 @@ import (
 // KeyScope is what an API key may be used for.
 type KeyScope string
 
-// The scopes of keys: send telemetry, read telemetry, read usage, manage the tenant's keys.
+// The scopes of keys: send telemetry, read telemetry, read usage, manage the tenant's keys. With ScopeDescendants, ScopeQuery reads the
+// telemetry of all tenants below too, those to come included; it opens nothing by itself.
 const (
-	ScopeIngest KeyScope = "ingest"
-	ScopeQuery  KeyScope = "query"
-	ScopeUsage  KeyScope = "usage"
-	ScopeAdmin  KeyScope = "admin"
+	ScopeIngest      KeyScope = "ingest"
+	ScopeQuery       KeyScope = "query"
+	ScopeUsage       KeyScope = "usage"
+	ScopeAdmin       KeyScope = "admin"
+	ScopeDescendants KeyScope = "descendants"
 )
 
 // Principal is who is asking: an API key of a tenant, a user by a session, or the operator. It is an immutable value made by Authenticate, Session
@@ -28,7 +30,7 @@ type grant struct {
 	operator  bool
 	tenant    tenant.ID
 	name      string
-	scope     tenant.Scope
+	scope     tenant.Scope // of a key; a user's is looked up
 	keyID     string
 	scopes    []KeyScope
 	origins   []string // that browsers may send from; none: not said
@@ -62,10 +64,10 @@ func (p Principal) Tenant() tenant.ID { return p.grant().tenant }
 // TenantName returns the tenant's name, "" for the operator.
 func (p Principal) TenantName() string { return p.grant().name }
 
-// Scope returns the tenants whose telemetry the principal may read: its own.
+// Scope returns the tenants whose telemetry the principal may read: ScopeAt the tenant that it acts for.
 //
 // SECURITY: the operator's is not valid. Operators read no telemetry without a key of the tenant.
-func (p Principal) Scope() tenant.Scope { return p.grant().scope }
+func (p Principal) Scope() tenant.Scope { return p.ScopeAt(p.Tenant()) }
 
 // KeyID returns the id of the API key, "" for the operator.
 func (p Principal) KeyID() string { return p.grant().keyID }

@@ -97,15 +97,7 @@ func (d *Directory) checkSession(token string) (*grant, *Error) {
 	if enrol {
 		return &grant{directory: d, user: e.user, session: e.id, home: u.Tenant, tenant: t.ID, name: t.Name, enrol: true}, nil
 	}
-	g := &grant{directory: d, user: e.user, session: e.id, home: u.Tenant, tenant: t.ID, name: t.Name, scopes: scopesOf(may)}
-	if may.Has(permission.QueriesRun) {
-		scope, err := tenant.NewScope(t.ID)
-		if err != nil {
-			return nil, ErrSignedOut
-		}
-		g.scope = scope
-	}
-	return g, nil
+	return &grant{directory: d, user: e.user, session: e.id, home: u.Tenant, tenant: t.ID, name: t.Name, scopes: scopesOf(may)}, nil
 }
 
 // scopesOf returns the scopes of keys that open the same doors as permissions; what is done behind them, Can decides.

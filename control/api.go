@@ -88,6 +88,7 @@ func (a *API) routes() []route {
 		{"DELETE", "/api/v1/keys/{key}", "Revoke an API key", auth.ScopeAdmin, nil, nil, Key{}, 0, a.revokeKey},
 		{"GET", "/api/v1/usage/verify", "Read the last comparison of ledger, runs and ClickHouse (operator)", "", nil, nil, metering.Report{}, 0, a.lastVerified},
 		{"POST", "/api/v1/usage/verify", "Compare ledger, runs and ClickHouse; answers with lines of progress, then the report (operator)", "", nil, VerifyRequest{}, VerifyLine{}, 0, a.verifyUsage},
+		{"GET", "/api/v1/query/scope", "List the tenants that the caller's queries read", auth.ScopeQuery, paging, nil, QueryScope{}, 0, a.queryScope},
 		{"GET", "/api/v1/limits", "Read the limits that hold for the calling key", "", nil, nil, Limits{}, 0, a.limits},
 	}
 }
@@ -180,6 +181,7 @@ var statuses = map[string]int{
 	auth.ErrLimitKeys.Code:           http.StatusConflict,
 	auth.ErrSlugTaken.Code:           http.StatusConflict,
 	auth.ErrRegion.Code:              http.StatusConflict,
+	auth.ErrScopeTooWide.Code:        http.StatusBadRequest,
 	auth.ErrBusy.Code:                http.StatusServiceUnavailable,
 	auth.ErrOIDC.Code:                http.StatusForbidden,
 	auth.ErrOIDCUnavailable.Code:     http.StatusServiceUnavailable,

@@ -40,7 +40,10 @@ func openAPI(routes []route, version string) map[string]any {
 		"summary": "Run a query; the rows are streamed. See docs/query.md",
 		"requestBody": jsonContent(map[string]any{"type": "object", "required": []string{"query"}, "properties": map[string]any{
 			"query": map[string]any{"type": "string"}, "start": map[string]any{"type": "string"}, "end": map[string]any{"type": "string"},
-			"format": map[string]any{"type": "string", "enum": []string{"json", "ndjson", "csv", "parquet", "arrow"}},
+			"format":  map[string]any{"type": "string", "enum": []string{"json", "ndjson", "csv", "parquet", "arrow"}},
+			"tenants": map[string]any{"type": "array", "items": map[string]any{"type": "string"}, "description": "names or ids: of what the caller may read, only these"},
+			"variables": map[string]any{"type": "object", "additionalProperties": map[string]any{"type": "object", "required": []string{"type", "value"},
+				"properties": map[string]any{"type": map[string]any{"type": "string"}, "value": map[string]any{}}}},
 		}}),
 		"responses": map[string]any{"200": map[string]any{"description": "the rows"}, "default": problemResponse()},
 	}}

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -16,6 +17,9 @@ import (
 type Caller struct {
 	Scope tenant.Scope // the tenants that the caller may read
 	Key   string       // id of the key, for the log
+	// Read returns the tenants of Scope that are named, all of them for none, once it is recorded that they are read. nil: Scope is read
+	// as it is. Its errors are *httpapi.Error.
+	Read func(ctx context.Context, tenants []string) (tenant.Scope, error)
 }
 
 // HandlerOptions configure NewHandler.
@@ -67,6 +71,9 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if q.Format, err = q.format(r); err != nil {
 		return err
 	}
+	if caller.Scope, err = caller.read(r.Context(), q.Tenants); err != nil {
+		return err
+	}
 	st, next, err := h.statement(q, caller.Scope)
 	if err != nil {
 		return err
@@ -86,13 +93,13 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 // statement parses and prints the query. next makes the cursor of the page after a place. Errors are *httpapi.Error,
 // except for bugs.
 func (h *handler) statement(q request, scope tenant.Scope) (st Stmt, next func(place) string, err error) {
-	p, err := oql.Parse(q.Query)
-	var syntaxErr *oql.Error
-	switch {
-	case errors.As(err, &syntaxErr):
-		return st, nil, syntax(syntaxErr.Error(), syntaxErr.Line, syntaxErr.Column, syntaxErr.Caret())
-	case err != nil:
+	vars, err := variables(q.Variables)
+	if err != nil {
 		return st, nil, err
+	}
+	p, err := oql.ParseWith(q.Query, vars)
+	if err != nil {
+		return st, nil, misread(err)
 	}
 	c := cursor{now: h.opts.Now()}
 	var after *place

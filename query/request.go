@@ -22,6 +22,9 @@ type request struct {
 	Format Format `json:"format"`
 	Limit  int    `json:"limit"`
 	Cursor string `json:"cursor"` // next_cursor of the same request's answer
+
+	Variables map[string]Variable `json:"variables"`
+	Tenants   []string            `json:"tenants"` // names or ids: of those that the caller may read, only these
 }
 
 // moment is a time as requests write it: RFC 3339, a Unix time in seconds or nanoseconds (milli- and microseconds are

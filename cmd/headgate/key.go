@@ -47,7 +47,7 @@ Scopes: ingest (send OTLP), query (read the tenant's telemetry), usage (read its
   headgate key create --tenant acme --scope query --scope usage --expires 90d --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if tenant == "" || len(scopes) == 0 {
-				return &usageError{fmt.Errorf("give the tenant with --tenant and at least one --scope (ingest, query, usage, admin)")}
+				return &usageError{fmt.Errorf("give the tenant with --tenant and at least one --scope (ingest, query, usage, admin, descendants)")}
 			}
 			in := map[string]any{"tenant": tenant, "scopes": scopes}
 			if name != "" {
@@ -92,7 +92,7 @@ Scopes: ingest (send OTLP), query (read the tenant's telemetry), usage (read its
 	cmd.Flags().StringVar(&tenant, "tenant", "", "tenant that the key belongs to")
 	cmd.Flags().StringVar(&name, "name", "", "name of the key, for people")
 	cmd.Flags().StringVar(&owner, "owner-user", "", "id of the user of the tenant who answers for the key")
-	cmd.Flags().StringArrayVar(&scopes, "scope", nil, "what the key may do: ingest, query, usage or admin; may be given more than once")
+	cmd.Flags().StringArrayVar(&scopes, "scope", nil, "what the key may do: ingest, query, usage, admin, or with query: descendants; may be given more than once")
 	cmd.Flags().StringVar(&expires, "expires", "", "how long the key works, e.g. 90d (empty: until it is revoked)")
 	cmd.Flags().StringArrayVar(&origins, "cors-origin", nil, "origin that browsers may send from with the key, https://host[:port], or * for any; may be given more than once")
 	cmd.Flags().Var(&daily, "daily-bytes", "billed bytes per day through this key, besides the tenant's own limit")

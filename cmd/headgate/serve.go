@@ -314,15 +314,9 @@ func apiHandler(api *control.API, reader *query.Reader, log *slog.Logger) http.H
 	mux := http.NewServeMux()
 	api.Register(mux)
 	mux.Handle("/api/v1/query", query.NewHandler(reader, query.HandlerOptions{
-		Authenticate: func(r *http.Request) (query.Caller, error) {
-			p, err := control.Authenticate(api.Directory, r, auth.ScopeQuery)
-			if err == nil { // before anything is read: a user who acts in another tenant is seen there
-				err = api.Directory.AuditCrossTenant(r.Context(), p, p.Tenant(), "query.run", p.Tenant().String())
-			}
-			return query.Caller{Scope: p.Scope(), Key: p.KeyID()}, err
-		},
-		CursorKey: api.Directory.DeriveKey("query cursors"),
-		Log:       log,
+		Authenticate: queryCaller(api.Directory),
+		CursorKey:    api.Directory.DeriveKey("query cursors"),
+		Log:          log,
 	}))
 	return mux
 }

@@ -1,0 +1,104 @@
+package query
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/query/oql"
+)
+
+// Variable is what stands for $name in a query: a type and, in JSON, a value of it.
+type Variable struct {
+	Type  oql.VarType     `json:"type"`
+	Value json.RawMessage `json:"value"`
+}
+
+// maxVariables bounds those of one request.
+const maxVariables = 50
+
+// Check returns what is wrong with an OQL text under these variables, as *httpapi.Error. One without a value stands for every value of
+// its type.
+func Check(text string, vars map[string]Variable) error {
+	bound := oql.Vars{}
+	for name, v := range vars {
+		if v.Value == nil {
+			if err := CheckValue(v.Type, nil); err != nil {
+				return invalid("variable %s: %v", name, err)
+			}
+			bound[name] = v.Type.Sample()
+			continue
+		}
+		value, err := v.Type.Read(v.Value)
+		if err != nil {
+			return invalid("variable %s: %v", name, err)
+		}
+		bound[name] = value
+	}
+	_, err := oql.ParseWith(text, bound)
+	return misread(err)
+}
+
+// CheckValue returns what is wrong with a value of a type, or with the type where value is nil.
+func CheckValue(t oql.VarType, value json.RawMessage) error {
+	if !slices.Contains(oql.VarTypes, t) {
+		return errUnknownType
+	}
+	if value == nil {
+		return nil
+	}
+	_, err := t.Read(value)
+	return err
+}
+
+var errUnknownType = errors.New("want one of the types string, int, float, bool, duration, datetime and list")
+
+// CheckRange returns what is wrong with the start and end of a request, as *httpapi.Error; "" is none.
+func CheckRange(start, end string) error {
+	now := time.Unix(0, 0).AddDate(100, 0, 0) // after everything that may be named before now
+	for name, text := range map[string]string{"start": start, "end": end} {
+		if _, err := (moment{text}).in(now, now); err != nil {
+			return invalid("%s: %v", name, err)
+		}
+	}
+	return nil
+}
+
+// misread makes of an error of oql what the caller may know; other errors stay.
+func misread(err error) error {
+	var e *oql.Error
+	if errors.As(err, &e) {
+		return syntax(e.Error(), e.Line, e.Column, e.Caret())
+	}
+	return err
+}
+
+// variables reads the values of a request.
+func variables(in map[string]Variable) (oql.Vars, error) {
+	if len(in) > maxVariables {
+		return nil, invalid("%d variables, want at most %d", len(in), maxVariables)
+	}
+	out := oql.Vars{}
+	for name, v := range in {
+		value, err := v.Type.Read(v.Value)
+		if err != nil {
+			return nil, invalid("variable %.80q: %v", name, err)
+		}
+		out[name] = value
+	}
+	return out, nil
+}
+
+// read is Read, or Scope where there is none.
+func (c Caller) read(ctx context.Context, tenants []string) (tenant.Scope, error) {
+	if c.Read != nil {
+		return c.Read(ctx, tenants)
+	}
+	if len(tenants) > 0 {
+		return tenant.Scope{}, invalid("tenants: are not chosen here")
+	}
+	return c.Scope, nil
+}
