@@ -193,19 +193,19 @@ type signInDetail struct {
 
 func (s signInDetail) json() json.RawMessage { return jsonOf(s) }
 
-// signInFailed counts a failure, and audits it where there is a tenant of that slug; it returns cause.
+// signInFailed counts a failure and audits it, of an unknown slug among what belongs to no tenant; it returns cause.
 //
-// SECURITY: an address that cannot be one is not kept: people type passwords into the wrong field.
+// SECURITY: an address that cannot be one is not kept, nor is an unknown slug: people type passwords into the wrong field.
 func (d *Directory) signInFailed(ctx context.Context, in SignIn, account attemptKey, c candidate, now time.Time, cause error) error {
 	err := d.db.Update(ctx, func(tx *store.Tx) error {
-		if err := addFailure(ctx, tx, account, now); err != nil || c.tenant.IsZero() {
+		if err := addFailure(ctx, tx, account, now); err != nil {
 			return err
 		}
 		e := Entry{At: now.UTC().Truncate(time.Millisecond), Actor: "nobody", Tenant: c.tenant, Action: "sign-in", Outcome: OutcomeRefused}
 		detail := signInDetail{Agent: plainText(clip(in.Agent))}
 		if c.found {
 			e.Target = c.user.ID
-		} else if key, err := emailKey(in.Email); err == nil {
+		} else if key, err := emailKey(in.Email); err == nil && !c.tenant.IsZero() {
 			detail.Email = key
 		}
 		e.Detail = detail.json()
@@ -230,12 +230,15 @@ func unsafeCandidate(ctx context.Context, tx *store.Tx, slug, email string) (c c
 	err = tx.QueryRowContext(ctx, `SELECT t.id, u.id, u.tenant_id, u.password FROM tenants t
 		LEFT JOIN users u ON u.tenant_id = t.id AND u.email_key = ? AND u.deleted_at IS NULL
 		WHERE t.slug = ? AND t.deleted_at IS NULL AND t.slug <> ''`, key, plainText(lowerASCII(slug))).Scan(&slugID, &id, &owner, &password)
-	if err != nil {
-		return c, orNone(err)
-	}
-	if c.tenant, err = tenant.ParseID(slugID.String); err != nil || !id.Valid {
+	if err := orNone(err); err != nil {
 		return c, err
 	}
+	if slugID.Valid {
+		if c.tenant, err = tenant.ParseID(slugID.String); err != nil {
+			return c, err
+		}
+	}
+	// SECURITY: asked for nobody too, so that the time does not tell whom there is.
 	rows, err := queryUsers(ctx, tx, `WHERE id = ? AND tenant_id = ? AND deleted_at IS NULL`, id.String, owner.String)
 	if err != nil || len(rows) == 0 {
 		return c, err

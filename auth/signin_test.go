@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,8 @@ func TestSignInAnswersAlike(t *testing.T) {
 		wantErr(t, "invite", err, nil)
 		_, err = w.Tenants().Disable(t.Context(), w.op, "closed")
 		wantErr(t, "disable", err, nil)
+		_, _ = w.SignIn(t.Context(), SignIn{Slug: "first"}) // begins the chain of what belongs to no tenant
+		var same []string                                  // statements, of which the time is made
 		for what, in := range map[string]SignIn{
 			"unknown slug":          {Slug: "nobody", Email: "ann@example.com", Password: goodPassword},
 			"no slug":               {Email: "ann@example.com", Password: goodPassword},
@@ -42,9 +45,16 @@ func TestSignInAnswersAlike(t *testing.T) {
 			"NUL":                   {Slug: "acme\x00", Email: "ann@example.com\x00", Password: goodPassword + "\x00"},
 		} {
 			hashed, failures := w.door.hashed.Load(), w.count(`SELECT count(*) FROM sign_in_failures`)+w.count(`SELECT CAST(coalesce(sum(failures), 0) AS BIGINT) FROM sign_in_failures`)
-			_, err := w.SignIn(t.Context(), in)
+			var statements []string
+			_, err := w.SignIn(store.WithTrace(t.Context(), func(query string) { statements = append(statements, query) }), in)
 			if err == nil || err.Error() != ErrSignIn.Error() {
 				t.Errorf("%s: %v", what, err)
+			}
+			if same == nil {
+				same = statements
+			}
+			if !slices.Equal(same, statements) {
+				t.Errorf("%s: asks the database otherwise than the one before:\n%s\n--\n%s", what, strings.Join(statements, "\n"), strings.Join(same, "\n"))
 			}
 			if n := w.door.hashed.Load() - hashed; n != 1 {
 				t.Errorf("%s: %d hashes, want 1", what, n)
