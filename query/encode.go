@@ -271,4 +271,7 @@ func header(w http.ResponseWriter, res *Result, f Format) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Request-Id", res.ID())
+	if age := res.Age(); age > 0 {
+		h.Set("Age", strconv.Itoa(int(age.Seconds())))
+	}
 }

@@ -28,8 +28,11 @@ type HandlerOptions struct {
 	Authenticate func(*http.Request) (Caller, error)
 	// CursorKey signs cursors. All replicas need the same; zero is a random one.
 	CursorKey [32]byte
-	Log       *slog.Logger     // nil discards
-	Now       func() time.Time // nil is time.Now
+	// MaxAge is how old an answer may be that is given again to a request that does not say, over a range that ended a
+	// minute ago or earlier. Zero: such a request always asks ClickHouse.
+	MaxAge time.Duration
+	Log    *slog.Logger     // nil discards
+	Now    func() time.Time // nil is time.Now
 }
 
 // NewHandler serves POST /api/v1/query on r: a JSON body with query, start, end, format and limit, answered with the
@@ -74,70 +77,93 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if caller.Scope, err = caller.read(r.Context(), q.Tenants); err != nil {
 		return err
 	}
-	st, next, err := h.statement(q, caller.Scope)
+	ask, err := h.question(q, caller.Scope)
 	if err != nil {
 		return err
 	}
 	h.opts.Log.Debug("query", "key_id", caller.Key, "tenants", caller.Scope.Strings(), "bytes", len(q.Query))
 	// A client that takes nothing more must not keep its place for ever. Writers without deadlines have none to keep.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.reader.limits.MaxExecution + stallGrace))
-	res, err := h.reader.Run(r.Context(), st, q.Format.encoding())
+	res, err := h.run(r.Context(), ask, q.Format.encoding())
 	if err != nil {
 		return err
 	}
 	defer res.Close()
-	res.cursor = next
+	res.cursor = ask.next
 	return respond(w, res, q.Format)
 }
 
-// statement parses and prints the query. next makes the cursor of the page after a place. Errors are *httpapi.Error,
-// except for bugs.
-func (h *handler) statement(q request, scope tenant.Scope) (st Stmt, next func(place) string, err error) {
+func (h *handler) run(ctx context.Context, ask question, enc Encoding) (*Result, error) {
+	if enc == Rows {
+		return h.reader.RunWithin(ctx, ask.st, ask.maxAge)
+	}
+	return h.reader.Run(ctx, ask.st, enc)
+}
+
+// question is a request that was understood.
+type question struct {
+	st     Stmt
+	next   func(place) string // makes the cursor of the page after a place; nil without pages
+	maxAge time.Duration      // of an answer that may be given again
+}
+
+// question parses and prints the query. Errors are *httpapi.Error, except for bugs.
+func (h *handler) question(q request, scope tenant.Scope) (out question, err error) {
 	vars, err := variables(q.Variables)
 	if err != nil {
-		return st, nil, err
+		return out, err
 	}
 	p, err := oql.ParseWith(q.Query, vars)
 	if err != nil {
-		return st, nil, misread(err)
+		return out, misread(err)
 	}
-	c := cursor{now: h.opts.Now()}
+	now := h.opts.Now()
+	c := cursor{now: now}
 	var after *place
 	if q.Cursor != "" {
-		if c, err = h.cursors.read(q.Cursor, scope, c.now); err != nil {
-			return st, nil, err
+		if c, err = h.cursors.read(q.Cursor, scope, now); err != nil {
+			return out, err
 		}
 		after = &c.place
 	}
+	if out.maxAge, err = q.maxAge(); err != nil {
+		return out, err
+	}
+	if out.maxAge > 0 && after == nil {
+		// What is asked within this time asks for the same range.
+		c.now = now.Truncate(out.maxAge)
+	}
 	b, err := q.bounds(p, c.now, h.reader.limits)
 	if err != nil {
-		return st, nil, err
+		return out, err
+	}
+	if out.maxAge < 0 && q.Start.absolute() && q.End.absolute() && now.Sub(b.End) >= settled {
+		out.maxAge = h.opts.MaxAge
 	}
 	if b.Named || !pageable(p) {
-		if after != nil && b.Named {
-			return st, nil, invalid("cursor: %s results have no pages", q.Format)
+		switch {
+		case after != nil && b.Named:
+			return out, invalid("cursor: %s results have no pages", q.Format)
+		case after != nil:
+			return out, cursorRefused(otherQuery)
 		}
-		if after != nil {
-			return st, nil, cursorRefused(otherQuery)
-		}
-		st, err = Print(p, scope, b)
-		return st, nil, printed(err)
+		out.st, err = Print(p, scope, b)
+		return out, printed(err)
 	}
 	asked, err := fingerprint(p, scope, b)
 	if err != nil {
-		return st, nil, printed(err)
+		return out, printed(err)
 	}
 	if after != nil && asked != c.query {
-		return st, nil, cursorRefused(otherQuery)
+		return out, cursorRefused(otherQuery)
 	}
 	c.query = asked
-	if st, err = printPage(p, scope, b, after); err != nil {
-		return st, nil, printed(err)
-	}
-	return st, func(at place) string {
+	out.next = func(at place) string {
 		c.place = at
 		return h.cursors.text(c, scope)
-	}, nil
+	}
+	out.st, err = printPage(p, scope, b, after)
+	return out, printed(err)
 }
 
 const otherQuery = "it belongs to another query or time range: send the request that it came from, with nothing but cursor, limit or format changed"

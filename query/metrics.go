@@ -11,6 +11,9 @@ type metrics struct {
 	duration *prometheus.HistogramVec // outcome: ok, error
 	rows     prometheus.Counter
 	failures *prometheus.CounterVec // code: those of failure
+
+	cache      *prometheus.CounterVec // outcome: hit, joined, miss
+	cacheBytes prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -26,11 +29,24 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "headgate_query_failures_total", Help: "Queries that failed, by the code that the caller got.",
 		}, []string{"code"}),
 	}
-	reg.MustRegister(m.duration, m.rows, m.failures)
+	m.cache = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "headgate_query_cache_total", Help: "Queries that may be answered from the cache, by what came of it.",
+	}, []string{"outcome"})
+	m.cacheBytes = prometheus.NewGauge(prometheus.GaugeOpts{Name: "headgate_query_cache_bytes", Help: "Answers that are kept."})
+	reg.MustRegister(m.duration, m.rows, m.failures, m.cache, m.cacheBytes)
 	return m
 }
 
 func (m *metrics) done(outcome string, took time.Duration, rows int) {
 	m.duration.WithLabelValues(outcome).Observe(took.Seconds())
 	m.rows.Add(float64(rows))
+}
+
+// cached counts an answer from the cache; joined says that its caller waited for another's question.
+func (m *metrics) cached(joined bool) {
+	outcome := "hit"
+	if joined {
+		outcome = "joined"
+	}
+	m.cache.WithLabelValues(outcome).Inc()
 }

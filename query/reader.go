@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -23,8 +24,10 @@ type ReaderOptions struct {
 	Limits Limits
 	// Settings adds settings to a statement of scope, such as the capability that a row policy asks for. nil adds none.
 	Settings func(scope tenant.Scope) map[string]any
-	Log      *slog.Logger          // nil discards
-	Metrics  prometheus.Registerer // nil keeps them to itself
+	// CacheBytes bounds the answers that are kept for RunWithin. Zero keeps none.
+	CacheBytes int64
+	Log        *slog.Logger          // nil discards
+	Metrics    prometheus.Registerer // nil keeps them to itself
 }
 
 // Reader runs statements that Print made. It is safe for concurrent use.
@@ -35,6 +38,7 @@ type Reader struct {
 	log      *slog.Logger
 	metrics  *metrics
 	gate     *gate
+	cache    *cache // nil keeps nothing
 }
 
 // NewReader makes a reader on conn, which should be the identity that can only read. The caller closes conn, after the
@@ -47,11 +51,18 @@ func NewReader(conn driver.Conn, opts ReaderOptions) *Reader {
 		opts.Metrics = prometheus.NewRegistry()
 	}
 	l := opts.Limits.withDefaults()
-	return &Reader{
+	r := &Reader{
 		conn: conn, limits: l, settings: opts.Settings, log: opts.Log, metrics: newMetrics(opts.Metrics),
 		gate: newGate(l.Concurrent, l.ConcurrentPerTenant, l.WaitingPerTenant, l.MaxWait),
 	}
+	if opts.CacheBytes > 0 {
+		r.cache = newCache(opts.CacheBytes, r.metrics)
+	}
+	return r
 }
+
+// newID names one request to a reader.
+func newID() string { return ulid.Make().String() }
 
 // Encoding is how the engine encodes a result.
 type Encoding string
@@ -66,7 +77,7 @@ const (
 // Limits.Concurrent gives out. When ctx ends, the query is cancelled in the engine. Errors are *httpapi.Error, free of
 // the engine's text: see failure.
 func (r *Reader) Run(ctx context.Context, st Stmt, enc Encoding) (*Result, error) {
-	id := ulid.Make().String()
+	id := newID()
 	if st.sql == "" || !st.scope.Valid() || st.named == (enc == Rows) {
 		return nil, r.failure(id, errors.New("BUG: reader was given a statement that Print did not make for this encoding"))
 	}
@@ -79,7 +90,7 @@ func (r *Reader) Run(ctx context.Context, st Stmt, enc Encoding) (*Result, error
 	// The engine's own limit comes first; this one is for an engine that does not answer.
 	watchdog := time.AfterFunc(r.limits.MaxExecution+engineGrace, func() { cancel(errTimeout) })
 	res := &Result{reader: r, id: id, stmt: st, began: began}
-	res.end = func() { watchdog.Stop(); cancel(nil); release() }
+	res.end = sync.OnceFunc(func() { watchdog.Stop(); cancel(nil); release() })
 	res.cause = func() error { return context.Cause(ctx) }
 
 	settings := r.limits.settings()
@@ -95,13 +106,11 @@ func (r *Reader) Run(ctx context.Context, st Stmt, enc Encoding) (*Result, error
 		return nil, err
 	}
 	res.stream = stream
-	if enc == Rows {
-		res.lines = newLineReader(stream)
+	res.open = func(st Stmt) (io.ReadCloser, error) {
+		return r.conn.QueryFormat(clickhouse.Context(qctx, clickhouse.WithParameters(st.params), clickhouse.WithQueryID(id+"-moment")), string(enc), st.sql)
 	}
-	if st.page != nil {
-		res.pager = &pager{page: st.page, lines: res.lines, width: len(st.columns), open: func(st Stmt) (io.ReadCloser, error) {
-			return r.conn.QueryFormat(clickhouse.Context(qctx, clickhouse.WithParameters(st.params), clickhouse.WithQueryID(id+"-moment")), string(enc), st.sql)
-		}}
+	if enc == Rows {
+		res.read(stream)
 	}
 	return res, nil
 }
@@ -127,14 +136,24 @@ type Result struct {
 	began  time.Time
 	stream io.ReadCloser
 	lines  *lineReader
-	pager  *pager // of a page
+	open   func(Stmt) (io.ReadCloser, error) // runs a further statement in the same place
+	pager  *pager                            // of a page
 	values [][]byte
 	rows   int
 	cut    bool
+	age    time.Duration // of an answer that was kept
 	err    error
-	end    func()
+	end    func() // nothing after the first call
 	cause  func() error
 	cursor func(place) string // makes the text of a cursor; nil for results without pages
+}
+
+// read makes Next read the lines of src.
+func (r *Result) read(src io.Reader) {
+	r.lines = newLineReader(src)
+	if r.stmt.page != nil {
+		r.pager = &pager{page: r.stmt.page, lines: r.lines, width: len(r.stmt.columns), open: r.open}
+	}
 }
 
 // ID names the request in errors and in the log.
@@ -145,6 +164,9 @@ func (r *Result) Columns() []Column { return r.stmt.columns }
 
 // Count is the number of rows that Next returned.
 func (r *Result) Count() int { return r.rows }
+
+// Age is how long ago the engine was asked, zero for a result of its own.
+func (r *Result) Age() time.Duration { return r.age }
 
 // Truncated reports, after Next returned io.EOF, whether there were more rows than the limit let through.
 func (r *Result) Truncated() bool { return r.cut }
@@ -243,9 +265,15 @@ func (r *Result) Close() {
 	if r.err != io.EOF {
 		// Cancel first: closing drains the stream, and a query that nobody reads should not run on for it.
 		r.end()
-		_ = r.stream.Close()
-		return
 	}
-	_ = r.stream.Close()
+	r.release()
+}
+
+// release gives back what the result holds of the engine. It may be called again.
+func (r *Result) release() {
+	if r.stream != nil {
+		_ = r.stream.Close()
+		r.stream = nil
+	}
 	r.end()
 }

@@ -21,7 +21,8 @@ type request struct {
 	End    moment `json:"end"`
 	Format Format `json:"format"`
 	Limit  int    `json:"limit"`
-	Cursor string `json:"cursor"` // next_cursor of the same request's answer
+	Cursor string `json:"cursor"`  // next_cursor of the same request's answer
+	MaxAge string `json:"max_age"` // how old an answer may be that is given again
 
 	Variables map[string]Variable `json:"variables"`
 	Tenants   []string            `json:"tenants"` // names or ids: of those that the caller may read, only these
@@ -41,6 +42,12 @@ func (m *moment) UnmarshalJSON(b []byte) error {
 
 // defaultRange is how far back a request without a start looks.
 const defaultRange = time.Hour
+
+// absolute reports whether m names the same time whenever it is asked.
+func (m moment) absolute() bool {
+	s := strings.TrimSpace(m.text)
+	return s != "" && s != "null" && s[0] != '-' && !strings.HasPrefix(s, "now")
+}
 
 // in returns the time that m is when the clock shows now, or or if it is not set.
 func (m moment) in(now, or time.Time) (time.Time, error) {
@@ -114,6 +121,21 @@ func (q request) bounds(p *plan.Plan, now time.Time, l Limits) (Bounds, error) {
 		return b, invalid("the time range is longer than %d days", int(l.MaxRange.Hours()/24))
 	}
 	return b, nil
+}
+
+// settled is how long ago a range must have ended for its answers to be kept unasked.
+const settled = time.Minute
+
+// maxAge returns how old an answer may be that is given again, -1 if the request does not say.
+func (q request) maxAge() (time.Duration, error) {
+	if q.MaxAge == "" {
+		return -1, nil
+	}
+	d, err := oql.ParseDuration(q.MaxAge)
+	if err != nil || d < 0 || d > maxAnswerAge {
+		return 0, invalid("max_age %.40q: want a duration from 0s to %.0fs", q.MaxAge, maxAnswerAge.Seconds())
+	}
+	return d, nil
 }
 
 // accepted maps the media types of an Accept header to formats.

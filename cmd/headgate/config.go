@@ -68,6 +68,7 @@ type Config struct {
 	QueryTimeout   time.Duration
 	QueryMaxMemory byteSize
 	WebhookPrivate bool
+	Query          queryConfig
 	People         peopleConfig
 }
 
@@ -84,6 +85,7 @@ func DefaultConfig() Config {
 		FlushDelay: 200 * time.Millisecond, FlushRows: 100_000,
 		EngineMemory: bytesOf(4 << 30), EngineThreads: 0, EngineNice: 5, ShutdownGrace: 20 * time.Second,
 		QueryTimeout: 30 * time.Second, QueryMaxMemory: bytesOf(1 << 30),
+		Query: defaultQueryConfig(),
 	}
 }
 
@@ -128,6 +130,7 @@ func (c *Config) register(f *pflag.FlagSet) {
 	f.DurationVar(&c.QueryTimeout, "query-timeout", c.QueryTimeout, "a query is stopped after this")
 	f.Var(&c.QueryMaxMemory, "query-max-memory", "memory of one query")
 	f.BoolVar(&c.WebhookPrivate, "webhook-allow-private", c.WebhookPrivate, "let webhooks, those of tenants too, speak to private and reserved addresses; only where every tenant may reach your network")
+	c.Query.register(f)
 	c.People.register(f)
 }
 
@@ -229,7 +232,7 @@ func (c *Config) Validate() error {
 			bad("%s is out of its range: see --help (max-connections from 1, max-peer-connections up to that, max-auth-failures up to 1000000, max-body 1KiB to 1GiB, max-inflight at least four times max-body, max-tenant-inflight twice, max-tenant-requests from 1, log-max-bytes at least eight times max-body and 64MiB, insert-timeout from 1s, flush-delay up to 3s, flush-rows up to 1000000, engine-memory from 512MiB, engine-nice 0 to 19, query-max-memory from 16MiB)", p.flag)
 		}
 	}
-	errs = append(errs, c.People.validate())
+	errs = append(errs, c.Query.validate(), c.People.validate())
 	if err := errors.Join(errs...); err != nil {
 		return &usageError{err}
 	}

@@ -235,13 +235,13 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	}
 	reader := query.NewReader(conns.reader, query.ReaderOptions{
 		Limits:   query.Limits{MaxExecution: cfg.QueryTimeout, MaxMemoryBytes: *cfg.QueryMaxMemory.bytes},
-		Settings: ch.capability, Log: log, Metrics: reg,
+		Settings: ch.capability, CacheBytes: cfg.Query.cacheBytes(), Log: log, Metrics: reg,
 	})
 	proxies, err := httpapi.ParseProxies(cfg.TrustedProxies)
 	if err != nil {
 		return err
 	}
-	edge.run(ctx, "api", serveHTTP(ls.api, proxies.Handler(apiHandler(api, reader, log)), cfg.ShutdownGrace))
+	edge.run(ctx, "api", serveHTTP(ls.api, proxies.Handler(apiHandler(api, reader, cfg.Query, log)), cfg.ShutdownGrace))
 
 	if cfg.Demo {
 		if err := demoTenants(ctx, directory, cfg.secrets(), stdout); err != nil {
@@ -310,12 +310,13 @@ func prepare(ctx context.Context, opt *clickhouse.Options, conn driver.Conn, log
 }
 
 // apiHandler serves everything on --api.
-func apiHandler(api *control.API, reader *query.Reader, log *slog.Logger) http.Handler {
+func apiHandler(api *control.API, reader *query.Reader, cfg queryConfig, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	api.Register(mux)
 	mux.Handle("/api/v1/query", query.NewHandler(reader, query.HandlerOptions{
 		Authenticate: queryCaller(api.Directory),
 		CursorKey:    api.Directory.DeriveKey("query cursors"),
+		MaxAge:       cfg.MaxAge,
 		Log:          log,
 	}))
 	return mux
