@@ -29,7 +29,7 @@ func TestSignInAnswersAlike(t *testing.T) {
 		_, err = w.Tenants().Disable(t.Context(), w.op, "closed")
 		wantErr(t, "disable", err, nil)
 		_, _ = w.SignIn(t.Context(), SignIn{Slug: "first"}) // begins the chain of what belongs to no tenant
-		var same []string                                  // statements, of which the time is made
+		var same []string                                   // statements, of which the time is made
 		for what, in := range map[string]SignIn{
 			"unknown slug":          {Slug: "nobody", Email: "ann@example.com", Password: goodPassword},
 			"no slug":               {Email: "ann@example.com", Password: goodPassword},
