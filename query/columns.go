@@ -27,7 +27,7 @@ var columnsOf = map[string]map[string]sqlColumn{
 		"flags":           "Flags",
 		"pod":             "`__otel_materialized_k8s.pod.name`",
 	}),
-	schema.Traces: with(attributes("SpanAttributes", "Timestamp"), map[string]string{
+	schema.Traces: with(merged(attributes("SpanAttributes", "Timestamp"), spanRecordColumns), map[string]string{
 		"name":           "SpanName",
 		"kind":           "lower(SpanKind)",
 		"status":         "lower(StatusCode)",

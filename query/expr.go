@@ -45,6 +45,9 @@ func (x exprPrinter) print(e *plan.Expr) (string, error) {
 		return x.time(t), nil
 	case plan.In:
 		return x.in(e)
+	case plan.Index:
+		v, err := x.print(e.Args[0])
+		return "indexOf(" + x.params.texts(e.Args[1].Value.([]string)) + ", " + v + ")", err
 	}
 	args := make([]string, len(e.Args))
 	for i, a := range e.Args {
@@ -178,6 +181,8 @@ func (x exprPrinter) operation(e *plan.Expr, a []string) (string, error) {
 		return call("endsWith")
 	case plan.IsNull:
 		return call("isNull")
+	case plan.AnyPair:
+		return "arrayExists(m -> mapContains(m, " + a[1] + ") AND m[" + a[1] + "] = " + a[2] + ", " + a[0] + ")", nil
 	case plan.Add, plan.Sub:
 		return timeArithmetic(e, a), nil
 	case plan.Mul:

@@ -108,8 +108,9 @@ var ErrTooComplex = errors.New("query is too complex")
 
 // tablesOf are the tables of each source.
 var tablesOf = map[plan.Source][]string{
-	plan.Logs:  {schema.Logs},
-	plan.Spans: {schema.Traces},
+	plan.Logs:        {schema.Logs},
+	plan.Spans:       {schema.Traces},
+	plan.SpanRecords: {schema.Traces},
 	plan.Metrics: {
 		schema.MetricsGauge, schema.MetricsSum, schema.MetricsHistogram, schema.MetricsExponentialHistogram, schema.MetricsSummary,
 	},

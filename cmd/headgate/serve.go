@@ -25,6 +25,7 @@ import (
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/metering/alert"
 	"github.com/headgate-io/headgate/query"
+	"github.com/headgate-io/headgate/query/jaeger"
 	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/schema"
 )
@@ -319,5 +320,6 @@ func apiHandler(api *control.API, reader *query.Reader, cfg queryConfig, log *sl
 		MaxAge:       cfg.MaxAge,
 		Log:          log,
 	}))
+	mux.Handle(jaeger.Prefix, jaeger.New(reader, jaeger.Options{Authenticate: queryCaller(api.Directory), Log: log}))
 	return mux
 }

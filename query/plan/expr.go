@@ -29,6 +29,9 @@ const (
 	EndsWith   Op = "endswith"
 	IsNull     Op = "isnull"
 
+	AnyPair Op = "anypair" // list of maps, key, value: whether one of the maps has the pair
+	Index   Op = "index"   // text, list literal: the text's place in the list from 1, 0 if it is not there
+
 	Add Op = "+"
 	Sub Op = "-"
 	Mul Op = "*"

@@ -76,3 +76,30 @@ func pack[T any](items []*Expr) *Expr {
 	}
 	return Value(out)
 }
+
+// anyPair looks for a pair in a list of maps, such as the attributes of a span's events.
+func anyPair(args []*Expr) (*Expr, error) {
+	if err := count(AnyPair, args, 3, 3); err != nil {
+		return nil, err
+	}
+	for _, a := range args[1:] {
+		if _, ok := a.Value.(string); !ok {
+			return nil, fmt.Errorf("a pair is two literal texts, not %s", describe(a))
+		}
+	}
+	if args[0].Type != List {
+		return nil, fmt.Errorf("a pair is looked for in a list of maps, not in %s", describe(args[0]))
+	}
+	return truth(AnyPair, args...), nil
+}
+
+// index is the place of a text in a literal list of texts.
+func index(args []*Expr) (*Expr, error) {
+	if err := count(Index, args, 2, 2); err != nil {
+		return nil, err
+	}
+	if _, ok := args[1].Value.([]string); args[0].Type != String || !ok {
+		return nil, fmt.Errorf("index looks up text in a literal list of texts")
+	}
+	return node(Index, Int, args...), nil
+}
