@@ -9,7 +9,6 @@ import (
 
 	"github.com/headgate-io/headgate/internal/httpapi"
 	"github.com/headgate-io/headgate/internal/tenant"
-	"github.com/headgate-io/headgate/query/oql"
 	"github.com/headgate-io/headgate/query/plan"
 )
 
@@ -113,7 +112,7 @@ func (h *handler) question(q request, scope tenant.Scope) (out question, err err
 	if err != nil {
 		return out, err
 	}
-	p, err := oql.ParseWith(q.Query, vars)
+	p, err := q.parse(vars)
 	if err != nil {
 		return out, misread(err)
 	}

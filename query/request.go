@@ -16,13 +16,14 @@ import (
 
 // request is the body of POST /api/v1/query.
 type request struct {
-	Query  string `json:"query"`
-	Start  moment `json:"start"`
-	End    moment `json:"end"`
-	Format Format `json:"format"`
-	Limit  int    `json:"limit"`
-	Cursor string `json:"cursor"`  // next_cursor of the same request's answer
-	MaxAge string `json:"max_age"` // how old an answer may be that is given again
+	Query  string          `json:"query"`
+	Plan   json.RawMessage `json:"plan"` // the query in its JSON form, in the place of Query
+	Start  moment          `json:"start"`
+	End    moment          `json:"end"`
+	Format Format          `json:"format"`
+	Limit  int             `json:"limit"`
+	Cursor string          `json:"cursor"`  // next_cursor of the same request's answer
+	MaxAge string          `json:"max_age"` // how old an answer may be that is given again
 
 	Variables map[string]Variable `json:"variables"`
 	Tenants   []string            `json:"tenants"` // names or ids: of those that the caller may read, only these
@@ -92,6 +93,17 @@ func unix(n int64) (time.Time, error) {
 	default:
 		return time.Unix(0, n).UTC(), nil
 	}
+}
+
+// parse returns the plan of the query in either form.
+func (q request) parse(vars oql.Vars) (*plan.Plan, error) {
+	switch {
+	case q.Plan == nil:
+		return oql.ParseWith(q.Query, vars)
+	case q.Query != "":
+		return nil, invalid("send the query as text in query or as JSON in plan, not both")
+	}
+	return oql.ParseJSON(q.Plan, vars)
 }
 
 // bounds checks what the request says around the query text.

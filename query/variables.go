@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"slices"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/httpapi"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/query/oql"
 )
@@ -72,6 +74,13 @@ func misread(err error) error {
 	var e *oql.Error
 	if errors.As(err, &e) {
 		return syntax(e.Error(), e.Line, e.Column, e.Caret())
+	}
+	var p *oql.PlanError
+	if errors.As(err, &p) {
+		return &httpapi.Error{
+			Status: http.StatusBadRequest, Code: CodeSyntax, Title: "query not understood", Detail: p.Error(),
+			Extra: map[string]any{"pointer": p.Pointer},
+		}
 	}
 	return err
 }

@@ -11,6 +11,7 @@ type Error struct {
 	Line, Column int    // from 1; columns count characters
 	Msg          string // what is wrong and what was expected
 	text         string // the line, for the caret
+	off          int    // the byte of the text
 }
 
 // Error is one line: position and message.
@@ -57,5 +58,6 @@ func errorAt(text string, off int, format string, args ...any) *Error {
 		Column: utf8.RuneCountInString(text[start:off]) + 1,
 		Msg:    fmt.Sprintf(format, args...),
 		text:   text[start:end],
+		off:    off,
 	}
 }
