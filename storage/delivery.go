@@ -33,6 +33,9 @@ func (d *delivery) deliver(r *run, since int) error {
 	if err != nil {
 		return err
 	}
+	if err := d.describe(r, p); err != nil {
+		return err
+	}
 	for i, t := range p.tables {
 		err := d.insert(r, t)
 		var no *refusedError

@@ -33,10 +33,12 @@ type lane struct {
 	suspects  []*suspect     // requests that ClickHouse has refused
 	taken     map[string]int // runs that each table has taken from this process
 	buf       []byte         // reused; one entry
+	series    describer
 }
 
 func newLane(l *Log, signal string) *lane {
-	return &lane{log: l, signal: signal, backlog: newBacklog(), pushed: make(chan struct{}, 1), taken: map[string]int{}}
+	return &lane{log: l, signal: signal, backlog: newBacklog(), pushed: make(chan struct{}, 1), taken: map[string]int{},
+		series: describer{known: newKnownSeries(maxKnownSeries)}}
 }
 
 func (ln *lane) pushLocked(tenant string, p pending, rows int) {

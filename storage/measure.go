@@ -63,6 +63,7 @@ var weights = map[string]string{
 	schema.MetricsHistogram:            "64 + 32 * length(Attributes) + 64 * length(Exemplars.TimeUnix) + 8 * length(BucketCounts)",
 	schema.MetricsExponentialHistogram: "64 + 32 * length(Attributes) + 64 * length(Exemplars.TimeUnix) + 8 * (length(PositiveBucketCounts) + length(NegativeBucketCounts))",
 	schema.MetricsSummary:              "64 + 32 * length(Attributes) + 16 * length(ValueAtQuantiles.Quantile)",
+	schema.MetricsSeries:               "64 + 32 * length(Attributes) + 32 * length(ScopeAttributes)",
 	schema.Profiles:                    "64 + 32 * length(Attributes) + 16 * length(Values) + 32 * length(Frames.Function) + length(OriginalPayload)",
 }
 
@@ -109,7 +110,7 @@ func (m *Measure) UnsafeKept(ctx context.Context) (map[string]int64, error) {
 // list calls each with every part in use, its partition, and whose that is or which of the shared ones.
 func (m *Measure) list(ctx context.Context, each func(p part, partition, placement string)) error {
 	rows, err := m.conn.Query(ctx, `SELECT table, name, bytes_on_disk, partition_id, splitByChar('\'', partition)[2] FROM system.parts
-		WHERE active AND database = currentDatabase() AND table IN ('`+strings.Join(schema.Tables, `','`)+`')`)
+		WHERE active AND database = currentDatabase() AND table IN ('`+strings.Join(schema.All, `','`)+`')`)
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func near(a, b int64) bool { return max(a-b, b-a) <= 100+b/100_000 }
 
 func TestOwnPartitionsAreMeasuredExactly(t *testing.T) {
 	conn := migrated(t, chtest.Start(t))
-	for _, table := range schema.Tables {
+	for _, table := range schema.All {
 		keep(t, conn, table, "own", "own", 500, 100)
 		keep(t, conn, table, "other", "other", 50, 100)
 		keep(t, conn, table, "own", "shared-03", 10, 100) // from before it had its own

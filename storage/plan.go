@@ -15,6 +15,8 @@ type plan struct {
 	receipts [][]byte
 	bytes    map[string]int64 // of log entries, by tenant
 
+	undescribed []position // requests with points of series that are not known
+
 	gone    map[string]bool    // of the tenants that were asked about
 	dropped map[string]Dropped // of those that are gone, by tenant
 }
@@ -52,7 +54,11 @@ func (d *delivery) plan(r *run) (*plan, error) {
 		}
 		if p.isGone(d.lane.log, h.tenant) {
 			p.drop(h, r.tables)
+			d.lane.series.known.forgetTenant(h.tenant)
 			continue
+		}
+		if d.lane.series.undescribed(d.lane.log, d.lane.buf, h, r.tables) {
+			p.undescribed = append(p.undescribed, at)
 		}
 		for _, t := range h.tables {
 			if r.tables == nil || slices.Contains(r.tables, t.table) {

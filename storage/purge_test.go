@@ -171,7 +171,7 @@ func TestADeletionThatIsCalledAgainAsksForNothingTwice(t *testing.T) {
 	go func() { done <- DeleteTenant(t.Context(), conn, id(t, "gone"), func(s string) { told <- s }) }()
 	select {
 	case s := <-told:
-		if !strings.Contains(s, "otel_logs (1 of 8): 1 parts are being rewritten") {
+		if !strings.Contains(s, "otel_logs (1 of 9): 1 parts are being rewritten") {
 			t.Errorf("told %q", s)
 		}
 	case err := <-done:

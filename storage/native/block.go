@@ -100,11 +100,22 @@ const runIDHead = "\x05RunId\x06UInt64"
 // but the few bytes around it. Such blocks one after another are the body of one INSERT with decompress=1.
 func (b Block) AppendTo(dst []byte, runID uint64) []byte {
 	dst, _ = framing(dst, func(w *frames) {
-		w.bytes(binary.AppendUvarint(binary.AppendUvarint(make([]byte, 0, 2*binary.MaxVarintLen64), uint64(b.Columns+1)), uint64(b.Rows)))
-		w.flush()
-		w.dst = append(w.dst, b.Data...)
+		b.begin(w, b.Columns+1)
 		w.bytes([]byte(runIDHead))
 		w.repeat(runID, b.Rows)
 	})
 	return dst
+}
+
+// AppendWhole is AppendTo without a column RunId.
+func (b Block) AppendWhole(dst []byte) []byte {
+	dst, _ = framing(dst, func(w *frames) { b.begin(w, b.Columns) })
+	return dst
+}
+
+// begin writes the header of a block of so many columns, and b's.
+func (b Block) begin(w *frames, columns int) {
+	w.bytes(binary.AppendUvarint(binary.AppendUvarint(make([]byte, 0, 2*binary.MaxVarintLen64), uint64(columns)), uint64(b.Rows)))
+	w.flush()
+	w.dst = append(w.dst, b.Data...)
 }
