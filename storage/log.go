@@ -111,7 +111,7 @@ func (l *Log) append(h head, parts [][]byte) (entry, error) {
 	e.at, err = l.wal.Append(parts...)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.segments[from].appending--
+	l.segments[from].end(h.received)
 	if errors.Is(err, wal.ErrTooLarge) {
 		return entry{}, fmt.Errorf("%w: %w", ErrTooLarge, err)
 	}
@@ -162,9 +162,7 @@ func (l *Log) beginAppend(tenant string, received int64) (uint32, error) {
 		return 0, err
 	}
 	from := l.tail
-	s := l.segmentLocked(from)
-	s.appending++
-	s.oldest = min(s.oldest, received) // Oldest must know it before it is durable
+	l.segmentLocked(from).begin(received) // Oldest must know it before it is durable
 	return from, nil
 }
 

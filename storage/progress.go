@@ -9,17 +9,10 @@ import (
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
-// segment is what is known of a segment of the log that holds unfinished requests.
-type segment struct {
-	unfinished int   // requests
-	appending  int   // appends that may yet land here
-	oldest     int64 // the earliest receive time of its requests, in unix nanoseconds
-}
-
 func (l *Log) segmentLocked(n uint32) *segment {
 	s := l.segments[n]
 	if s == nil {
-		s = &segment{oldest: math.MaxInt64}
+		s = newSegment()
 		l.segments[n] = s
 	}
 	return s
@@ -27,9 +20,7 @@ func (l *Log) segmentLocked(n uint32) *segment {
 
 // addLocked counts an unfinished request.
 func (l *Log) addLocked(at position, received int64) {
-	s := l.segmentLocked(at.Segment())
-	s.unfinished++
-	s.oldest = min(s.oldest, received)
+	l.segmentLocked(at.Segment()).add(at, received)
 	l.entries++
 }
 
@@ -38,7 +29,7 @@ func (l *Log) addLocked(at position, received int64) {
 func (l *Log) finish(ctx context.Context, r *run, sizes map[string]int64) {
 	l.mu.Lock()
 	for _, p := range r.entries {
-		l.segments[p.Segment()].unfinished--
+		l.segments[p.Segment()].done(p)
 		l.entries--
 	}
 	for tenant, n := range sizes {
@@ -58,7 +49,7 @@ func (l *Log) giveUp(at position, cause error) {
 	l.log.Error("an acked request is damaged on disk and lost", "position", at.String(), "err", cause)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.segments[at.Segment()].unfinished--
+	l.segments[at.Segment()].done(at)
 	l.entries--
 }
 
@@ -148,17 +139,21 @@ func (l *Log) waits(id tenant.ID) bool {
 	return false
 }
 
-// Oldest returns the receive time of the oldest request whose receipt is not in the ledger yet.
+// Oldest returns a time that no request was received before whose receipt is not in the ledger yet: within about a second the
+// receive time of the oldest.
 func (l *Log) Oldest() (time.Time, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	oldest := l.oldestReceivedLocked()
+	return time.Unix(0, oldest), oldest != math.MaxInt64
+}
+
+func (l *Log) oldestReceivedLocked() int64 {
 	oldest := int64(math.MaxInt64)
 	for _, s := range l.segments {
-		if s.unfinished > 0 || s.appending > 0 {
-			oldest = min(oldest, s.oldest)
-		}
+		oldest = min(oldest, s.oldest())
 	}
-	return time.Unix(0, oldest), oldest != math.MaxInt64
+	return oldest
 }
 
 // newRunID returns an id that no other run has: milliseconds since 1970 in the upper 42 bits, and in the lower 22 a number

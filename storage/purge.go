@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -78,14 +77,9 @@ func (l *Log) countDropped(tenant string, d Dropped) {
 // planned later drops them.
 func (l *Log) Cleared(id tenant.ID, since time.Time) (Dropped, bool) {
 	l.mu.Lock()
-	waits, oldest := false, int64(math.MaxInt64)
+	waits, oldest := false, l.oldestReceivedLocked()
 	for _, ln := range l.lanes {
 		waits = waits || ln.backlog.tenants[id.String()] != nil
-	}
-	for _, s := range l.segments {
-		if s.unfinished > 0 || s.appending > 0 {
-			oldest = min(oldest, s.oldest)
-		}
 	}
 	l.mu.Unlock()
 	l.purge.mu.Lock()
