@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -60,7 +59,7 @@ func (x *Export) Manifest(ctx context.Context, s *Signer) (Manifest, error) {
 	for _, id := range f.Tenants {
 		m.Tenants = append(m.Tenants, id.String())
 	}
-	m.Signature = base64.StdEncoding.EncodeToString(ed25519.Sign(s.key, []byte(m.Text())))
+	m.Signature = s.Sign(m.Text())
 	return m, nil
 }
 
@@ -117,16 +116,7 @@ func (m Manifest) Text() string {
 
 // Verify returns nil if the manifest is signed by the key, else ErrManifest.
 func (m Manifest) Verify(key ed25519.PublicKey) error {
-	signature, err := base64.StdEncoding.DecodeString(m.Signature)
-	switch {
-	case err != nil || len(key) != ed25519.PublicKeySize:
-		return fmt.Errorf("%w: the signature or the key is no base64 of the right length", ErrManifest)
-	case m.KeyID != KeyID(key):
-		return fmt.Errorf("%w: signed with key %.16s, not with %s", ErrManifest, m.KeyID, KeyID(key))
-	case !ed25519.Verify(key, []byte(m.Text()), signature):
-		return fmt.Errorf("%w: the signature does not belong to what it says: it was changed", ErrManifest)
-	}
-	return nil
+	return VerifyText(key, m.KeyID, m.Text(), m.Signature)
 }
 
 // Check returns nil if an export of these bytes is the manifest's, else ErrManifest.

@@ -26,6 +26,25 @@ type Signer struct {
 	key ed25519.PrivateKey
 }
 
+// Sign returns the signature of a text, base64. The text begins with a line that no other kind of signed text begins with.
+func (s *Signer) Sign(text string) string {
+	return base64.StdEncoding.EncodeToString(ed25519.Sign(s.key, []byte(text)))
+}
+
+// VerifyText returns nil if the key with that id has signed the text, else ErrManifest.
+func VerifyText(key ed25519.PublicKey, id, text, signature string) error {
+	raw, err := base64.StdEncoding.DecodeString(signature)
+	switch {
+	case err != nil || len(key) != ed25519.PublicKeySize:
+		return fmt.Errorf("%w: the signature or the key is no base64 of the right length", ErrManifest)
+	case id != KeyID(key):
+		return fmt.Errorf("%w: signed with key %.16s, not with %s", ErrManifest, id, KeyID(key))
+	case !ed25519.Verify(key, []byte(text), raw):
+		return fmt.Errorf("%w: the signature does not belong to what it says: it was changed", ErrManifest)
+	}
+	return nil
+}
+
 // ExportKey is the public half of a key that manifests are or were signed with.
 type ExportKey struct {
 	KeyID     string    `json:"key_id"`
