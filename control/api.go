@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/headgate-io/headgate/auth"
@@ -26,6 +27,7 @@ type API struct {
 	Alerts    *alert.Service
 	Signer    *metering.Signer // of manifests of exports
 	Deleter   *Deleter
+	Exporter  ExportSource
 	Verifier  *metering.Verifier
 	// Kept returns the bytes that a tenant and its descendants keep, and whether that is known. nil: it is not.
 	Kept    func(tenant.ID) (int64, bool)
@@ -34,6 +36,8 @@ type API struct {
 	Version string
 	// OIDC is nil where nobody signs in that way.
 	OIDC *auth.OIDC
+
+	exports atomic.Int32 // how many parts of exports are being read
 }
 
 // handler serves one route for an authenticated caller and returns what to answer with.
@@ -69,7 +73,7 @@ func (a *API) Register(mux *http.ServeMux) {
 // table returns all routes.
 func (a *API) table() []route {
 	return slices.Concat(a.routes(), a.usageRoutes(), a.alertRoutes(), a.roleRoutes(), a.accessRoutes(),
-		a.signInRoutes(), a.oidcRoutes(), a.accountRoutes(), a.userRoutes(), a.auditRoutes(), a.deletionRoutes(), a.securityRoutes(), a.viewRoutes())
+		a.signInRoutes(), a.oidcRoutes(), a.accountRoutes(), a.userRoutes(), a.auditRoutes(), a.deletionRoutes(), a.exportRoutes(), a.securityRoutes(), a.viewRoutes())
 }
 
 func (a *API) routes() []route {

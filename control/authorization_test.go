@@ -291,6 +291,10 @@ func (m *matrix) request(e endpoint, place string) request {
 		delete(things, "user")
 	}
 	for name, kind := range things {
+		if is, fixed := strings.CutPrefix(kind, "="); fixed {
+			q.parts[name] = is
+			continue
+		}
 		switch kind {
 		case "tenant":
 			q.parts[name] = "org-" + place
@@ -346,19 +350,23 @@ var matrixRequests = map[string]struct {
 	things      map[string]string
 	shows       string
 }{
-	"GET /api/v1/tenants":                     {query: "?limit=1000", shows: "tenant"},
-	"POST /api/v1/tenants":                    {body: `{"name":"new{n}","parent":"{tenant}"}`},
-	"PATCH /api/v1/tenants/{tenant}":          {body: `{"retention_days":30}`},
-	"DELETE /api/v1/tenants/{tenant}":         {body: `{"confirm":"{tenant}"}`},
-	"POST /api/v1/tenants/{tenant}/move":      {body: `{"parent":"{tenant}"}`}, // where it cannot go
-	"GET /api/v1/tenants/{tenant}/deletion":   {things: map[string]string{"tenant": "deletion"}},
-	"PATCH /api/v1/tenants/{tenant}/security": {body: `{"second_factor":"optional"}`},
-	"POST /api/v1/keys/{key}/rotate":          {body: `{"overlap":"0s"}`},
-	"POST /api/v1/keys":                       {body: `{"tenant":"{tenant}","scopes":["admin"]}`},
-	"PATCH /api/v1/keys/{key}":                {body: `{"daily_bytes":1000}`},
-	"POST /api/v1/usage/verify":               {body: `{}`},
-	"POST /api/v1/usage/corrections":          {body: `{"tenant":"{tenant}","hour":"2020-01-01T00:00:00Z","signal":"logs","billed_bytes":1,"reason":"a test"}`},
-	"DELETE /api/v1/usage/replicas/{log}":     {things: map[string]string{"log": "none"}},
+	"GET /api/v1/tenants":                                      {query: "?limit=1000", shows: "tenant"},
+	"POST /api/v1/tenants":                                     {body: `{"name":"new{n}","parent":"{tenant}"}`},
+	"PATCH /api/v1/tenants/{tenant}":                           {body: `{"retention_days":30}`},
+	"DELETE /api/v1/tenants/{tenant}":                          {body: `{"confirm":"{tenant}"}`},
+	"POST /api/v1/tenants/{tenant}/move":                       {body: `{"parent":"{tenant}"}`}, // where it cannot go
+	"GET /api/v1/tenants/{tenant}/deletion":                    {things: map[string]string{"tenant": "deletion"}},
+	"POST /api/v1/tenants/{tenant}/export":                     {body: `{}`},
+	"GET /api/v1/tenants/{tenant}/export/tables/{table}/{day}": {things: map[string]string{"table": "=otel_logs", "day": "=2026-11-22"}},
+	"GET /api/v1/tenants/{tenant}/export/state/{kind}":         {things: map[string]string{"kind": "=users"}},
+	"POST /api/v1/tenants/{tenant}/export/end":                 {body: `{"received_before":"2026-11-22T00:00:00Z","files":1,"rows":2,"bytes":3,"manifest_sha256":"ab"}`},
+	"PATCH /api/v1/tenants/{tenant}/security":                  {body: `{"second_factor":"optional"}`},
+	"POST /api/v1/keys/{key}/rotate":                           {body: `{"overlap":"0s"}`},
+	"POST /api/v1/keys":                                        {body: `{"tenant":"{tenant}","scopes":["admin"]}`},
+	"PATCH /api/v1/keys/{key}":                                 {body: `{"daily_bytes":1000}`},
+	"POST /api/v1/usage/verify":                                {body: `{}`},
+	"POST /api/v1/usage/corrections":                           {body: `{"tenant":"{tenant}","hour":"2020-01-01T00:00:00Z","signal":"logs","billed_bytes":1,"reason":"a test"}`},
+	"DELETE /api/v1/usage/replicas/{log}":                      {things: map[string]string{"log": "none"}},
 
 	"POST /api/v1/audit/verify": {body: `{"tenant":"{tenant}"}`},
 

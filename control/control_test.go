@@ -69,6 +69,7 @@ func startPending(t *testing.T, pending func() (time.Time, bool)) *server {
 	}
 	s.telemetry = &telemetry{rows: map[string]uint64{}}
 	s.api.Deleter = &Deleter{Directory: directory, Telemetry: s.telemetry, Worker: "test", Now: time.Now, Logger: s.api.Log, Patience: 2 * time.Second}
+	s.api.Exporter = s.telemetry
 	s.api.Alerts = alert.New(db, alert.Options{Now: time.Now, Key: directory.DeriveKey("webhook secrets"), AllowPrivate: true, Audit: AuditAlert, Registry: reg})
 	s.api.Signer, err = metering.OpenSigner(t.Context(), db, dir, time.Now())
 	check(err)

@@ -14,6 +14,8 @@ type telemetry struct {
 	mu      sync.Mutex // guards what follows
 	rows    map[string]uint64
 	failing error
+	cutOff  error  // of WritePart, after all rows
+	between func() // WritePart's rows
 }
 
 func (f *telemetry) set(id string, rows uint64) {
