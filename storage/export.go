@@ -172,9 +172,9 @@ func (x *Exporter) part(ctx context.Context, table, day string) (exportTable, st
 	return t, " AND " + t.day + " = {day:Date}", nil
 }
 
-// Count returns how many rows a part has that were received before. A part without rows is none the less one; ErrNoPart is of
+// CountPart returns how many rows a part has that were received before. A part without rows is none the less one; ErrNoPart is of
 // tables and days that there are not.
-func (x *Exporter) Count(ctx context.Context, id tenant.ID, table, day string, before time.Time) (n uint64, err error) {
+func (x *Exporter) CountPart(ctx context.Context, id tenant.ID, table, day string, before time.Time) (n uint64, err error) {
 	t, more, err := x.part(ctx, table, day)
 	if err != nil {
 		return 0, fmt.Errorf("export: %w", err)
@@ -187,10 +187,10 @@ func (x *Exporter) Count(ctx context.Context, id tenant.ID, table, day string, b
 	return n, nil
 }
 
-// Write writes a part to w as one Parquet file, of all columns that an INSERT takes, in no order. ClickHouse makes it as it is
-// read: what it holds is some row groups, and nothing is held here. When Write fails w has got something that is no Parquet
+// WritePart writes a part to w as one Parquet file, of all columns that an INSERT takes, in no order. ClickHouse makes it as it is
+// read: what it holds is some row groups, and nothing is held here. When it fails w has got something that is no Parquet
 // file. Errors: ErrNoPart, ErrCutOff, ClickHouse's and w's.
-func (x *Exporter) Write(ctx context.Context, id tenant.ID, table, day string, before time.Time, w io.Writer) error {
+func (x *Exporter) WritePart(ctx context.Context, id tenant.ID, table, day string, before time.Time, w io.Writer) error {
 	if id.IsZero() {
 		return errors.New("export: zero tenant id")
 	}
@@ -256,4 +256,13 @@ func exporting(ctx context.Context, id tenant.ID, before time.Time, p clickhouse
 		"max_memory_usage": exportMemory, "max_bytes_before_external_group_by": countMemory,
 		"max_threads": 2, "priority": 10, // ingest and queries first
 	})), cancel
+}
+
+// Schema returns the number of the newest migration that made the tables.
+func (x *Exporter) Schema(ctx context.Context) (version int, err error) {
+	var n uint32
+	if err := x.Conn.QueryRow(ctx, "SELECT max(version) FROM headgate_migrations").Scan(&n); err != nil {
+		return 0, fmt.Errorf("export: read headgate_migrations: %w", err)
+	}
+	return int(n), nil
 }

@@ -123,14 +123,14 @@ func TestExportHasEveryRowAndColumnOfTheTenantAlone(t *testing.T) {
 	}
 	for _, p := range parts {
 		var file bytes.Buffer
-		if err := x.Write(t.Context(), id(t, "mine"), p.Table, p.Day, before, &file); err != nil {
+		if err := x.WritePart(t.Context(), id(t, "mine"), p.Table, p.Day, before, &file); err != nil {
 			t.Fatal(err)
 		}
 		if bytes.Contains(file.Bytes(), []byte("canary")) {
 			t.Errorf("%+v has another tenant's name", p)
 		}
-		if n, err := x.Count(t.Context(), id(t, "mine"), p.Table, p.Day, before); n != p.Rows || err != nil {
-			t.Errorf("%+v: Count = %d, %v", p, n, err)
+		if n, err := x.CountPart(t.Context(), id(t, "mine"), p.Table, p.Day, before); n != p.Rows || err != nil {
+			t.Errorf("%+v: CountPart = %d, %v", p, n, err)
 		}
 		if err := conn.InsertFormat(t.Context(), "Parquet", "INSERT INTO copy_"+p.Table, &file); err != nil {
 			t.Fatalf("%+v: %v", p, err)
@@ -164,17 +164,17 @@ func TestExportFindsEveryTableWithTenants(t *testing.T) {
 	}
 	for _, p := range parts {
 		var file bytes.Buffer
-		if err := x.Write(t.Context(), id(t, "mine"), p.Table, p.Day, time.Now(), &file); err != nil || !strings.HasSuffix(file.String(), parquetMagic) {
+		if err := x.WritePart(t.Context(), id(t, "mine"), p.Table, p.Day, time.Now(), &file); err != nil || !strings.HasSuffix(file.String(), parquetMagic) {
 			t.Errorf("%+v: %v, %d bytes", p, err, file.Len())
 		}
 	}
 	for _, p := range [][2]string{{"nothing", AllDays}, {"headgate_migrations", AllDays}, {"plain", "2024-10-04"}, {schema.Logs, AllDays}, {schema.Logs, "' OR 1"}, {"", ""}} {
-		if err := x.Write(t.Context(), id(t, "mine"), p[0], p[1], time.Now(), &bytes.Buffer{}); !errors.Is(err, ErrNoPart) {
-			t.Errorf("Write of %q %q = %v, want ErrNoPart", p[0], p[1], err)
+		if err := x.WritePart(t.Context(), id(t, "mine"), p[0], p[1], time.Now(), &bytes.Buffer{}); !errors.Is(err, ErrNoPart) {
+			t.Errorf("WritePart of %q %q = %v, want ErrNoPart", p[0], p[1], err)
 		}
 	}
-	if err := x.Write(t.Context(), tenant.ID{}, "plain", AllDays, time.Now(), &bytes.Buffer{}); err == nil {
-		t.Error("Write of the zero id was accepted")
+	if err := x.WritePart(t.Context(), tenant.ID{}, "plain", AllDays, time.Now(), &bytes.Buffer{}); err == nil {
+		t.Error("WritePart of the zero id was accepted")
 	}
 }
 
@@ -198,13 +198,13 @@ func TestAnExportThatNobodyReadsEnds(t *testing.T) {
 		t.Fatalf("%+v, %v", parts, err)
 	}
 	p := parts[1]
-	if err := x.Write(t.Context(), id(t, "mine"), p.Table, p.Day, time.Now(), &failing{left: 1000}); err == nil || !strings.Contains(err.Error(), "the reader is gone") {
-		t.Errorf("Write to a reader that is gone = %v", err)
+	if err := x.WritePart(t.Context(), id(t, "mine"), p.Table, p.Day, time.Now(), &failing{left: 1000}); err == nil || !strings.Contains(err.Error(), "the reader is gone") {
+		t.Errorf("WritePart to a reader that is gone = %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := x.Write(ctx, id(t, "mine"), p.Table, p.Day, time.Now(), &bytes.Buffer{}); !errors.Is(err, context.Canceled) {
-		t.Errorf("Write of a caller that is gone = %v", err)
+	if err := x.WritePart(ctx, id(t, "mine"), p.Table, p.Day, time.Now(), &bytes.Buffer{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("WritePart of a caller that is gone = %v", err)
 	}
 	eventually(t, "the queries to end", func() bool {
 		return scan[uint64](t, conn, "SELECT count() FROM system.processes WHERE query LIKE '%FORMAT Parquet%' OR query LIKE 'SELECT * FROM%'") <= 1

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -30,7 +31,7 @@ const (
 // asOperator sends a request to the API of p and returns the answer's text.
 func (p *process) asOperator(method, path, body string) string {
 	p.t.Helper()
-	token, err := os.ReadFile(filepath.Join(p.secrets, adminTokenFile))
+	token, err := os.ReadFile(filepath.Join(cmp.Or(p.secrets, p.dir), adminTokenFile))
 	if err != nil {
 		p.t.Fatal(err)
 	}

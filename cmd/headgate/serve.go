@@ -201,6 +201,11 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	if err != nil {
 		return err
 	}
+	exporter, err := storage.OpenExporter(writerOpt)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, exporter.Close()) }()
 	verifier := metering.NewVerifier(ledger, counter, reg)
 	backend.run(backendCtx, "verifier", func(ctx context.Context) error { return errors.Join(verifier.Run(ctx), counter.Close()) })
 
@@ -232,7 +237,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 		Directory: directory, Meter: meter, Ledger: ledger, Alerts: alerts, Verifier: verifier, Signer: signer, Now: time.Now, Log: log, Version: version,
 		OIDC:    people.oidc,
 		Kept:    keeper.Kept,
-		Deleter: deleter,
+		Deleter: deleter, Exporter: exporter,
 	}
 	reader := query.NewReader(conns.reader, query.ReaderOptions{
 		Limits:   query.Limits{MaxExecution: cfg.QueryTimeout, MaxMemoryBytes: *cfg.QueryMaxMemory.bytes},

@@ -30,7 +30,7 @@ func newTenant() *cobra.Command {
 		tenantCreate(&f), tenantSet(&f), tenantList(&f), tenantShow(&f), tenantOverview(&f), tenantMove(&f), tenantSecurity(&f), tenantDomain(&f),
 		tenantSwitch(&f, "disable", "Refuse all keys of a tenant within a second; its data is kept"),
 		tenantSwitch(&f, "enable", "Let a disabled tenant's keys work again"),
-		tenantDelete(&f), tenantDeletion(&f),
+		tenantDelete(&f), tenantDeletion(&f), tenantExport(&f), tenantVerifyExport(&f),
 	)
 	return cmd
 }

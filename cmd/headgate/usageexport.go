@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
@@ -178,8 +179,12 @@ func (p *progress) clear() {
 
 // exportKey asks the server for the public key of that id.
 func exportKey(cmd *cobra.Command, c *client, id string) (ed25519.PublicKey, error) {
+	return exportKeyOf(cmd.Context(), c, id)
+}
+
+func exportKeyOf(ctx context.Context, c *client, id string) (ed25519.PublicKey, error) {
 	var key control.ExportKeys
-	if err := c.do(cmd.Context(), http.MethodGet, usagePath+"/export/key", url.Values{"id": {id}}, nil, &key); err != nil {
+	if err := c.do(ctx, http.MethodGet, usagePath+"/export/key", url.Values{"id": {id}}, nil, &key); err != nil {
 		return nil, fmt.Errorf("key %.20s of the manifest: %w", id, err)
 	}
 	return parsePublicKey(key.PublicKey)
