@@ -58,12 +58,13 @@ type ExportPart struct {
 type exportTable struct {
 	tenantTable
 	day      string // the expression of a row's day, "" for none
-	received bool   // has ReceivedAt
+	received bool   // its rows have a time of receipt that stays
+	final    bool   // of rows with equal keys one is kept
 	prewhere bool
 }
 
-// dayOfKey finds the day in a partition key as schema's tables have it.
-var dayOfKey = regexp.MustCompile(`toDate\(([A-Za-z_][A-Za-z0-9_]*)\)`)
+// dayOfKey finds the day in a partition key as schema's tables have it: of a time, or a day.
+var dayOfKey = regexp.MustCompile(`^\(Partition, (?:toDate\()?([A-Za-z_][A-Za-z0-9_]*)\)?\)$`)
 
 // exportTables finds the tables that deletion finds, side tables of later versions included.
 func exportTables(ctx context.Context, conn driver.Conn, only string) (out []exportTable, err error) {
@@ -88,6 +89,10 @@ func exportTables(ctx context.Context, conn driver.Conn, only string) (out []exp
 			x.day = "toDate(`" + m[1] + "`)"
 		}
 		x.prewhere = strings.HasSuffix(engine, "MergeTree")
+		// What is kept of equal rows may be one that came later: it describes those of before all the same.
+		if x.final = strings.Contains(engine, "ReplacingMergeTree"); x.final {
+			x.received = false
+		}
 		out = append(out, x)
 	}
 	return out, nil
@@ -102,7 +107,11 @@ func (t exportTable) from(more string) string {
 	if t.received {
 		where += " AND ReceivedAt < toDateTime({before:UInt32}, 'UTC')"
 	}
-	return " FROM " + t.quoted() + where + more
+	final := ""
+	if t.final {
+		final = " FINAL"
+	}
+	return " FROM " + t.quoted() + final + where + more
 }
 
 // Parts returns how many rows of a tenant each table has on each day of the span, by table and day. Days and tables without
@@ -187,9 +196,9 @@ func (x *Exporter) CountPart(ctx context.Context, id tenant.ID, table, day strin
 	return n, nil
 }
 
-// WritePart writes a part to w as one Parquet file, of all columns that an INSERT takes, in no order. ClickHouse makes it as it is
-// read: what it holds is some row groups, and nothing is held here. When it fails w has got something that is no Parquet
-// file. Errors: ErrNoPart, ErrCutOff, ClickHouse's and w's.
+// WritePart writes a part to w as one Parquet file, of all columns that an INSERT takes, in no order; of rows that replace each other
+// the one that is kept. ClickHouse makes it as it is read: what it holds is some row groups, and nothing is held here. When it
+// fails w has got something that is no Parquet file. Errors: ErrNoPart, ErrCutOff, ClickHouse's and w's.
 func (x *Exporter) WritePart(ctx context.Context, id tenant.ID, table, day string, before time.Time, w io.Writer) error {
 	if id.IsZero() {
 		return errors.New("export: zero tenant id")

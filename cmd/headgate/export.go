@@ -77,7 +77,7 @@ type exportRun struct {
 	from, to       string
 	wait           bool
 	m              control.ExportManifest
-	saved          time.Time // of the manifest
+	saved, told    time.Time // of the manifest, and how far it is
 	keys           map[string]ed25519.PublicKey
 	line           progressLine
 	done, rows     int64 // files and rows that are there
@@ -324,7 +324,14 @@ func (p *exportProgress) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// tell tells how far the export is; where it is not written over, now and then.
 func (x *exportRun) tell(want control.ExportFile, bytes int64) {
+	if !isTerminal(x.line.out) {
+		if time.Since(x.told) < 5*time.Second {
+			return
+		}
+		x.told = time.Now()
+	}
 	text := fmt.Sprintf("%d of %d files, %s of %s rows", x.done, x.wanted, count(x.rows), count(x.toRead))
 	if bytes > 0 {
 		text += fmt.Sprintf("; %s %s", want.Path(), shortBytes(bytes))

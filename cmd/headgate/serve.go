@@ -201,7 +201,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	if err != nil {
 		return err
 	}
-	exporter, err := storage.OpenExporter(writerOpt)
+	exporter, err := storage.OpenExporter(ch.writer)
 	if err != nil {
 		return err
 	}
