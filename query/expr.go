@@ -29,6 +29,10 @@ func (x exprPrinter) print(e *plan.Expr) (string, error) {
 		if s, ok := x.ownColumn(e); ok {
 			return s, nil
 		}
+	case plan.Has:
+		if m := e.Args[0]; m.Op == plan.Ref && m.Col.Key != "" {
+			return "has(" + x.keys(m.Col) + ", " + x.params.text(e.Args[1].Value.(string)) + ")", nil
+		}
 	case plan.Lt, plan.Le, plan.Gt, plan.Ge:
 		if s, ok := x.severityNumber(e); ok {
 			return s, nil
@@ -85,6 +89,18 @@ func (x exprPrinter) ref(c *plan.Column) (string, error) {
 		return "", fmt.Errorf("BUG: table %s has no column for %q", x.table, c.Key)
 	}
 	return sql.expr, nil
+}
+
+// keys prints the keys of a map column. Those of the source are read without their values.
+func (x exprPrinter) keys(c *plan.Column) string {
+	switch {
+	case c.Key == "":
+		return "mapKeys(" + name(c) + ")"
+	case x.table == "":
+		return idName(keysID(c))
+	default:
+		return columnsOf[x.table][c.Key].expr + ".keys"
+	}
 }
 
 // ownColumn replaces a look-up of a resource attribute by the column that the table has for it.

@@ -93,6 +93,10 @@ func (g *generator) stage() string {
 	case 9:
 		return g.join()
 	case 10:
+		if len(g.text) > 3 && g.IntN(4) == 0 {
+			g.text, g.num, g.cond, g.time = []string{"key"}, []string{"count"}, nil, false
+			return "keys " + pick(g, []string{"", "attr", "resource", "scope"})
+		}
 		return g.union()
 	case 0, 1:
 		return "where " + g.condition(2)

@@ -28,7 +28,7 @@ func (s *store) answersOf(query string) (string, error) {
 	return strings.Join(out, "\n"), nil
 }
 
-// TestJoinsAndUnionsAnswerRight compares joins and unions with answers found by hand.
+// TestJoinsAndUnionsAnswerRight compares joins, unions and lists of keys with answers found by hand.
 func TestJoinsAndUnionsAnswerRight(t *testing.T) {
 	s := answersStore(t)
 	for _, c := range []struct{ name, query, want string }{
@@ -55,6 +55,14 @@ func TestJoinsAndUnionsAnswerRight(t *testing.T) {
 			`{"ms":1600,"n":2,"name":"GET /"}` + "\n" + `{"ms":100,"n":2,"name":"GET /cart"}` + "\n" + `{"ms":250,"n":2,"name":"query"}`},
 		{"a condition after a join still reaches the left", `logs | join (spans | summarize m = count() by service) on service | where severity == "error" | project body, m`, `{"body":"GET /cart TIMEOUT","m":4}`},
 		{"metrics join", `metrics("load") | summarize v = max(value) by unit | join (metrics | summarize kinds = dcount(kind) by unit) on unit`, `{"kinds":1,"unit":"1","v":9007199254740992}`},
+
+		{"keys lists the names of attributes", `logs | keys`, `{"count":4,"key":"n"}` + "\n" + `{"count":2,"key":"f"}` + "\n" + `{"count":2,"key":"http.route"}` + "\n" + `{"count":1,"key":"empty"}` + "\n" + `{"count":1,"key":"flag"}` + "\n" +
+			`{"count":1,"key":"http.method"}` + "\n" + `{"count":1,"key":"http.request.method"}` + "\n" + `{"count":1,"key":"http.response.status_code"}` + "\n" + `{"count":1,"key":"http.status_code"}`},
+		{"keys of another map, filtered before and after", `logs | where service == "api" | keys resource | where key startswith "k8s" | project key, count`, `{"count":2,"key":"k8s.namespace.name"}` + "\n" + `{"count":2,"key":"k8s.pod.name"}`},
+		{"keys of both sides of a union", `logs | union (spans) | keys scope`, `{"count":5,"key":"k"}`},
+		{"keys of nothing", `metrics | keys`, ``},
+		{"existence is asked of the keys", `logs | extend a = exists(attr.empty), b = exists(resource.nope) | summarize countif(a), x = countif(b), y = countif(exists(attr.f))`, `{"countif":1,"x":0,"y":2}`},
+		{"a number in quotes is a number", `logs | where status_code == "200" or severity_number in ("21") | count`, `{"count":2}`},
 
 		{"union adds rows, newest first", `logs | project time, what = body | union (spans | project time, what = name) | limit 3 | project what`,
 			`{"what":""}` + "\n" + `{"what":"out of memory"}` + "\n" + `{"what":"slow query 100%"}`},

@@ -14,8 +14,24 @@ import (
 // maxLevels bounds how deep subqueries nest in a statement.
 const maxLevels = 60
 
-// idSet is a set of column ids.
+// idSet is a set of column ids. The id of a map column of the source, negated, stands for the keys of the map alone: to read
+// them costs a tenth of reading the map.
 type idSet map[int]bool
+
+// keysID is the id under which the keys of c are asked for: c's own if they cannot be read alone.
+func keysID(c *plan.Column) int {
+	if c.Key != "" {
+		return -c.ID
+	}
+	return c.ID
+}
+
+func idName(id int) string {
+	if id < 0 {
+		return "k" + strconv.Itoa(-id)
+	}
+	return "c" + strconv.Itoa(id)
+}
 
 // printer holds one statement in the making.
 type printer struct {
@@ -69,7 +85,7 @@ func Print(p *plan.Plan, scope tenant.Scope, b Bounds) (Stmt, error) {
 }
 
 // name is the SQL name of a column. It is made of a number, never of what a user called it.
-func name(c *plan.Column) string { return "c" + strconv.Itoa(c.ID) }
+func name(c *plan.Column) string { return idName(c.ID) }
 
 // step is a stage with what it leaves to the stages after it.
 type step struct {
@@ -131,6 +147,9 @@ func (p *printer) steps(out idSet) (steps []step, push []*plan.Expr, scan idSet)
 			}
 		case plan.Limit:
 			need.addKeys(steps[i].order)
+		case plan.Keys:
+			delete(need, s.Col.ID)
+			need[keysID(s.Of)] = true
 		case plan.Join:
 			for _, c := range s.Cols {
 				delete(need, c.Col.ID)
@@ -161,11 +180,17 @@ func (s idSet) addRefs(e *plan.Expr) {
 	if e == nil {
 		return
 	}
-	e.Walk(func(e *plan.Expr) {
-		if e.Op == plan.Ref {
-			s[e.Col.ID] = true
-		}
-	})
+	switch {
+	case e.Op == plan.Ref:
+		s[e.Col.ID] = true
+		return
+	case e.Op == plan.Has && e.Args[0].Op == plan.Ref:
+		s[keysID(e.Args[0].Col)] = true
+		return
+	}
+	for _, a := range e.Args {
+		s.addRefs(a)
+	}
 }
 
 func (s idSet) clone() idSet {
@@ -185,7 +210,7 @@ func (s idSet) list() []string {
 	slices.Sort(ids)
 	out := make([]string, len(ids))
 	for i, id := range ids {
-		out[i] = "c" + strconv.Itoa(id)
+		out[i] = idName(id)
 	}
 	return out
 }
@@ -272,6 +297,9 @@ func (p *printer) level(from string, s step) (string, error) {
 		if pass, computed, tail, err = x.summarize(st); err != nil {
 			return "", err
 		}
+	case plan.Keys:
+		delete(pass, st.Col.ID)
+		computed = append(computed, "arrayJoin("+x.keys(st.Of)+") AS "+name(st.Col))
 	case plan.Limit:
 		tail = orderBy(s.order) + " LIMIT " + strconv.Itoa(st.N)
 	case plan.Sort:

@@ -38,7 +38,11 @@ func (p *printer) scan(need idSet, push []*plan.Expr) (string, error) {
 func (p *printer) scanTable(table string, need idSet, push []*plan.Expr) (string, error) {
 	columns := columnsOf[table]
 	var list []string
+	x := exprPrinter{printer: p, table: table}
 	for _, c := range p.plan.Input {
+		if c.Type == plan.Map && need[keysID(c)] {
+			list = append(list, x.keys(c)+" AS "+idName(keysID(c)))
+		}
 		if !need[c.ID] {
 			continue
 		}
@@ -63,7 +67,6 @@ func (p *printer) scanTable(table string, need idSet, push []*plan.Expr) (string
 	if names := p.plan.MetricNames; names != nil {
 		where = append(where, "MetricName IN "+p.params.texts(names))
 	}
-	x := exprPrinter{printer: p, table: table}
 	push = slices.Clone(push)
 	slices.SortStableFunc(push, func(a, b *plan.Expr) int { return cost(columns, a) - cost(columns, b) })
 	for _, e := range push {

@@ -45,13 +45,14 @@ var ownText = func() map[string]bool {
 		mapContains positionCaseInsensitiveUTF8 match startsWith endsWith isNull ifNull nullIf toFloat64 toFloat64OrNull toInt64 toInt64OrNull
 		accurateCastOrNull trunc 'Int64' toString toJSONString concat replaceOne ' ' 'T' 'Z' 'true' 'false' '' moduloOrNull negate lowerUTF8 upperUTF8
 		lengthUTF8 trimBoth replaceAll extract substringUTF8 abs floor ceil round coalesce if intDiv transform
+		has keys mapKeys arrayJoin
 		INNER LEFT JOIN ON toNullable toUInt8 map 'Map(String, String)' 'Nullable(String)' 'Nullable(UInt8)' 'Nullable(DateTime64(9, \'UTC\'))'
 		toStartOfHour toStartOfFiveMinutes count countIf uniq sum avgOrNull minOrNull maxOrNull argMaxOrNull quantileTDigestOrNull topK
 		indexOf arrayExists m sipHash128 arrayJoin tupleElement minIf groupArrayIf HAVING notEmpty`)
 	return own
 }()
 
-var numberedRe = regexp.MustCompile(`^[crje][0-9]+$`)
+var numberedRe = regexp.MustCompile(`^[cejkr][0-9]+$`)
 
 // checkShape returns what is wrong with a printed statement: a table outside of a scan with the tenant first, or any
 // word or text that is not the printer's own.

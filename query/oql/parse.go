@@ -293,6 +293,9 @@ func (p *parser) unknownColumn(t token, name string) error {
 		if of := elsewhere(name); of != "" {
 			hint = ", it is a column of " + of
 		}
+		if hint == "" && t.s == name {
+			hint = "; a text is written in double quotes: \"" + name + "\""
+		}
 		return p.errorAt(t, "unknown column %q in %s%s", name, p.plan.Source, hint)
 	}
 	hint := didYouMean(name, names)

@@ -6,7 +6,7 @@ import (
 
 // stageNames are what "did you mean" chooses from.
 var stageNames = []string{
-	"where", "search", "extend", "project", "project-away", "summarize", "sort", "limit", "take", "head", "top", "distinct", "count", "join", "union",
+	"where", "search", "extend", "project", "project-away", "summarize", "sort", "limit", "take", "head", "top", "distinct", "count", "keys", "join", "union",
 }
 
 // stage reads one stage; its first word is the current token.
@@ -36,6 +36,8 @@ func (p *parser) stage() error {
 		return p.distinct()
 	case "count":
 		return p.group(nil, []aggregation{{fn: plan.Count, at: at}})
+	case "keys":
+		return p.keys(at)
 	case "sort", "order":
 		return p.sort()
 	case "limit", "take", "head":
@@ -47,7 +49,7 @@ func (p *parser) stage() error {
 	case "union":
 		return p.union(at)
 	default:
-		return p.errorAt(at, "unknown stage %q%s", at.s, didYouMean(at.s, stageNames))
+		return p.errorAt(at, "unknown stage %q%s", at.s, advised(at.s, stageAdvice, stageNames))
 	}
 }
 
@@ -65,6 +67,9 @@ func (p *parser) condition() (*plan.Expr, error) {
 	at := p.tok
 	e, err := p.expr()
 	if err != nil {
+		return nil, err
+	}
+	if err := p.unknownOperator(); err != nil {
 		return nil, err
 	}
 	c, err := plan.Condition(e)

@@ -77,7 +77,7 @@ func (p *parser) aggregation() (aggregation, error) {
 		return a, p.expected("an aggregation such as count()")
 	}
 	if !isAgg(at.s) {
-		return a, p.errorf("unknown aggregation %q%s; the aggregations are %s", at.s, didYouMean(at.s, aggNames()), strings.Join(aggNames(), ", "))
+		return a, p.errorf("unknown aggregation %q%s; the aggregations are %s", at.s, advised(at.s, aggAdvice, aggNames()), strings.Join(aggNames(), ", "))
 	}
 	a.fn, a.at = plan.AggFn(at.s), at
 	if err := p.advance(); err != nil {
@@ -216,6 +216,11 @@ func (p *parser) sortKey(desc bool) (plan.Key, error) {
 	case p.isWord("desc"):
 		k.Desc = true
 		err = p.advance()
+	}
+	if err == nil && p.tok.kind == word {
+		if hint := advised(p.tok.s, map[string]string{"ascending": "asc", "descending": "desc"}, []string{"asc", "desc"}); hint != "" {
+			err = p.errorf("unknown direction %q%s", p.tok.s, hint)
+		}
 	}
 	if err != nil {
 		return k, err

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -176,6 +177,9 @@ func pair(a, b *Expr, byText bool) (*Expr, *Expr, error) {
 			return a, Value(time.Unix(0, 0).UTC()), nil
 		}
 		return a, severityValue(0), nil
+	case a.numeric() && b.isLit() && b.Type == String:
+		l, err := numberLiteral(a, b)
+		return a, l, err
 	case a.Type == Severity && b.isLit():
 		l, err := severityLiteral(b)
 		return a, l, err
@@ -228,6 +232,24 @@ func severityLiteral(e *Expr) (*Expr, error) {
 		return e, nil
 	}
 	return nil, fmt.Errorf("severity compares by name, such as \"error\", not with %s", describe(e))
+}
+
+// numberLiteral reads a literal text that is compared with the number a.
+func numberLiteral(a, b *Expr) (*Expr, error) {
+	s := b.Value.(string)
+	if b.Sample {
+		return Value(0), nil
+	}
+	if a.Type == Duration {
+		return nil, fmt.Errorf("a duration is written without quotes, as in 150ms or 5m, not as the text %q", s)
+	}
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return Value(n), nil
+	}
+	if f, err := strconv.ParseFloat(s, 64); err == nil && !math.IsInf(f, 0) && !math.IsNaN(f) {
+		return Value(f), nil
+	}
+	return nil, fmt.Errorf("%s is compared with numbers, and %q is none", describe(a), s)
 }
 
 var timeLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"}

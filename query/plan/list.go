@@ -24,9 +24,6 @@ func in(args []*Expr) (*Expr, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !l.isLit() {
-			return nil, fmt.Errorf("%s is compared with numbers, not with text", describe(x))
-		}
 		items = append(items, l)
 	}
 	list, err := listOf(x.Type, items)

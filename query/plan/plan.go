@@ -82,6 +82,9 @@ type Summarize struct {
 	Aggs []Agg
 }
 
+// Keys makes of each row one per key of the map Of, with the key in Col. Rows with an empty map end here.
+type Keys struct{ Of, Col *Column }
+
 // Sort sets the order of the rows from here on. Later stages but Summarize and Union keep it.
 type Sort struct{ Keys []Key }
 
@@ -91,6 +94,7 @@ type Limit struct{ N int }
 func (Where) stage()     {}
 func (Extend) stage()    {}
 func (Summarize) stage() {}
+func (Keys) stage()      {}
 func (Sort) stage()      {}
 func (Limit) stage()     {}
 
