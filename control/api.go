@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/auth/saved"
 	"github.com/headgate-io/headgate/internal/httpapi"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/metering"
@@ -29,6 +30,8 @@ type API struct {
 	Deleter   *Deleter
 	Exporter  ExportSource
 	Verifier  *metering.Verifier
+	Saved     *saved.Service
+	Queries   Queries
 	// Kept returns the bytes that a tenant and its descendants keep, and whether that is known. nil: it is not.
 	Kept    func(tenant.ID) (int64, bool)
 	Now     func() time.Time
@@ -73,7 +76,8 @@ func (a *API) Register(mux *http.ServeMux) {
 // table returns all routes.
 func (a *API) table() []route {
 	return slices.Concat(a.routes(), a.usageRoutes(), a.alertRoutes(), a.roleRoutes(), a.accessRoutes(),
-		a.signInRoutes(), a.oidcRoutes(), a.accountRoutes(), a.userRoutes(), a.auditRoutes(), a.deletionRoutes(), a.exportRoutes(), a.securityRoutes(), a.viewRoutes())
+		a.signInRoutes(), a.oidcRoutes(), a.accountRoutes(), a.userRoutes(), a.auditRoutes(), a.deletionRoutes(), a.exportRoutes(), a.securityRoutes(), a.viewRoutes(),
+		a.savedRoutes())
 }
 
 func (a *API) routes() []route {

@@ -13,8 +13,10 @@ import (
 
 // unaudited are endpoints that change nothing, with why there is no entry.
 var unaudited = map[string]string{
-	"POST /api/v1/usage/verify":            "it reads and compares",
-	"POST /api/v1/webhooks/{webhook}/test": "it sends a message and keeps nothing",
+	"POST /api/v1/usage/verify":                              "it reads and compares",
+	"POST /api/v1/saved-queries/{query}/run":                 "it reads",
+	"POST /api/v1/dashboards/{dashboard}/panels/{panel}/run": "it reads",
+	"POST /api/v1/webhooks/{webhook}/test":                   "it sends a message and keeps nothing",
 }
 
 // notWalked are endpoints whose requests need more than can be made here: what a user is sent, or has on a telephone.
@@ -38,13 +40,27 @@ var auditedBodies = map[string]string{
 
 // auditedAs says who makes a request where the operator cannot.
 var auditedAs = map[string]string{
-	"POST /api/v1/access-requests":                 "viewer",
-	"POST /api/v1/access-requests/{request}/clone": "admin",
-	"POST /api/v1/session/act":                     "viewer",
-	"POST /api/v1/sign-out":                        "viewer",
-	"POST /api/v1/sign-out-everywhere":             "viewer",
-	"PATCH /api/v1/account":                        "viewer",
-	"PUT /api/v1/account/password":                 "viewer",
+	"POST /api/v1/access-requests":                           "viewer",
+	"POST /api/v1/access-requests/{request}/clone":           "admin",
+	"POST /api/v1/session/act":                               "viewer",
+	"POST /api/v1/sign-out":                                  "viewer",
+	"POST /api/v1/sign-out-everywhere":                       "viewer",
+	"PATCH /api/v1/account":                                  "viewer",
+	"PUT /api/v1/account/password":                           "viewer",
+	"GET /api/v1/saved-queries":                              "viewer",
+	"POST /api/v1/saved-queries":                             "editor",
+	"GET /api/v1/saved-queries/{query}":                      "viewer",
+	"PATCH /api/v1/saved-queries/{query}":                    "admin",
+	"DELETE /api/v1/saved-queries/{query}":                   "admin",
+	"POST /api/v1/saved-queries/{query}/clone":               "editor",
+	"GET /api/v1/dashboards":                                 "viewer",
+	"POST /api/v1/dashboards":                                "editor",
+	"GET /api/v1/dashboards/{dashboard}":                     "viewer",
+	"PATCH /api/v1/dashboards/{dashboard}":                   "admin",
+	"DELETE /api/v1/dashboards/{dashboard}":                  "admin",
+	"POST /api/v1/dashboards/{dashboard}/clone":              "editor",
+	"POST /api/v1/saved-queries/{query}/run":                 "viewer",
+	"POST /api/v1/dashboards/{dashboard}/panels/{panel}/run": "viewer",
 }
 
 // Every endpoint that changes something writes an entry with the change; when the entry cannot be written, nothing is changed.

@@ -76,6 +76,7 @@ type matrix struct {
 	token    map[string]string // of the callers
 	made     map[string]string // things in tenants, by kind and place, until they are used up
 	askers   map[string]string // tokens of users who ask for access, by place
+	savers   map[string]string // tokens of editors, who share what they save with their tenant, by place
 	inactive string            // the tenant that is disabled now
 	n        int               // things made
 
@@ -83,7 +84,7 @@ type matrix struct {
 }
 
 func newMatrix(t *testing.T) *matrix {
-	m := &matrix{server: start(t), token: map[string]string{}, made: map[string]string{}, askers: map[string]string{}}
+	m := &matrix{server: start(t), token: map[string]string{}, made: map[string]string{}, askers: map[string]string{}, savers: map[string]string{}}
 	mux := http.NewServeMux()
 	m.api.Register(mux)
 	m.handler = mux
@@ -94,6 +95,7 @@ func newMatrix(t *testing.T) *matrix {
 	for _, place := range matrixPlaces {
 		m.make("POST", "/api/v1/tenants", bodyOf(NewTenant{Name: "leaf-" + place, Parent: "org-" + place}))
 		m.askers[place] = m.user("org-"+place, "asker@example.com", "viewer").Token
+		m.savers[place] = m.user("org-"+place, "saver@example.com", "editor").Token
 	}
 	for _, who := range matrixCallers {
 		if scope, ok := strings.CutPrefix(who, "key:"); ok {
@@ -179,6 +181,12 @@ func (m *matrix) thing(kind, place string) string {
 	case "webhook":
 		m.removeWebhooks(place)
 		id = m.make("POST", "/api/v1/webhooks", bodyOf(WebhookRequest{Tenant: org, URL: "http://127.0.0.1:1/"}))
+	case "query":
+		id = m.makeAs(m.savers[place], "POST", "/api/v1/saved-queries", `{"name":"errors","sharing":"tenant","query":"logs"}`)
+	case "dashboard":
+		id = m.makeAs(m.savers[place], "POST", "/api/v1/dashboards", `{"name":"board","sharing":"tenant","panels":[{"id":"p1","query":"logs"}]}`)
+	case "panel":
+		id = "p1"
 	case "pending", "active-access":
 		id = m.makeAs(m.askers[place], "POST", "/api/v1/access-requests", bodyOf(NewAccessRequest{Tenant: org, Permissions: []string{"audit.read"},
 			AccessExpiry: AccessExpiry{Expiry: "1h"}}))
@@ -394,6 +402,17 @@ var matrixRequests = map[string]struct {
 	"POST /api/v1/access-requests/{request}/revoke":  {things: map[string]string{"request": "active-access"}},
 	"POST /api/v1/access-requests/{request}/extend":  {body: `{"expiry":"1h"}`, things: map[string]string{"request": "active-access"}},
 	"POST /api/v1/access-requests/{request}/clone":   {body: `{"expiry":"1h"}`, things: map[string]string{"request": "pending"}},
+
+	"GET /api/v1/saved-queries":                              {query: "?tenant={tenant}", shows: "query"},
+	"POST /api/v1/saved-queries":                             {body: `{"tenant":"{tenant}","name":"errors","query":"logs"}`},
+	"PATCH /api/v1/saved-queries/{query}":                    {body: `{"name":"warnings"}`},
+	"POST /api/v1/saved-queries/{query}/clone":               {body: `{}`},
+	"POST /api/v1/saved-queries/{query}/run":                 {body: `{}`},
+	"GET /api/v1/dashboards":                                 {query: "?tenant={tenant}", shows: "dashboard"},
+	"POST /api/v1/dashboards":                                {body: `{"tenant":"{tenant}","name":"board"}`},
+	"PATCH /api/v1/dashboards/{dashboard}":                   {body: `{"name":"another"}`},
+	"POST /api/v1/dashboards/{dashboard}/clone":              {body: `{}`},
+	"POST /api/v1/dashboards/{dashboard}/panels/{panel}/run": {body: `{}`},
 
 	"POST /api/v1/session/act":                          {body: `{"tenant":"{tenant}"}`},
 	"PATCH /api/v1/account":                             {body: `{"name":"Ann"}`},

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/auth/saved"
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/store/storetest"
 	"github.com/headgate-io/headgate/internal/tenant"
@@ -71,6 +72,7 @@ func startPending(t *testing.T, pending func() (time.Time, bool)) *server {
 	s.api.Deleter = &Deleter{Directory: directory, Telemetry: s.telemetry, Worker: "test", Now: time.Now, Logger: s.api.Log, Patience: 2 * time.Second}
 	s.api.Exporter = s.telemetry
 	s.api.Alerts = alert.New(db, alert.Options{Now: time.Now, Key: directory.DeriveKey("webhook secrets"), AllowPrivate: true, Audit: AuditAlert, Registry: reg})
+	s.api.Saved, s.api.Queries = saved.New(directory, db, plainLanguages), echo
 	s.api.Signer, err = metering.OpenSigner(t.Context(), db, dir, time.Now())
 	check(err)
 	ctx, cancel := context.WithCancel(context.Background())

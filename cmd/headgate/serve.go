@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/auth/saved"
 	"github.com/headgate-io/headgate/control"
 	"github.com/headgate-io/headgate/ingest"
 	"github.com/headgate-io/headgate/internal/httpapi"
@@ -238,6 +239,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 		OIDC:    people.oidc,
 		Kept:    keeper.Kept,
 		Deleter: deleter, Exporter: exporter,
+		Saved: saved.New(directory, db, languages()),
 	}
 	reader := query.NewReader(conns.reader, query.ReaderOptions{
 		Limits:   query.Limits{MaxExecution: cfg.QueryTimeout, MaxMemoryBytes: *cfg.QueryMaxMemory.bytes},
@@ -318,13 +320,15 @@ func prepare(ctx context.Context, opt *clickhouse.Options, conn driver.Conn, log
 // apiHandler serves everything on --api.
 func apiHandler(api *control.API, reader *query.Reader, cfg queryConfig, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
-	api.Register(mux)
-	mux.Handle("/api/v1/query", query.NewHandler(reader, query.HandlerOptions{
+	opts := query.HandlerOptions{
 		Authenticate: queryCaller(api.Directory),
 		CursorKey:    api.Directory.DeriveKey("query cursors"),
 		MaxAge:       cfg.MaxAge,
 		Log:          log,
-	}))
-	mux.Handle(jaeger.Prefix, jaeger.New(reader, jaeger.Options{Authenticate: queryCaller(api.Directory), Log: log}))
+	}
+	mux.Handle("/api/v1/query", query.NewHandler(reader, opts))
+	api.Queries = queriesAs(reader, opts)
+	api.Register(mux)
+	mux.Handle(jaeger.Prefix, jaeger.New(reader, jaeger.Options{Authenticate: queryReader(api.Directory), Log: log}))
 	return mux
 }
