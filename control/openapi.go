@@ -37,9 +37,9 @@ func openAPI(routes []route, version string) map[string]any {
 		paths[rt.path][strings.ToLower(rt.method)] = operation(rt, shownBy(routes, rt) != nil, schemas, asked)
 	}
 	paths["/api/v1/query"] = map[string]any{"post": map[string]any{
-		"summary": "Run a query; the rows are streamed. See docs/query.md",
-		"requestBody": jsonContent(map[string]any{"type": "object", "required": []string{"query"}, "properties": map[string]any{
-			"query": map[string]any{"type": "string"}, "start": map[string]any{"type": "string"}, "end": map[string]any{"type": "string"},
+		"summary": "Run a query, given as text in query or as JSON in plan; the rows are streamed. See docs/query.md and docs/oql.md",
+		"requestBody": jsonContent(map[string]any{"type": "object", "properties": map[string]any{
+			"query": map[string]any{"type": "string"}, "plan": map[string]any{"type": "object"}, "start": map[string]any{"type": "string"}, "end": map[string]any{"type": "string"},
 			"format":  map[string]any{"type": "string", "enum": []string{"json", "ndjson", "csv", "parquet", "arrow"}},
 			"tenants": map[string]any{"type": "array", "items": map[string]any{"type": "string"}, "description": "names or ids: of what the caller may read, only these"},
 			"variables": map[string]any{"type": "object", "additionalProperties": map[string]any{"type": "object", "required": []string{"type", "value"},

@@ -1,63 +1,88 @@
 package query
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/headgate-io/headgate/query/oql"
 	"github.com/headgate-io/headgate/query/plan"
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
+// A block of an example holds no fence.
+const block = "((?:[^`]|`{1,2}[^`])*?)"
+
 var (
-	exampleRe = regexp.MustCompile("(?s)```oql\n(.*?)\n```\n```(ndjson|error)\n(.*?)```")
+	exampleRe = regexp.MustCompile("```(oql|json)\n" + block + "\n```\n```(ndjson|error)\n" + block + "```")
+	planRe    = regexp.MustCompile("```json\n" + block + "\n```\n```oql\n" + block + "\n```")
 	columnsRe = regexp.MustCompile(`(?s)<!-- columns -->.*?(\nAn attribute of a record)`)
 )
 
-// TestGuideIsTrue runs the examples of the guide and compares their output; with -update it writes it, and the table of
-// columns.
-func TestGuideIsTrue(t *testing.T) {
-	const path = "../docs/query.md"
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+// TestGuidesAreTrue runs the examples of the guides and compares their output; with -update it writes it, the text that a JSON
+// form equals, and the table of columns. A json example is a request.
+func TestGuidesAreTrue(t *testing.T) {
 	s := newStore(t)
 	s.fillShop()
 	srv := s.serve(scopeOf(t, "a"))
-	guide := columnsRe.ReplaceAllString(string(b), "<!-- columns -->\n"+strings.ReplaceAll(columnTables(), "$", "$$")+"$1")
-	examples := 0
-	guide = exampleRe.ReplaceAllStringFunc(guide, func(example string) string {
-		m := exampleRe.FindStringSubmatch(example)
-		examples++
-		got := post(t, srv, ranged(m[1], map[string]any{"format": "ndjson"}))
-		out := got.body
-		if m[2] == "error" {
-			_, err := s.ask(scopeOf(t, "a"), hour(), m[1])
-			if err == nil || got.status != 400 {
-				t.Errorf("%s: no error", m[1])
+	for path, least := range map[string]int{"../docs/query.md": 2, "../docs/oql.md": 17} {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		examples := 0
+		guide := columnsRe.ReplaceAllString(string(b), "<!-- columns -->\n"+strings.ReplaceAll(columnTables(), "$", "$$")+"$1")
+		guide = planRe.ReplaceAllStringFunc(guide, func(example string) string {
+			m := planRe.FindStringSubmatch(example)
+			text, err := oql.JSONText([]byte(m[1]))
+			if err != nil {
+				t.Errorf("%s: %v", m[1], err)
 				return example
 			}
-			out = fmt.Sprintf("%v\n%s\n", err, caretOf(err))
-		} else if got.status != 200 || out == "" {
-			t.Errorf("%s: %d %s", m[1], got.status, out)
+			return "```json\n" + m[1] + "\n```\n```oql\n" + text + "\n```"
+		})
+		guide = exampleRe.ReplaceAllStringFunc(guide, func(example string) string {
+			m := exampleRe.FindStringSubmatch(example)
+			examples++
+			request := map[string]any{"query": m[2]}
+			if m[1] == "json" {
+				request = nil
+				if err := json.Unmarshal([]byte(m[2]), &request); err != nil {
+					t.Errorf("%s: %v", m[2], err)
+					return example
+				}
+			}
+			request["start"], request["end"], request["format"] = hourStart, hourEnd, "ndjson"
+			got := post(t, srv, request)
+			out := got.body
+			if m[3] == "error" {
+				_, err := s.ask(scopeOf(t, "a"), hour(), m[2])
+				if err == nil || got.status != 400 {
+					t.Errorf("%s: no error", m[2])
+					return example
+				}
+				out = fmt.Sprintf("%v\n%s\n", err, caretOf(err))
+			} else if got.status != 200 || out == "" {
+				t.Errorf("%s: %d %s", m[2], got.status, out)
+			}
+			return "```" + m[1] + "\n" + m[2] + "\n```\n```" + m[3] + "\n" + out + "```"
+		})
+		if examples < least {
+			t.Errorf("%s: only %d examples found", path, examples)
 		}
-		return "```oql\n" + m[1] + "\n```\n```" + m[2] + "\n" + out + "```"
-	})
-	if examples < 8 {
-		t.Errorf("only %d examples found", examples)
-	}
-	if guide == string(b) {
-		return
-	}
-	if !*update {
-		t.Errorf("the guide is out of date: run the test with -update and read the diff")
-		return
-	}
-	if err := os.WriteFile(path, []byte(guide), 0o600); err != nil {
-		t.Fatal(err)
+		if guide == string(b) {
+			continue
+		}
+		if !*update {
+			t.Errorf("%s is out of date: run the test with -update and read the diff", path)
+			continue
+		}
+		if err := os.WriteFile(path, []byte(guide), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

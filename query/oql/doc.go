@@ -1,19 +1,7 @@
-// Package oql turns the text of an OQL query into a plan.
+// Package oql turns a query in OQL into a plan: its text with Parse, its JSON form with ParseJSON.
 //
-// OQL is a source and a pipeline of stages:
-//
-//	query  = source { "|" stage } .
-//	source = "logs" | "spans" | "metrics" [ "(" string { "," string } ")" ] .
-//	stage  = "where" expr | "search" string
-//	       | "extend" ident "=" expr { "," ident "=" expr }
-//	       | "project" [ident "="] expr { "," [ident "="] expr } | "project-away" field { "," field }
-//	       | "summarize" agg { "," agg } [ "by" [ident "="] expr { "," [ident "="] expr } ]
-//	       | ("sort" | "order") [ "by" ] expr [ "asc" | "desc" ] { "," expr [ "asc" | "desc" ] }
-//	       | ("limit" | "take" | "head") int | "top" int "by" expr [ "asc" | "desc" ]
-//	       | "distinct" [ident "="] expr { "," [ident "="] expr } | "count" .
-//	agg    = [ident "="] aggfn "(" [ expr { "," expr } ] ")" .
-//	expr   = or, and, not, comparison, + -, * / %, unary -, in order of binding
-//
-// docs/query.md is the guide for users. Parsing reads names in the order of the text, so an error points at the first
-// thing that is wrong. Every limit of the package is a constant in parse.go; Parse is safe for concurrent use.
+// docs/oql.md is the guide for users and has the grammar. Parsing reads names in the order of the text and resolves them
+// against the columns at that point, so an error points at the first thing that is wrong. A query in the parentheses of a join
+// or union has columns of its own and shares every limit, which are constants in parse.go. All functions are safe for
+// concurrent use.
 package oql
