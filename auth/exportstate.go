@@ -34,6 +34,7 @@ var stateKinds = []stateKind{
 	{"audit", `id, at, actor, address, action, target, outcome, detail, seq, hash`, `id`, itsOwn},
 	{"email_domains", `domain, added_at`, `domain`, itsOwn},
 	{"roles", `id, name, permissions, created_at, changed_at, deleted_at`, `id`, itsOwn},
+	{"saved", `id, kind, name, description, owner_user, sharing, team_id, definition, created_at, changed_at`, `id`, itsOwn},
 	{"team_members", `team_id, user_id`, `team_id, user_id`, `team_id IN ` + itsTeams},
 	{"team_roles", `team_id, role`, `team_id, role`, `team_id IN ` + itsTeams},
 	{"teams", `id, name, created_at, changed_at, deleted_at`, `id`, itsOwn},
