@@ -111,7 +111,7 @@ func (d *Directory) Narrow(s tenant.Scope, refs []string) (tenant.Scope, error) 
 			}
 			ids = append(ids, id)
 		}
-		s = scopeOf(ids)
+		s = scopeOf(ids).PaidBy(s.Payer())
 	}
 	if n := len(s.Strings()); n > MaxScope {
 		return tenant.Scope{}, detail(ErrScopeTooWide, "you read %d organizations and a query at most %d: name some", n, MaxScope)

@@ -82,7 +82,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	h.opts.Log.Debug("query", "key_id", caller.Key, "tenants", caller.Scope.Strings(), "bytes", len(q.Query))
 	// A client that takes nothing more must not keep its place for ever. Writers without deadlines have none to keep.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.reader.limits.MaxExecution + stallGrace))
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.reader.LimitsOf(caller.Scope).MaxExecution + stallGrace))
 	res, err := h.run(r.Context(), ask, q.Format.encoding())
 	if err != nil {
 		return err
@@ -132,7 +132,7 @@ func (h *handler) question(q request, scope tenant.Scope) (out question, err err
 		// What is asked within this time asks for the same range.
 		c.now = now.Truncate(out.maxAge)
 	}
-	b, err := q.bounds(p, c.now, h.reader.limits)
+	b, err := q.bounds(p, c.now, h.reader.LimitsOf(scope))
 	if err != nil {
 		return out, err
 	}

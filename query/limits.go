@@ -3,6 +3,7 @@ package query
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 	"time"
 )
@@ -13,6 +14,8 @@ type Limits struct {
 	MaxMemoryBytes int64         // of one query in the engine, 2 GiB; grouping and sorting spill to disk at half of it
 	MaxRowsToRead  int64         // 2,000,000,000
 	MaxBytesToRead int64         // 200 GiB, uncompressed
+	MaxGroups      int64         // of one summarize, 50,000,000
+	MaxDiskBytes   int64         // that grouping and sorting spill, 16 GiB
 	MaxThreads     int           // 0: the engine's own
 	MaxJoinKeys    int64         // different values that the query in a join's parentheses may be joined on, 1,000,000
 	MaxRange       time.Duration // from start to end, 400 days
@@ -22,8 +25,9 @@ type Limits struct {
 	MaxRows       int // what a limit may ask for, 100,000
 
 	Concurrent          int           // queries at a time, 16
-	ConcurrentPerTenant int           // of one scope, 6
-	WaitingPerTenant    int           // of one scope, that wait for a place, 20
+	ConcurrentPerTenant int           // of one tenant, 6
+	HeavyPerTenant      int           // the same while its queries have taken long and others ask: a quarter of the processors, 1 at least
+	WaitingPerTenant    int           // of one tenant, that wait for a place, 20
 	MaxWait             time.Duration // for a place, 2 s
 }
 
@@ -33,12 +37,15 @@ func (l Limits) withDefaults() Limits {
 	or(&l.MaxRowsToRead, 2_000_000_000)
 	or(&l.MaxBytesToRead, 200<<30)
 	or(&l.MaxJoinKeys, 1_000_000)
+	or(&l.MaxGroups, 50_000_000)
+	or(&l.MaxDiskBytes, 16<<30)
 	or(&l.MaxRange, 400*24*time.Hour)
 	or(&l.DefaultRows, 1000)
 	or(&l.DefaultGroups, 10_000)
 	or(&l.MaxRows, 100_000)
 	or(&l.Concurrent, 16)
 	or(&l.ConcurrentPerTenant, 6)
+	or(&l.HeavyPerTenant, max(1, runtime.NumCPU()/4))
 	or(&l.WaitingPerTenant, 20)
 	or(&l.MaxWait, 2*time.Second)
 	return l
@@ -58,7 +65,8 @@ func (l Limits) Validate() error {
 		"max execution": int64(l.MaxExecution), "max memory": l.MaxMemoryBytes, "max rows to read": l.MaxRowsToRead,
 		"max bytes to read": l.MaxBytesToRead, "max threads": int64(l.MaxThreads), "max range": int64(l.MaxRange), "max join keys": l.MaxJoinKeys,
 		"default rows": int64(l.DefaultRows), "default groups": int64(l.DefaultGroups), "max rows": int64(l.MaxRows),
-		"concurrent": int64(l.Concurrent), "concurrent per tenant": int64(l.ConcurrentPerTenant),
+		"concurrent": int64(l.Concurrent), "concurrent per tenant": int64(l.ConcurrentPerTenant), "heavy per tenant": int64(l.HeavyPerTenant),
+		"groups": l.MaxGroups, "max disk": l.MaxDiskBytes,
 		"waiting per tenant": int64(l.WaitingPerTenant), "max wait": int64(l.MaxWait),
 	} {
 		if n < 0 {
@@ -88,6 +96,10 @@ func (l Limits) settings() map[string]any {
 		"max_rows_to_read":                   l.MaxRowsToRead,
 		"max_bytes_to_read":                  l.MaxBytesToRead,
 		"read_overflow_mode":                 "throw",
+		"max_rows_to_group_by":               l.MaxGroups,
+		"group_by_overflow_mode":             "throw",
+
+		"max_temporary_data_on_disk_size_for_query": l.MaxDiskBytes,
 		// The right side of a join is held in memory, and the sides do not change places. ClickHouse's bound on rows counts
 		// different keys; that on bytes counts all of it.
 		"max_rows_in_join":           l.MaxJoinKeys,

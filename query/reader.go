@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,7 +20,11 @@ import (
 
 // ReaderOptions configure a Reader.
 type ReaderOptions struct {
-	Limits Limits
+	Limits Limits // of tenants without a tier
+	// Tiers are limits by name; their Concurrent says nothing, it is that of Limits. Tier names the one of the tenant that pays
+	// for a query. A name that is none means Limits, and so does nil.
+	Tiers map[string]Limits
+	Tier  func(payer tenant.ID) string
 	// Settings adds settings to a statement of scope, such as the capability that a row policy asks for. nil adds none.
 	Settings func(scope tenant.Scope) map[string]any
 	// CacheBytes bounds the answers that are kept for RunWithin. Zero keeps none.
@@ -34,6 +37,7 @@ type ReaderOptions struct {
 type Reader struct {
 	conn     driver.Conn
 	limits   Limits
+	tiers    tiers
 	settings func(tenant.Scope) map[string]any
 	log      *slog.Logger
 	metrics  *metrics
@@ -53,7 +57,7 @@ func NewReader(conn driver.Conn, opts ReaderOptions) *Reader {
 	l := opts.Limits.withDefaults()
 	r := &Reader{
 		conn: conn, limits: l, settings: opts.Settings, log: opts.Log, metrics: newMetrics(opts.Metrics),
-		gate: newGate(l.Concurrent, l.ConcurrentPerTenant, l.WaitingPerTenant, l.MaxWait),
+		gate: newGate(l.Concurrent), tiers: newTiers(opts),
 	}
 	if opts.CacheBytes > 0 {
 		r.cache = newCache(opts.CacheBytes, r.metrics)
@@ -81,19 +85,21 @@ func (r *Reader) Run(ctx context.Context, st Stmt, enc Encoding) (*Result, error
 	if st.sql == "" || !st.scope.Valid() || st.named == (enc == Rows) {
 		return nil, r.failure(id, errors.New("BUG: reader was given a statement that Print did not make for this encoding"))
 	}
-	began := time.Now()
-	release, err := r.gate.enter(ctx, strings.Join(st.scope.Strings(), ","))
+	began, limits := time.Now(), r.LimitsOf(st.scope)
+	seat, err := r.gate.enter(ctx, st.scope.Payer().String(), &limits)
 	if err != nil {
 		return nil, r.failure(id, err)
 	}
+	queued := time.Since(began)
 	ctx, cancel := context.WithCancelCause(ctx)
 	// The engine's own limit comes first; this one is for an engine that does not answer.
-	watchdog := time.AfterFunc(r.limits.MaxExecution+engineGrace, func() { cancel(errTimeout) })
-	res := &Result{reader: r, id: id, stmt: st, began: began}
-	res.end = sync.OnceFunc(func() { watchdog.Stop(); cancel(nil); release() })
+	watchdog := time.AfterFunc(limits.MaxExecution+engineGrace, func() { cancel(errTimeout) })
+	res := &Result{reader: r, id: id, stmt: st, began: began, queued: queued}
+	res.end = sync.OnceFunc(func() { watchdog.Stop(); cancel(nil); r.gate.leave(seat) })
 	res.cause = func() error { return context.Cause(ctx) }
 
-	settings := r.limits.settings()
+	settings := limits.settings()
+	seat.yield(settings)
 	if r.settings != nil {
 		maps.Copy(settings, r.settings(st.scope))
 	}
@@ -134,6 +140,7 @@ type Result struct {
 	id     string
 	stmt   Stmt
 	began  time.Time
+	queued time.Duration // of it, before the engine was asked
 	stream io.ReadCloser
 	lines  *lineReader
 	open   func(Stmt) (io.ReadCloser, error) // runs a further statement in the same place

@@ -39,7 +39,10 @@ func (id ID) IsZero() bool { return id.s == "" }
 
 // Scope is the set of tenants a principal may read. The zero value is not a scope: Valid reports false and every
 // reader refuses it.
-type Scope struct{ ids []ID }
+type Scope struct {
+	ids   []ID
+	payer ID
+}
 
 // NewScope makes the scope of the given tenants, sorted and without doubles.
 //
@@ -55,6 +58,21 @@ func NewScope(ids ...ID) (Scope, error) {
 		return Scope{}, fmt.Errorf("scope: zero tenant id")
 	}
 	return Scope{ids: s}, nil
+}
+
+// PaidBy returns s with the tenant whose share of the query layer is used by who reads it. It is nothing that one may read.
+func (s Scope) PaidBy(id ID) Scope {
+	s.payer = id
+	return s
+}
+
+// Payer returns what PaidBy set, else the first tenant of s. It is the same for every part of a scope that is narrowed, so
+// that nobody gets more by asking for parts.
+func (s Scope) Payer() ID {
+	if s.payer.IsZero() && s.Valid() {
+		return s.ids[0]
+	}
+	return s.payer
 }
 
 // Valid reports whether s was made by NewScope.
