@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -141,6 +142,27 @@ func sharedDashboards(s *site) {
 	s.reads([]string{"one", "two"}, vic.Token, run, quoted(`{"format":"ndjson","variables":{"since":%q}}`, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)))
 	s.reads(nil, s.key("boards", "query"), run, quoted(`{"format":"ndjson","variables":{"since":%q}}`, time.Now().Add(time.Hour).UTC().Format(time.RFC3339)))
 	s.refuse(404, "not-found", s.key("others", "query"), "POST", run, `{}`)
+	documented(s, ann.Token)
+}
+
+// documented sends what docs/saved-queries.md shows.
+func documented(s *site, token string) {
+	raw, err := os.ReadFile("../../docs/saved-queries.md")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	bodies := regexp.MustCompile(`(?s)-d '(\{.*?\})'`).FindAllStringSubmatch(string(raw), -1)
+	board := regexp.MustCompile("(?s)```\n(\\{\"name\".*?)\n```").FindStringSubmatch(string(raw))
+	if len(bodies) != 2 || board == nil {
+		s.t.Fatalf("the page has %d bodies, and a dashboard: %t", len(bodies), board != nil)
+	}
+	saved := send[control.SavedQuery](s, token, "POST", "/api/v1/saved-queries", bodies[0][1])
+	s.do(token, "POST", "/api/v1/saved-queries/"+saved.ID+"/run", bodies[1][1])
+	s.do(token, "POST", "/api/v1/teams", `{"name":"first-line"}`)
+	made := send[control.Dashboard](s, token, "POST", "/api/v1/dashboards", board[1])
+	for _, p := range made.Panels {
+		s.do(token, "POST", "/api/v1/dashboards/"+made.ID+"/panels/"+p.ID+"/run", `{}`)
+	}
 }
 
 // severalTenants: a parent reads its children at once, and no sibling; who looks in for a time does so until the time is over.
