@@ -78,6 +78,8 @@ type Deleter struct {
 	Now       func() time.Time
 	Logger    *slog.Logger
 	Patience  time.Duration // of the answer to who asks for a deletion; 0 is five seconds
+	// Reached is told of each step before it begins, and of what it has done ("rows done") before that is written. nil: nobody is.
+	Reached func(point string)
 
 	once  sync.Once
 	wake  chan struct{}
@@ -221,6 +223,7 @@ func (d *Deleter) tell(ctx context.Context, id tenant.ID, fn func(x *auth.Deleti
 func (d *Deleter) steps(ctx context.Context, x *auth.Deletion) error {
 	for {
 		var err error
+		d.reached(x.Step)
 		switch x.Step {
 		case auth.DeletionLogs:
 			var wait bool
@@ -242,6 +245,12 @@ func (d *Deleter) steps(ctx context.Context, x *auth.Deletion) error {
 		if err != nil {
 			return err
 		}
+	}
+}
+
+func (d *Deleter) reached(point string) {
+	if d.Reached != nil {
+		d.Reached(point)
 	}
 }
 
@@ -307,6 +316,7 @@ func (d *Deleter) deleteRows(ctx context.Context, x *auth.Deletion) error {
 	if err := d.Telemetry.Delete(ctx, x.Tenant, say); err != nil {
 		return err
 	}
+	d.reached("rows done")
 	d.Logger.Info("rows of a deleted tenant are removed", "tenant", x.Tenant.String(), "took", d.Now().Sub(began))
 	return d.advance(ctx, x, auth.DeletionState, func(*auth.Deletion) {})
 }
@@ -337,6 +347,7 @@ func (d *Deleter) eraseState(ctx context.Context, x *auth.Deletion) error {
 		d.tell(ctx, x.Tenant, add)
 		return err
 	}
+	d.reached("state done")
 	return d.advance(ctx, x, auth.DeletionVerify, add)
 }
 
@@ -357,9 +368,11 @@ func (d *Deleter) verify(ctx context.Context, x *auth.Deletion) (clean bool, err
 	if err := d.advance(ctx, x, auth.DeletionVerify, func(x *auth.Deletion) { x.Report.Checks = checks }); err != nil {
 		return false, err
 	}
+	d.reached("verify done")
 	if err := d.Directory.EndDeletion(ctx, x.Tenant); err != nil {
 		return false, err
 	}
+	d.reached("done")
 	d.Logger.Info("a tenant is deleted", "tenant", x.Tenant.String(), "took", d.Now().Sub(x.AskedAt))
 	return true, nil
 }

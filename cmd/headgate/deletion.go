@@ -15,6 +15,9 @@ import (
 	"github.com/headgate-io/headgate/control"
 )
 
+// deletionReached is control.Deleter's Reached; tests set it.
+var deletionReached func(point string)
+
 func tenantDelete(f *clientFlags) *cobra.Command {
 	var confirm string
 	var yes, wait bool
@@ -48,16 +51,13 @@ func deleteTenant(cmd *cobra.Command, f *clientFlags, name, confirm string, wait
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "deleting the data of %s …\n", name)
-	query := url.Values{}
-	if !wait {
-		query.Set("wait", "false")
-	}
-	resp, err := c.send(cmd.Context(), http.MethodDelete, tenantPath(name), query, map[string]any{"confirm": confirm})
+	// The answer does not wait, so that nothing is told of a deletion that is refused.
+	resp, err := c.send(cmd.Context(), http.MethodDelete, tenantPath(name), url.Values{"wait": {"false"}}, map[string]any{"confirm": confirm})
 	if err != nil {
 		return err
 	}
 	resp.Body.Close()
+	fmt.Fprintf(cmd.ErrOrStderr(), "deleting the data of %s …\n", name)
 	if resp.StatusCode == http.StatusAccepted {
 		place := resp.Header.Get("Location")
 		if !wait {
@@ -81,7 +81,7 @@ func awaitDeletion(ctx context.Context, c *client, path string, out io.Writer) e
 	const patience = 2 * time.Minute
 	line := progressLine{out: out}
 	defer line.end()
-	tick := time.NewTicker(500 * time.Millisecond)
+	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	answered := time.Now()
 	for {

@@ -26,6 +26,7 @@ const asHeadgate = "HEADGATE_TEST_AS_HEADGATE"
 func TestMain(m *testing.M) {
 	if os.Getenv(asHeadgate) != "" {
 		logFS = badDisk(os.Getenv(badDiskVar))
+		deletionReached = holdDeletion(os.Getenv(holdVar))
 		main()
 		os.Exit(0)
 	}

@@ -213,7 +213,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	keeper := newKeeper(&keeper{measure: storage.NewMeasure(counter.Conn), directory: directory, meter: meter, db: db, now: time.Now, log: log}, reg)
 	backend.run(backendCtx, "keeper", func(ctx context.Context) error { return keeper.Run(ctx, prepared) })
 
-	deleter := &control.Deleter{Directory: directory, Telemetry: control.StoredTelemetry{Log: wal, Conn: conns.writer}, Worker: logName, Now: time.Now, Logger: log}
+	deleter := &control.Deleter{Directory: directory, Telemetry: control.StoredTelemetry{Log: wal, Conn: conns.writer}, Worker: logName, Now: time.Now, Logger: log, Reached: deletionReached}
 	backend.run(backendCtx, "deletions", deleter.Run)
 
 	edge := &group{fail: fail}
