@@ -55,7 +55,7 @@ var All = []struct {
 	{TenantsRead, "see the tenant's settings and its place in the tree"},
 	{TenantsCreate, "make tenants below"},
 	{TenantsUpdate, "change settings, disable and enable"},
-	{TenantsDelete, "delete tenants with all their data"},
+	{TenantsDelete, "export and delete tenants with all their data"},
 	{LimitsManage, "set limits and plans of tenants below"},
 	{SecurityManage, "set second factors, email domains and webhooks"},
 	{AuditRead, "read and export the audit"},
