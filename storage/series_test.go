@@ -196,23 +196,30 @@ func TestSeriesOutliveTheirPoints(t *testing.T) {
 	r.open()
 	r.run()
 	today := time.Now()
-	r.appendMetrics("a", 1, 200, today, 30)
-	r.settled()
-	r.appendMetrics("a", 1, 200, today.AddDate(0, 0, 1), 30)
-	r.settled()
-	r.appendMetrics("a", 1, 200, today, 90)
-	r.appendMetrics("a", 1, 200, today.AddDate(0, 0, 2), 7)
-	r.settled()
+	for tenant, came := range map[string][]struct {
+		at        time.Time
+		retention uint16
+	}{
+		"later":   {{today, 30}, {today.AddDate(0, 0, 3), 30}},
+		"longer":  {{today, 30}, {today, 90}},
+		"shorter": {{today, 90}, {today.AddDate(0, 0, 2), 7}},
+	} {
+		for _, c := range came {
+			r.appendMetrics(tenant, 1, 200, c.at, c.retention)
+			r.settled()
+		}
+	}
 	r.wantSeries()
 	if err := r.conn.Exec(t.Context(), "OPTIMIZE TABLE otel_metrics_series FINAL"); err != nil {
 		t.Fatal(err)
 	}
 	var tables []string
 	for table := range seriesKinds {
-		tables = append(tables, "SELECT SeriesId, max(ReceivedAt + toIntervalDay(RetentionDays)) AS end FROM "+table+" GROUP BY SeriesId")
+		tables = append(tables, "SELECT TenantId, SeriesId, max(ReceivedAt + toIntervalDay(RetentionDays)) AS end FROM "+table+" GROUP BY TenantId, SeriesId")
 	}
 	n := scan[uint64](t, r.conn, `SELECT count() FROM (`+strings.Join(tables, " UNION ALL ")+`) AS p LEFT JOIN
-		(SELECT SeriesId, ReceivedAt + toIntervalDay(RetentionDays + 1) AS end FROM otel_metrics_series) AS s ON p.SeriesId = s.SeriesId WHERE s.end < p.end`)
+		(SELECT TenantId, SeriesId, ReceivedAt + toIntervalDay(RetentionDays + 1) AS end FROM otel_metrics_series) AS s
+		ON p.TenantId = s.TenantId AND p.SeriesId = s.SeriesId WHERE s.end < p.end`)
 	if n != 0 {
 		t.Errorf("%d series end before their points", n)
 	}
