@@ -17,7 +17,7 @@ const (
 )
 
 // Tables are the tables that must have a policy: all that hold telemetry.
-func Tables() []string { return schema.Tables }
+func Tables() []string { return schema.All }
 
 // value is the SQL of the capability. Quotes that a server may put around the value of a custom setting are taken off; no
 // capability has any.

@@ -46,7 +46,12 @@ func (g *guarded) fill(rows int, tenants ...string) {
 	g.t.Helper()
 	for _, table := range policy.Tables() {
 		for _, id := range tenants {
-			g.exec(fmt.Sprintf("INSERT INTO %s (TenantId, Partition, RetentionDays, ReceivedAt) SELECT '%s', 'shared-00', 30, now() FROM numbers(%d)", table, id, rows))
+			more, value := "", ""
+			if table == schema.MetricsSeries {
+				more, value = ", SeriesId", ", number" // equal rows would collapse
+			}
+			g.exec(fmt.Sprintf("INSERT INTO %s (TenantId, Partition, RetentionDays, ReceivedAt%s) SELECT '%s', 'shared-00', 30, now()%s FROM numbers(%d)",
+				table, more, id, value, rows))
 		}
 	}
 }
