@@ -67,7 +67,7 @@ func (p Principal) TenantName() string { return p.grant().name }
 // Scope returns the tenants whose telemetry the principal may read: ScopeAt the tenant that it acts for.
 //
 // SECURITY: the operator's is not valid. Operators read no telemetry without a key of the tenant.
-func (p Principal) Scope() tenant.Scope { return p.ScopeAt(p.Tenant()).PaidBy(p.Home()) }
+func (p Principal) Scope() tenant.Scope { return p.ScopeAt(p.Tenant()) }
 
 // KeyID returns the id of the API key, "" for the operator.
 func (p Principal) KeyID() string { return p.grant().keyID }

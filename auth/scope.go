@@ -20,10 +20,12 @@ var ErrScopeTooWide = &Error{"scope-too-wide", "the query is over too many organ
 
 // ScopeAt returns the tenants whose telemetry the principal may read at this moment from root down: root itself, and of the tenants
 // below it those that the principal reaches with queries.run, or all of them for a key with ScopeDescendants. Without root
-// there is none: the scope is not valid then. Tenants that are not active, or not below active ones only, are never in it.
+// there is none: the scope is not valid then. The principal's home pays. Tenants that are not active, or not below active ones only, are never in it.
 //
 // SECURITY: what a user may do is looked up at the call, so a Principal that was made before a grant ended reads no longer.
-func (p Principal) ScopeAt(root tenant.ID) tenant.Scope {
+func (p Principal) ScopeAt(root tenant.ID) tenant.Scope { return p.scopeAt(root).PaidBy(p.Home()) }
+
+func (p Principal) scopeAt(root tenant.ID) tenant.Scope {
 	g := p.grant()
 	switch {
 	case root.IsZero():

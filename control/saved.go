@@ -80,6 +80,7 @@ type RunRequest struct {
 	Format    string                     `json:"format,omitempty"`
 	Limit     int                        `json:"limit,omitempty"`
 	Cursor    string                     `json:"cursor,omitempty"`
+	MaxAge    string                     `json:"max_age,omitempty"`
 	Tenants   []string                   `json:"tenants,omitempty"` // names or ids: of what the caller may read, only these
 }
 

@@ -70,6 +70,7 @@ func queryBody(in RunRequest, run saved.Run) []byte {
 	set("format", in.Format, in.Format != "")
 	set("limit", in.Limit, in.Limit != 0)
 	set("cursor", in.Cursor, in.Cursor != "")
+	set("max_age", in.MaxAge, in.MaxAge != "")
 	return httpapi.JSON(body)
 }
 

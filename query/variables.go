@@ -22,9 +22,9 @@ type Variable struct {
 // maxVariables bounds those of one request.
 const maxVariables = 50
 
-// Check returns what is wrong with an OQL text under these variables, as *httpapi.Error. One without a value stands for every value of
-// its type.
-func Check(text string, vars map[string]Variable) error {
+// Check returns what is wrong with a query, which is an OQL text or its JSON form, under these variables, as *httpapi.Error. A variable
+// without a value stands for every value of its type.
+func Check(text string, json json.RawMessage, vars map[string]Variable) error {
 	bound := oql.Vars{}
 	for name, v := range vars {
 		if v.Value == nil {
@@ -40,7 +40,7 @@ func Check(text string, vars map[string]Variable) error {
 		}
 		bound[name] = value
 	}
-	_, err := oql.ParseWith(text, bound)
+	_, err := request{Query: text, Plan: json}.parse(bound)
 	return misread(err)
 }
 

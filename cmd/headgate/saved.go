@@ -16,14 +16,14 @@ import (
 func languages() saved.Languages {
 	return saved.Languages{
 		Check: func(s saved.Source, vars []saved.Value) error {
-			if s.Language != saved.OQL || s.Plan != nil {
-				return httpapi.Errorf(http.StatusBadRequest, query.CodeInvalid, "only OQL texts can be saved as yet")
+			if s.Language != saved.OQL {
+				return httpapi.Errorf(http.StatusBadRequest, query.CodeInvalid, "only OQL can be saved as yet")
 			}
 			named := map[string]query.Variable{}
 			for _, v := range vars {
 				named[v.Name] = query.Variable{Type: oql.VarType(v.Type), Value: v.Value}
 			}
-			return query.Check(s.Query, named)
+			return query.Check(s.Query, s.Plan, named)
 		},
 		CheckValue: func(typ string, value json.RawMessage) error { return query.CheckValue(oql.VarType(typ), value) },
 		CheckRange: query.CheckRange,

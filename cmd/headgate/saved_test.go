@@ -142,6 +142,10 @@ func sharedDashboards(s *site) {
 	s.reads([]string{"one", "two"}, vic.Token, run, quoted(`{"format":"ndjson","variables":{"since":%q}}`, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)))
 	s.reads(nil, s.key("boards", "query"), run, quoted(`{"format":"ndjson","variables":{"since":%q}}`, time.Now().Add(time.Hour).UTC().Format(time.RFC3339)))
 	s.refuse(404, "not-found", s.key("others", "query"), "POST", run, `{}`)
+	s.refuse(400, "query-syntax", ed.Token, "POST", "/api/v1/saved-queries", `{"name":"plan","plan":{"from":"logs","select":1}}`)
+	plan := send[control.SavedQuery](s, ed.Token, "POST", "/api/v1/saved-queries", `{"name":"plan","plan":{"from":"logs","where":{"op":"==","args":[{"field":"body"},{"var":"is"}]}},
+		"variables":[{"name":"is","type":"string","default":"two"}]}`)
+	s.reads([]string{"two"}, ed.Token, "/api/v1/saved-queries/"+plan.ID+"/run", `{"format":"ndjson"}`)
 	documented(s, ann.Token)
 }
 
