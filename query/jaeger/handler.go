@@ -109,6 +109,11 @@ func (h *handler) handle(e endpoint, fail func(http.ResponseWriter, *httpapi.Err
 			e.Header = http.Header{"Allow": {"GET, HEAD"}}
 			return e
 		}
+		if caller.Read != nil { // it is on record before anything is read
+			if caller.Scope, err = caller.Read(r.Context(), nil); err != nil {
+				return err
+			}
+		}
 		// A client that takes nothing more must not keep its place for ever. Writers without deadlines have none to keep.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerGrace))
 		return e(w, asked{r, caller, len(caller.Scope.Strings()) > 1})
