@@ -197,6 +197,8 @@ func (x exprPrinter) operation(e *plan.Expr, a []string) (string, error) {
 		return call("endsWith")
 	case plan.IsNull:
 		return call("isNull")
+	case plan.AnyText:
+		return call("has")
 	case plan.AnyPair:
 		return "arrayExists(m -> mapContains(m, " + a[1] + ") AND m[" + a[1] + "] = " + a[2] + ", " + a[0] + ")", nil
 	case plan.Add, plan.Sub:

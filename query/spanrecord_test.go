@@ -27,9 +27,10 @@ func TestSpanRecordsAreReadInsideAScan(t *testing.T) {
 		return e
 	}
 	pair := apply(plan.AnyPair, plan.Use(p.Key("event_attributes")), plan.Value("k'"), plan.Value("v\n"))
+	text := apply(plan.AnyText, plan.Use(p.Key("event_names")), plan.Value("exception"))
 	place := p.Define("place", apply(plan.Index, plan.Use(p.Key("trace_id")), plan.Value(ids)))
 	p.Stages = []plan.Stage{
-		plan.Where{Cond: apply(plan.In, plan.Use(p.Key("trace_id")), plan.Value(ids[0]), plan.Value(ids[1]))}, plan.Where{Cond: pair},
+		plan.Where{Cond: apply(plan.In, plan.Use(p.Key("trace_id")), plan.Value(ids[0]), plan.Value(ids[1]))}, plan.Where{Cond: pair}, plan.Where{Cond: text},
 		plan.Extend{Defs: []plan.Def{place}}, plan.Sort{Keys: []plan.Key{{Col: place.Col}}},
 	}
 	p.Output = nil

@@ -14,7 +14,8 @@ import (
 
 // Options configure New. A zero field means the default.
 type Options struct {
-	// Authenticate returns the caller of a request. Its errors are *httpapi.Error.
+	// Authenticate returns the caller of a request, whose whole scope is read; that it is must be on record by then. Its errors
+	// are *httpapi.Error.
 	Authenticate func(*http.Request) (query.Caller, error)
 	Log          *slog.Logger     // nil discards
 	Now          func() time.Time // nil is time.Now
@@ -108,11 +109,6 @@ func (h *handler) handle(e endpoint, fail func(http.ResponseWriter, *httpapi.Err
 			e := httpapi.Errorf(http.StatusMethodNotAllowed, "method-not-allowed", "ask with GET")
 			e.Header = http.Header{"Allow": {"GET, HEAD"}}
 			return e
-		}
-		if caller.Read != nil { // it is on record before anything is read
-			if caller.Scope, err = caller.Read(r.Context(), nil); err != nil {
-				return err
-			}
 		}
 		// A client that takes nothing more must not keep its place for ever. Writers without deadlines have none to keep.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerGrace))

@@ -90,35 +90,44 @@ func (b *builder) has(column string, p pair) *plan.Expr {
 	return b.apply(plan.And, b.apply(plan.Has, b.use(column), key), same)
 }
 
-// tagged is true for spans that Jaeger would show with the tag: of the span, of its process or in one of its logs.
+// tagged is true for spans that Jaeger would show with the tag: of the span, of its process or in one of its logs. A tag that
+// stands for a field is looked for in the field and among the span's own attributes.
 func (b *builder) tagged(p pair) *plan.Expr {
-	any := []*plan.Expr{
-		b.has("attributes", p), b.has("resource", p),
-		b.apply(plan.AnyPair, b.use("event_attributes"), plan.Value(p.key), plan.Value(p.value)),
-	}
+	either := []*plan.Expr{b.has("attributes", p)}
 	switch p.key {
 	case tagError:
 		if p.value == "true" {
-			any = append(any, b.equals("status", "error"))
+			either = append(either, b.equals("status", "error"))
 		}
 	case tagStatusCode:
 		if p.value == "OK" || p.value == "ERROR" {
-			any = append(any, b.equals("status", p.value))
+			either = append(either, b.equals("status", p.value))
 		}
 	case tagSpanKind:
 		for _, k := range taggedKinds {
 			if k == p.value {
-				any = append(any, b.equals("kind", k))
+				either = append(either, b.equals("kind", k))
 			}
 		}
 	case tagStatusMessage, tagScopeName, tagLibraryName, tagScopeVersion, tagLibraryVer, tagTraceState:
 		if p.value != "" { // an empty field has no tag
-			any = append(any, b.equals(fieldTags[p.key], p.value))
+			either = append(either, b.equals(fieldTags[p.key], p.value))
 		}
 	case tagTenant:
-		any = append(any, b.equals("tenant", p.value))
+		return b.equals("tenant", p.value)
+	case tagEvent:
+		either = append(either, b.apply(plan.AnyText, b.use("event_names"), plan.Value(p.value)), b.inEvents(p))
+	default:
+		either = append(either, b.has("resource", p), b.inEvents(p))
 	}
-	return b.apply(plan.Or, any...)
+	if len(either) == 1 {
+		return either[0]
+	}
+	return b.apply(plan.Or, either...)
+}
+
+func (b *builder) inEvents(p pair) *plan.Expr {
+	return b.apply(plan.AnyPair, b.use("event_attributes"), plan.Value(p.key), plan.Value(p.value))
 }
 
 // fieldTags are the tags that stand for one column.

@@ -3,6 +3,7 @@ package jaeger
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -70,7 +71,7 @@ func setValue(v pcommon.Value, text string, k kind) {
 		dec := json.NewDecoder(strings.NewReader(text))
 		dec.UseNumber()
 		whole := pcommon.NewValueEmpty()
-		if setJSON(whole, dec, k) != nil || dec.More() {
+		if setJSON(whole, dec, k, 0) != nil || dec.More() {
 			v.SetStr(text)
 			return
 		}
@@ -80,21 +81,26 @@ func setValue(v pcommon.Value, text string, k kind) {
 	}
 }
 
-// setJSON makes v of the next value of dec.
-func setJSON(v pcommon.Value, dec *json.Decoder, k kind) error {
+var errDeep = errors.New("nested too deep")
+
+// setJSON makes v of the next value of dec, which stands below so many brackets.
+func setJSON(v pcommon.Value, dec *json.Decoder, k kind, depth int) error {
 	tok, err := dec.Token()
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case depth > maxKindDepth:
+		return errDeep
 	}
 	switch t := tok.(type) {
 	case json.Delim:
-		return setNested(v, dec, k.inner, t == '{')
+		return setNested(v, dec, k.inner, t == '{', depth+1)
 	case nil:
 	case bool:
 		v.SetBool(t)
 	case json.Number:
 		letter := k.letter
-		if letter == kindUnknown {
+		if letter != kindInt && letter != kindDouble {
 			letter = kindDouble
 			if _, err := t.Int64(); err == nil {
 				letter = kindInt
@@ -111,7 +117,7 @@ func setJSON(v pcommon.Value, dec *json.Decoder, k kind) error {
 }
 
 // setNested makes an array or key-value list of what follows its opening bracket.
-func setNested(v pcommon.Value, dec *json.Decoder, inner kinds, isMap bool) error {
+func setNested(v pcommon.Value, dec *json.Decoder, inner kinds, isMap bool, depth int) error {
 	var list pcommon.Slice
 	var pairs pcommon.Map
 	if isMap {
@@ -131,7 +137,7 @@ func setNested(v pcommon.Value, dec *json.Decoder, inner kinds, isMap bool) erro
 		} else {
 			member = list.AppendEmpty()
 		}
-		if err := setJSON(member, dec, inner.at(i)); err != nil {
+		if err := setJSON(member, dec, inner.at(i), depth); err != nil {
 			return err
 		}
 	}

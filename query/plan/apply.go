@@ -30,7 +30,7 @@ func init() {
 		Lower: text(Lower, String, 1), Upper: text(Upper, String, 1), Trim: text(Trim, String, 1), Length: text(Length, Int, 1),
 		Replace: text(Replace, String, 3), Concat: concat, Extract: extract, Substring: substring,
 		Coalesce: coalesce, If: choose,
-		AnyPair: anyPair, Index: index,
+		AnyPair: anyPair, AnyText: anyText, Index: index,
 		Abs: number(Abs), Floor: number(Floor), Ceil: number(Ceil), Round: round, Bin: bin, Now: now,
 	}
 }

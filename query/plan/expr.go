@@ -30,6 +30,7 @@ const (
 	IsNull     Op = "isnull"
 
 	AnyPair Op = "anypair" // list of maps, key, value: whether one of the maps has the pair
+	AnyText Op = "anytext" // list of texts, text: whether it is one of them
 	Index   Op = "index"   // text, list literal: the text's place in the list from 1, 0 if it is not there
 
 	Add Op = "+"

@@ -90,6 +90,17 @@ func anyPair(args []*Expr) (*Expr, error) {
 	return truth(AnyPair, args...), nil
 }
 
+// anyText looks for a text in a list of texts, such as the names of a span's events.
+func anyText(args []*Expr) (*Expr, error) {
+	if err := count(AnyText, args, 2, 2); err != nil {
+		return nil, err
+	}
+	if _, ok := args[1].Value.(string); args[0].Type != List || !ok {
+		return nil, fmt.Errorf("a literal text is looked for in a list of texts")
+	}
+	return truth(AnyText, args...), nil
+}
+
 // index is the place of a text in a literal list of texts.
 func index(args []*Expr) (*Expr, error) {
 	if err := count(Index, args, 2, 2); err != nil {
