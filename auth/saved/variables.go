@@ -64,6 +64,7 @@ func (v *Variable) check(l Languages, value json.RawMessage) error {
 	}
 	chosen := []json.RawMessage{value}
 	if v.Type == listType {
+		chosen = nil // not decoded into: that would write over value
 		if err := json.Unmarshal(value, &chosen); err != nil {
 			return invalid("variable %s: %v", v.Name, err)
 		}
