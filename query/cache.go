@@ -175,6 +175,9 @@ func (r *Reader) RunWithin(ctx context.Context, st Stmt, maxAge time.Duration) (
 	if r.cache == nil || maxAge <= 0 || st.sql == "" || !st.scope.Valid() {
 		return r.Run(ctx, st, Rows)
 	}
+	if err := r.refused(newID()); err != nil {
+		return nil, err
+	}
 	began, key := time.Now(), cacheKey(st.fingerprint())
 	a, ask, err := r.cache.lookup(ctx, key, min(maxAge, maxAnswerAge))
 	switch {

@@ -24,6 +24,7 @@ const (
 	CodeCancelled   = "query-cancelled"
 	CodeUnavailable = "query-unavailable" // ClickHouse does not answer: try again
 	CodeFailed      = "query-failed"
+	CodeRefused     = "query-refused" // the walls between tenants do not hold: the operator must act
 )
 
 var errRowTooLarge = errors.New("a row is too large")
@@ -47,6 +48,15 @@ var engineFailures = map[int32]httpapi.Error{
 	394: cancelled, // QUERY_WAS_CANCELLED
 	734: cancelled, // QUERY_WAS_CANCELLED_BY_CLIENT
 }
+
+// Refused and NotReady are what ReaderOptions.Refuse may answer: that the walls between tenants do not hold, and that nobody
+// knows yet.
+var (
+	Refused = &httpapi.Error{Status: http.StatusServiceUnavailable, Code: CodeRefused, Title: "queries are refused",
+		Detail: "the walls between tenants inside ClickHouse do not hold, so that nothing is read until an operator has put them right; headgate doctor tells what is wrong",
+		Header: http.Header{"Retry-After": {"30"}}}
+	NotReady = &unavailable
+)
 
 var (
 	tooMuchData = httpapi.Error{Status: http.StatusUnprocessableEntity, Code: CodeTooMuchData, Title: "query reads too much",
@@ -79,7 +89,10 @@ func (r *Reader) failure(id string, err error) error {
 func classify(err error) *httpapi.Error {
 	var ex *clickhouse.Exception
 	var e httpapi.Error
+	var refused *httpapi.Error
 	switch {
+	case errors.As(err, &refused):
+		e = *refused
 	case errors.Is(err, errBusy):
 		e = busy
 	case errors.Is(err, errTimeout):

@@ -27,6 +27,8 @@ type ReaderOptions struct {
 	Tier  func(payer tenant.ID) string
 	// Settings adds settings to a statement of scope, such as the capability that a row policy asks for. nil adds none.
 	Settings func(scope tenant.Scope) map[string]any
+	// Refuse, unless nil, is asked before each answer; its error, an *httpapi.Error, is answered in place of it.
+	Refuse func() error
 	// CacheBytes bounds the answers that are kept for RunWithin. Zero keeps none.
 	CacheBytes int64
 	Log        *slog.Logger          // nil discards
@@ -39,6 +41,7 @@ type Reader struct {
 	limits   Limits
 	tiers    tiers
 	settings func(tenant.Scope) map[string]any
+	refuse   func() error
 	log      *slog.Logger
 	metrics  *metrics
 	gate     *gate
@@ -56,7 +59,7 @@ func NewReader(conn driver.Conn, opts ReaderOptions) *Reader {
 	}
 	l := opts.Limits.withDefaults()
 	r := &Reader{
-		conn: conn, limits: l, settings: opts.Settings, log: opts.Log, metrics: newMetrics(opts.Metrics),
+		conn: conn, limits: l, settings: opts.Settings, refuse: opts.Refuse, log: opts.Log, metrics: newMetrics(opts.Metrics),
 		gate: newGate(l.Concurrent), tiers: newTiers(opts),
 	}
 	if opts.CacheBytes > 0 {
@@ -84,6 +87,9 @@ func (r *Reader) Run(ctx context.Context, st Stmt, enc Encoding) (*Result, error
 	id := newID()
 	if st.sql == "" || !st.scope.Valid() || st.named == (enc == Rows) {
 		return nil, r.failure(id, errors.New("BUG: reader was given a statement that Print did not make for this encoding"))
+	}
+	if err := r.refused(id); err != nil {
+		return nil, err
 	}
 	began, limits := time.Now(), r.LimitsOf(st.scope)
 	seat, err := r.gate.enter(ctx, st.scope.Payer().String(), &limits)
@@ -119,6 +125,18 @@ func (r *Reader) Run(ctx context.Context, st Stmt, enc Encoding) (*Result, error
 		res.read(stream)
 	}
 	return res, nil
+}
+
+// refused answers why nothing may be read at the moment, nil if it may.
+//
+// SECURITY: while the walls inside ClickHouse are not known to hold, no interface gets an answer, none that was kept either.
+func (r *Reader) refused(id string) error {
+	if r.refuse != nil {
+		if err := r.refuse(); err != nil {
+			return r.failure(id, err)
+		}
+	}
+	return nil
 }
 
 const (

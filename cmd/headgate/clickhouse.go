@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 
@@ -25,6 +25,17 @@ type backend struct {
 	writer, reader *clickhouse.Options
 	key            policy.Key
 	carrier        policy.Carrier
+	problem        policy.Finding // why queries cannot be answered, if its Check is set
+}
+
+// walls checks what the policies and the identities of conns are worth.
+func (b backend) walls(conns connections) func(context.Context) ([]policy.Finding, error) {
+	if b.problem.Check != "" {
+		return func(context.Context) ([]policy.Finding, error) { return []policy.Finding{b.problem}, nil }
+	}
+	return policy.Posture{
+		Writer: conns.writer, Reader: conns.reader, Database: b.writer.Auth.Database, Key: b.key, Carrier: b.carrier,
+	}.Check
 }
 
 // capability is what query.ReaderOptions asks for: the setting with which the row policies show the rows of scope.
@@ -64,24 +75,33 @@ func openClickHouse(ctx context.Context, cfg Config, engines *group, log *slog.L
 		return backend{}, err
 	}
 	engines.run(ctx, "engine", supervisor.Run)
-	b := backend{supervisor.WriterOptions(), supervisor.ReaderOptions(), key, policy.EngineCarrier}
+	b := backend{writer: supervisor.WriterOptions(), reader: supervisor.ReaderOptions(), key: key, carrier: policy.EngineCarrier}
 	b.writer.Auth.Database, b.reader.Auth.Database = storage.DefaultDatabase, storage.DefaultDatabase
 	return b, nil
 }
 
+// serverBackend is that of a server. What it lacks for queries is in the backend's problem: data are taken without.
 func serverBackend(cfg Config) (backend, error) {
-	opt, err := storage.ParseURL(cfg.ClickHouse)
+	writer, err := storage.ParseURL(cfg.ClickHouse)
 	if err != nil {
 		return backend{}, err
 	}
-	// SECURITY: one account does both, so that reading is at least declared to the server as reading.
-	read := *opt
-	read.Settings = maps.Clone(opt.Settings)
-	if read.Settings == nil {
-		read.Settings = clickhouse.Settings{}
+	b := backend{writer: writer, reader: writer, carrier: policy.Carrier(cfg.Server.Capability)}
+	if cfg.Server.Reader == "" {
+		b.problem = policy.Finding{Check: "reader", Status: policy.Fail, Detail: "there is no account that only reads",
+			Advice: "make one by headgate clickhouse-setup, and name it with --clickhouse-reader"}
+		return b, nil
 	}
-	read.Settings["readonly"] = 2 // not 1, under which the limits of a query could not be set either
-	return backend{writer: opt, reader: &read}, nil
+	if b.reader, err = storage.ParseURL(cfg.Server.Reader); err != nil {
+		return backend{}, err
+	}
+	b.key, err = policy.ReadKey(cfg.policyKey())
+	if errors.Is(err, fs.ErrNotExist) {
+		b.problem = policy.Finding{Check: "key", Status: policy.Fail, Detail: "there is no key of the row policies at " + cfg.policyKey(),
+			Advice: "make it by headgate clickhouse-setup, or copy it from where that ran"}
+		return b, nil
+	}
+	return b, err
 }
 
 type connections struct{ writer, reader driver.Conn }

@@ -160,6 +160,8 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 		return err
 	}
 	defer conns.close()
+	walls := newWalls(ch.walls(conns), log, reg)
+	ready.walls.Store(walls)
 	backendCtx, stopBackend := context.WithCancel(context.WithoutCancel(ctx))
 	backend := &group{fail: fail}
 	defer backend.end(stopBackend)
@@ -186,9 +188,11 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 		if err := prepare(ctx, ch.writer, conns.writer, log); err != nil || ctx.Err() != nil {
 			return err
 		}
+		walls.look(ctx)
 		close(prepared)
 		return wal.Run(ctx, conns.writer, cfg.ShutdownGrace)
 	})
+	backend.run(backendCtx, "walls", func(ctx context.Context) error { return walls.run(ctx, prepared) })
 	ready.set("waiting for clickhouse")
 	select {
 	case <-prepared:
@@ -243,7 +247,7 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	}
 	reader := query.NewReader(conns.reader, query.ReaderOptions{
 		Limits:   query.Limits{MaxExecution: cfg.QueryTimeout, MaxMemoryBytes: *cfg.QueryMaxMemory.bytes},
-		Settings: ch.capability, CacheBytes: cfg.Query.cacheBytes(), Log: log, Metrics: reg,
+		Settings: ch.capability, Refuse: walls.refuse, CacheBytes: cfg.Query.cacheBytes(), Log: log, Metrics: reg,
 	})
 	proxies, err := httpapi.ParseProxies(cfg.TrustedProxies)
 	if err != nil {

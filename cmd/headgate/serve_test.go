@@ -303,9 +303,9 @@ func TestEnvironmentSetsFlags(t *testing.T) {
 
 // TestServerIsTheSameAsTheEngine runs serve on a ClickHouse at an address, through another engine's HTTP interface.
 func TestServerIsTheSameAsTheEngine(t *testing.T) {
-	opt := chtest.StartOwn(t, chtest.Options(t.TempDir())).WriterOptions()
-	url := fmt.Sprintf("http://%s:%s@%s/telemetry", opt.Auth.Username, opt.Auth.Password, opt.Addr[0])
-	p := serveOn(t, t.TempDir(), "--clickhouse", url)
+	engine, _, args := guardedServer(t)
+	opt := engine.WriterOptions()
+	p := serveOn(t, t.TempDir(), args...)
 	p.cli("tenant", "create", "acme")
 	key := p.key("acme", "ingest", "query")
 	p.mustPost("/v1/logs", key, record("x"))

@@ -22,7 +22,10 @@ func newRegistry() *prometheus.Registry {
 }
 
 // readiness says why headgate is not ready, "" once it is.
-type readiness struct{ reason atomic.Pointer[string] }
+type readiness struct {
+	reason atomic.Pointer[string]
+	walls  atomic.Pointer[walls] // nil until ClickHouse is known
+}
 
 func (r *readiness) set(reason string) { r.reason.Store(&reason) }
 
@@ -36,7 +39,36 @@ func telemetryHandler(reg *prometheus.Registry, ready *readiness) http.Handler {
 			http.Error(w, reason, http.StatusServiceUnavailable)
 			return
 		}
+		// Data are taken while queries are refused, so that this process is ready for those who send.
+		if walls := ready.walls.Load(); walls != nil {
+			if _, unsafe := walls.state(); unsafe != "" {
+				fmt.Fprintln(w, "ready, but queries are refused: "+unsafe)
+				return
+			}
+		}
 		fmt.Fprintln(w, "ready")
+	})
+	mux.HandleFunc("GET /readyz/query", func(w http.ResponseWriter, _ *http.Request) {
+		reason := *ready.reason.Load()
+		if walls := ready.walls.Load(); reason == "" && walls != nil {
+			known, unsafe := walls.state()
+			if reason = unsafe; !known {
+				reason = "the walls between tenants are not checked yet"
+			}
+		}
+		if reason != "" {
+			http.Error(w, reason, http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	mux.HandleFunc("/debug/walls", func(w http.ResponseWriter, r *http.Request) {
+		walls := ready.walls.Load()
+		if walls == nil {
+			http.Error(w, *ready.reason.Load(), http.StatusServiceUnavailable)
+			return
+		}
+		walls.serveReport(w, r)
 	})
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

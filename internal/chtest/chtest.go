@@ -118,17 +118,15 @@ func StartOwn(t testing.TB, opts engine.Options) *Engine {
 	return e
 }
 
-// StartGuarded is StartOwn with row policies on the telemetry tables of the database "headgate", and the key that readers'
-// capabilities are signed with.
-func StartGuarded(t testing.TB) (*Engine, policy.Key) {
+// StartGuarded is StartOwn with row policies of key on the telemetry tables of database, in the file users.xml of DataDir.
+func StartGuarded(t testing.TB, database string, key policy.Key) *Engine {
 	t.Helper()
 	opts := Options(t.TempDir())
-	key := policy.NewKey()
 	opts.UsersFile, opts.OwnComment = filepath.Join(opts.DataDir, "users.xml"), key.Internal()
-	if err := policy.WriteUsers(opts.UsersFile, "headgate", key); err != nil {
+	if err := policy.WriteUsers(opts.UsersFile, database, key); err != nil {
 		t.Fatal(err)
 	}
-	return StartOwn(t, opts), key
+	return StartOwn(t, opts)
 }
 
 func launch(opts engine.Options) (*Engine, error) {
@@ -184,10 +182,16 @@ func open(t testing.TB, opts *clickhouse.Options, database string) driver.Conn {
 	if database != "" {
 		opts.Auth.Database = database
 	}
+	return OpenOptions(t, opts)
+}
+
+// OpenOptions connects as opts say. The connection closes with the test.
+func OpenOptions(t testing.TB, opts *clickhouse.Options) driver.Conn {
+	t.Helper()
 	opts.TransportFunc = chhttp.Transport
 	conn, err := clickhouse.Open(opts)
 	if err != nil {
-		t.Fatalf("connect to %s: %v", database, err)
+		t.Fatalf("connect to %s: %v", opts.Auth.Database, err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn

@@ -40,14 +40,23 @@ func (k Key) verified(c Carrier) (verified, payload string) {
 	return fmt.Sprintf("substring(%s, 1, %d) = concat(%s, ':')", c.value(), macBytes+1, mac), payload
 }
 
-// TenantCondition is the SQL condition that a row belongs to a tenant of the capability.
-func (k Key) TenantCondition(c Carrier) string {
+// tenantCondition is the SQL condition that a row belongs to a tenant of the capability.
+func (k Key) tenantCondition(c Carrier) string {
 	verified, payload := k.verified(c)
 	return "TenantId IN if(" + verified + ", splitByChar(',', " + payload + "), [])"
 }
 
-// InternalCondition is the SQL condition that the capability is Internal.
-func (k Key) InternalCondition(c Carrier) string {
+// internalCondition is the SQL condition that the capability is Internal.
+func (k Key) internalCondition(c Carrier) string {
 	verified, payload := k.verified(c)
 	return "(" + verified + " AND " + payload + " = '" + everything + "')"
+}
+
+// condition is the row policy where capabilities travel by c: on the embedded engine, whose only user it binds, headgate's own
+// work passes too.
+func (k Key) condition(c Carrier) string {
+	if c == EngineCarrier {
+		return k.internalCondition(c) + " OR " + k.tenantCondition(c)
+	}
+	return k.tenantCondition(c)
 }

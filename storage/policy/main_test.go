@@ -31,14 +31,20 @@ type guarded struct {
 
 func start(t testing.TB) *guarded {
 	t.Helper()
-	e, key := chtest.StartGuarded(t)
-	g := &guarded{Engine: e, t: t, key: key, writer: e.Open(t, ""), reader: e.OpenReader(t, "")}
-	g.exec("CREATE DATABASE headgate")
-	g.writer, g.reader = e.Open(t, "headgate"), e.OpenReader(t, "headgate")
-	if err := storage.Migrate(t.Context(), g.writer, schema.Migrations, slog.New(slog.DiscardHandler)); err != nil {
-		t.Fatal(err)
-	}
+	key := policy.NewKey()
+	g := &guarded{Engine: chtest.StartGuarded(t, "headgate", key), t: t, key: key}
+	g.migrate()
 	return g
+}
+
+func (g *guarded) migrate() {
+	g.t.Helper()
+	g.writer = g.Open(g.t, "")
+	g.exec("CREATE DATABASE headgate")
+	g.writer, g.reader = g.Open(g.t, "headgate"), g.OpenReader(g.t, "headgate")
+	if err := storage.Migrate(g.t.Context(), g.writer, schema.Migrations, slog.New(slog.DiscardHandler)); err != nil {
+		g.t.Fatal(err)
+	}
 }
 
 // fill gives each tenant rows rows in every table with a policy.

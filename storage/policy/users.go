@@ -44,8 +44,8 @@ func Users(database string, k Key) string {
 		}
 		fmt.Fprintf(&b, "\t\t\t\t</%s>\n", database)
 	}
-	internal := k.InternalCondition(EngineCarrier)
-	policies(database, Tables(), internal+" OR "+k.TenantCondition(EngineCarrier))
+	internal := k.internalCondition(EngineCarrier)
+	policies(database, Tables(), k.condition(EngineCarrier))
 	policies("system", closedTables, internal)
 	b.WriteString("\t\t\t</databases>\n\t\t</default>\n\t</users>\n</clickhouse>\n")
 	return b.String()

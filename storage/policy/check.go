@@ -1,0 +1,309 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+)
+
+// Posture is what the walls inside ClickHouse are checked with. The connections point at Database.
+type Posture struct {
+	Writer, Reader driver.Conn
+	Database       string
+	Key            Key
+	Carrier        Carrier
+
+	writer, reader string // the users that ClickHouse takes them for; set by Check
+}
+
+// embedded reports whether both identities are one user, whom the policies bind.
+func (p Posture) embedded() bool { return p.Carrier == EngineCarrier }
+
+const checkTimeout = 30 * time.Second
+
+// Check asks ClickHouse whether the walls hold: what its tables say of policies and grants, and what it does when a reader
+// tries. It changes nothing, and no capability or row leaves it. The error is that ClickHouse could not be asked; then
+// nothing is known.
+func (p Posture) Check(ctx context.Context) ([]Finding, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	if p.Key.IsZero() {
+		return []Finding{{"key", Fail, "there is no key to sign capabilities with", p.advice()}}, nil
+	}
+	for conn, user := range map[driver.Conn]*string{p.Writer: &p.writer, p.Reader: &p.reader} {
+		if err := conn.QueryRow(ctx, "SELECT currentUser()").Scan(user); err != nil {
+			return nil, fmt.Errorf("check the walls in clickhouse: %w", err)
+		}
+	}
+	var out []Finding
+	for _, check := range []func(context.Context) (Finding, error){p.version, p.policies, p.capability, p.confined, p.grants, p.clock} {
+		f, err := check(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("check the walls in clickhouse: %w", err)
+		}
+		if f.Check != "" {
+			out = append(out, f)
+		}
+	}
+	return out, nil
+}
+
+func (p Posture) version(ctx context.Context) (Finding, error) {
+	var v string
+	if err := p.Writer.QueryRow(ctx, "SELECT version()").Scan(&v); err != nil {
+		return Finding{}, err
+	}
+	open := OpenBypasses(v)
+	f := Finding{"version", OK, "ClickHouse " + v, ""}
+	switch {
+	case len(open) > 0 && p.embedded():
+		f.Detail += "; the embedded engine refuses readers what is still open in it: " + strings.Join(open, ", and ")
+	case len(open) > 0:
+		f.Status, f.Detail = Warn, f.Detail+": "+strings.Join(open, ", and ")
+		f.Advice = "update to 26.3.27.4, 26.6.4.51, 26.7.6.49, 26.8.2.2 or newer; tenants are still kept apart by the signed capability"
+	}
+	return f, nil
+}
+
+// policies compares the policies of each table with what they should be, by ClickHouse's own formatting.
+func (p Posture) policies(ctx context.Context) (Finding, error) {
+	want, err := p.formatted(ctx)
+	if err != nil {
+		return Finding{}, err
+	}
+	rows, err := p.Writer.Query(ctx, `SELECT table, short_name, ifNull(formatQuerySingleLineOrNull(concat('SELECT ', select_filter)), ''), is_restrictive != 0, apply_to_all != 0, apply_to_list, apply_to_except
+		FROM system.row_policies WHERE database = currentDatabase()`)
+	if err != nil {
+		return asked(Finding{"policies", Fail, "the writer may not read system.row_policies", "grant it SHOW ROW POLICIES"}, err)
+	}
+	defer rows.Close()
+	good, bad := map[string]bool{}, map[string]string{}
+	for rows.Next() {
+		var table, name, filter string
+		var restrictive, all bool
+		var to, except []string
+		if err := rows.Scan(&table, &name, &filter, &restrictive, &all, &to, &except); err != nil {
+			return Finding{}, err
+		}
+		binds := all && !slices.Contains(except, p.reader) || slices.Contains(to, p.reader)
+		others := !all && slices.Equal(to, []string{p.writer}) && p.writer != p.reader
+		switch {
+		case restrictive: // takes away only
+		case binds && filter == want:
+			good[table] = true
+		case !others:
+			// Permissive policies are added up: one more opens rows.
+			bad[table] = fmt.Sprintf("policy %s of %s is not headgate's own", name, table)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return Finding{}, err
+	}
+	var wrong []string
+	for _, t := range Tables() {
+		if !good[t] && bad[t] == "" {
+			wrong = append(wrong, t+" has no policy")
+		}
+	}
+	for _, t := range append(Tables(), "*", "") { // of the database as a whole, too
+		if bad[t] != "" {
+			wrong = append(wrong, bad[t])
+		}
+	}
+	if len(wrong) > 0 {
+		return Finding{"policies", Fail, strings.Join(wrong, ", "), p.advice()}, nil
+	}
+	return Finding{"policies", OK, fmt.Sprintf("unaltered on %d tables", len(Tables())), ""}, nil
+}
+
+func (p Posture) advice() string {
+	if p.embedded() {
+		return "restart headgate: the embedded engine gets its policies when it starts"
+	}
+	return "run what headgate clickhouse-setup prints, with the key file that headgate serve has"
+}
+
+// formatted is the statement SELECT condition as ClickHouse writes it. It travels as a parameter, so that the key is in no log of statements.
+func (p Posture) formatted(ctx context.Context) (string, error) {
+	text := strings.ReplaceAll("SELECT "+p.Key.condition(p.Carrier), `\`, `\\`) // parameters are read in their escaped form
+	ctx = clickhouse.Context(ctx, clickhouse.WithParameters(clickhouse.Parameters{"q": text}))
+	err := p.Writer.QueryRow(ctx, "SELECT formatQuerySingleLine({q:String})").Scan(&text)
+	return text, err
+}
+
+// capability looks whether rows are shown to the capability and to nothing else.
+func (p Posture) capability(ctx context.Context) (Finding, error) {
+	f := Finding{Check: "capability", Status: Fail, Advice: p.advice()}
+	for _, try := range []struct{ what, capability string }{
+		{"without a capability", ""},
+		{"with an unsigned capability", strings.Repeat("0", macBytes) + ":" + everything},
+		{"with a capability of another key", NewKey().sign(everything)},
+	} {
+		seen, err := p.visible(ctx, try.capability)
+		if err != nil {
+			return asked(Finding{f.Check, f.Status, "the reader cannot read " + try.what, f.Advice}, err)
+		}
+		if len(seen) > 0 {
+			f.Detail = "rows of " + strings.Join(seen, ", ") + " are shown " + try.what
+			return f, nil
+		}
+	}
+	// A tenant that has rows, whichever: what the reader sees of it is only counted.
+	var table, id string
+	for _, t := range Tables() {
+		ids, err := column(ctx, p.Writer, "SELECT toString(TenantId) FROM "+t+" LIMIT 1")
+		if err != nil {
+			return asked(Finding{f.Check, Fail, "the writer may not read " + t, p.advice()}, err)
+		}
+		if len(ids) > 0 {
+			table, id = t, ids[0]
+			break
+		}
+	}
+	if id == "" {
+		return Finding{f.Check, OK, "nothing is shown without it; there are no rows yet to see with it", ""}, nil
+	}
+	seen, err := p.visible(ctx, p.Key.sign(id))
+	if err != nil {
+		return asked(Finding{f.Check, f.Status, "the reader cannot read with a capability", f.Advice}, err)
+	}
+	if !slices.Contains(seen, table) {
+		f.Detail = "a tenant's rows are not shown to its own capability: ClickHouse has policies of another key"
+		return f, nil
+	}
+	return Finding{f.Check, OK, "nothing is shown without it, or with one that is forged", ""}, nil
+}
+
+// visible returns the tables of which the reader sees any row under the capability.
+func (p Posture) visible(ctx context.Context, capability string) ([]string, error) {
+	parts := make([]string, len(Tables()))
+	for i, t := range Tables() {
+		parts[i] = "SELECT '" + t + "' FROM " + t + " LIMIT 1"
+	}
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{string(p.Carrier): capability}))
+	return column(ctx, p.Reader, "SELECT * FROM (("+strings.Join(parts, ") UNION ALL (")+"))")
+}
+
+// forbidden are statements that a reader must be refused.
+var forbidden = []struct{ what, sql string }{
+	{"insert", "INSERT INTO otel_logs SELECT * FROM otel_logs WHERE 0"},
+	{"create tables", "CREATE TABLE headgate_never (a UInt8) ENGINE = Memory"},
+	{"create temporary tables", "CREATE TEMPORARY TABLE headgate_never (a UInt8)"},
+	{"read policies", "SELECT throwIf(count() = 0) FROM system.row_policies"},
+	{"read running statements", "SELECT throwIf(count() = 0) FROM system.processes"},
+	{"reach other servers", "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')"},
+	{"reach files", "SELECT * FROM file('headgate-never', 'LineAsString')"},
+	{"leave readonly", "SET readonly = 0"},
+	{"delete", "ALTER TABLE otel_logs DELETE WHERE 0"},
+	{"drop tables", "DROP TABLE headgate_never"},
+}
+
+// confined looks whether the reader is refused what it must never do. A refusal is an answer of ClickHouse that tells of
+// missing rights; statements that would do harm could do none, because what they name does not exist or is empty.
+func (p Posture) confined(ctx context.Context) (Finding, error) {
+	var may []string
+	for _, f := range forbidden {
+		err := p.Reader.Exec(ctx, f.sql)
+		var answer *clickhouse.Exception
+		switch {
+		case errors.As(err, &answer) && (answer.Code == 164 || answer.Code == 497 || answer.Code == 395 && strings.HasPrefix(f.what, "read")):
+		case errors.As(err, &answer), err == nil:
+			may = append(may, f.what)
+		default:
+			return Finding{}, err
+		}
+	}
+	if len(may) > 0 {
+		return Finding{"reader", Fail, "the reading identity may " + strings.Join(may, ", "), p.advice()}, nil
+	}
+	return Finding{"reader", OK, "may only read", ""}, nil
+}
+
+// grants looks whether the reader may read the telemetry tables and nothing else, and whether its settings are bounded.
+func (p Posture) grants(ctx context.Context) (Finding, error) {
+	if p.embedded() {
+		return Finding{}, nil // both identities are one user there; the engine itself refuses the reader
+	}
+	lines, err := column(ctx, p.Reader, "SHOW GRANTS")
+	if err != nil {
+		return asked(Finding{"grants", Fail, "the reader's grants cannot be read", p.advice()}, err)
+	}
+	if odd := oddGrants(lines, p.Database); len(odd) > 0 {
+		return Finding{"grants", Fail, "the reading identity has more than SELECT on the telemetry tables: " + strings.Join(odd, "; "), p.advice()}, nil
+	}
+	for _, s := range []struct {
+		name  string
+		value any
+	}{{"max_execution_time", 1 << 30}, {"max_memory_usage", 0}, {"use_query_cache", 1}, {"readonly", 2}} {
+		bounded := clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{s.name: s.value}))
+		if _, err := column(bounded, p.Reader, "SELECT '1'"); err == nil {
+			return Finding{"grants", Fail, fmt.Sprintf("the reading identity may set %s to %v", s.name, s.value), p.advice()}, nil
+		} else if _, err := asked(Finding{}, err); err != nil {
+			return Finding{}, err
+		}
+	}
+	return Finding{"grants", OK, "SELECT on the telemetry tables alone, under bounded settings", ""}, nil
+}
+
+// oddGrants returns what of SHOW GRANTS is not SELECT on a telemetry table of database.
+func oddGrants(lines []string, database string) (odd []string) {
+	for _, line := range lines {
+		clean := strings.ReplaceAll(line, "`", "")
+		privilege, rest, _ := strings.Cut(strings.TrimPrefix(clean, "GRANT "), " ON ")
+		object, _, _ := strings.Cut(rest, " TO ")
+		table, ours := strings.CutPrefix(object, database+".")
+		if privilege != "SELECT" || !ours || !slices.Contains(Tables(), table) || strings.Contains(rest, "WITH GRANT OPTION") {
+			odd = append(odd, clean)
+		}
+	}
+	return odd
+}
+
+// maxSkew is how far ClickHouse's clock may be from this machine's before retention and relative times are visibly wrong.
+const maxSkew = 5 * time.Second
+
+func (p Posture) clock(ctx context.Context) (Finding, error) {
+	before := time.Now()
+	var nanos int64
+	if err := p.Writer.QueryRow(ctx, "SELECT toUnixTimestamp64Nano(now64(9))").Scan(&nanos); err != nil {
+		return Finding{}, err
+	}
+	after := time.Now()
+	theirs := time.Unix(0, nanos)
+	skew := max(before.Sub(theirs), theirs.Sub(after), 0)
+	if skew > maxSkew {
+		return Finding{"clock", Warn, fmt.Sprintf("ClickHouse's clock is %s off this machine's", skew.Round(time.Second)), "synchronise both, for example by chrony: retention and now() follow ClickHouse's clock"}, nil
+	}
+	return Finding{"clock", OK, "ClickHouse's and this machine's agree", ""}, nil
+}
+
+// asked returns f if ClickHouse has answered with an exception, and otherwise that it could not be asked.
+func asked(f Finding, err error) (Finding, error) {
+	var answer *clickhouse.Exception
+	if errors.As(err, &answer) {
+		f.Detail += fmt.Sprintf(" (ClickHouse code %d)", answer.Code)
+		return f, nil
+	}
+	return Finding{}, err
+}
+
+// column returns a result of one column as lines.
+func column(ctx context.Context, conn driver.Conn, sql string) ([]string, error) {
+	r, err := conn.QueryFormat(ctx, "TSVRaw", sql)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	if text := strings.TrimSpace(string(b)); err == nil && text != "" {
+		return strings.Split(text, "\n"), nil
+	}
+	return nil, err
+}
