@@ -54,11 +54,9 @@ func TestKillsOnABadDisk(t *testing.T) {
 // ClickHouse hangs, refuses, answers late, answers nonsense, and commits while its answer is lost; headgate is killed
 // meanwhile.
 func TestKillsBesideABadServer(t *testing.T) {
-	e := chtest.StartOwn(t, chtest.Options(t.TempDir()))
-	opt := e.WriterOptions()
-	proxy := chtest.StartProxy(t, opt.Addr[0])
-	url := "http://" + opt.Auth.Username + ":" + opt.Auth.Password + "@" + proxy.Addr() + "/telemetry"
-	d := newLoad(t, loadOptions{args: []string{"--clickhouse", url, "--insert-timeout", "1s"}})
+	e, _, args := guardedServer(t)
+	proxy := chtest.StartProxy(t, e.Addr())
+	d := newLoad(t, loadOptions{args: append(through(proxy.Addr(), e, args), "--insert-timeout", "1s")})
 	faults := []chtest.Fault{chtest.Refuse, chtest.CutBody, chtest.LoseAnswer, chtest.Late, chtest.Hang, chtest.Overloaded, chtest.Broken}
 	var done [16]atomic.Int64
 	bad := func(r *http.Request) chtest.Fault {

@@ -77,6 +77,7 @@ Every flag can be set by an environment variable: --data-dir by HEADGATE_DATA_DI
 	usage.AddCommand(newUsageVerify())
 	root.AddCommand(newServe(), newEngine(), newTenant(), newKey(), newQuery(), usage, newLimits(), newDecisions(),
 		newUser(), newSignIn(), newSignOut(), newAcceptInvitation(), newResetPassword(),
-		newAlerts(), newWebhook(), newWAL(), newBackup(), newRestore(), newRole(), newTeam(), newGrant(), newAccess(), newAudit())
+		newAlerts(), newWebhook(), newWAL(), newBackup(), newRestore(), newRole(), newTeam(), newGrant(), newAccess(), newAudit(),
+		newDoctor(), newClickHouseSetup())
 	return root
 }

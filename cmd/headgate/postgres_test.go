@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/auth"
-	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/pgtest"
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/metering"
@@ -28,10 +26,9 @@ type replicas struct {
 
 func newReplicas(t *testing.T) *replicas {
 	t.Helper()
-	opt := chtest.StartOwn(t, chtest.Options(t.TempDir())).WriterOptions()
-	clickhouse := fmt.Sprintf("http://%s:%s@%s/telemetry", opt.Auth.Username, opt.Auth.Password, opt.Addr[0])
+	_, _, args := guardedServer(t)
 	r := &replicas{t: t, pg: pgtest.Start(t), secrets: filepath.Join(t.TempDir(), "secrets")}
-	r.args = []string{"--clickhouse", clickhouse, "--store", r.pg.URL()}
+	r.args = append(args, "--store", r.pg.URL())
 	return r
 }
 

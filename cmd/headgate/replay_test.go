@@ -19,11 +19,10 @@ var moving = regexp.MustCompile(`"(bytes_per_second|exhausted_at|sealed_through)
 // TestWholeLogReplayedTwiceChangesNothing puts a log back, as a restored disk does, after all that it planned was stored and
 // billed: neither the ledger nor the tables change, the first time nor the second.
 func TestWholeLogReplayedTwiceChangesNothing(t *testing.T) {
-	opt := chtest.StartOwn(t, chtest.Options(t.TempDir())).WriterOptions()
-	proxy := chtest.StartProxy(t, opt.Addr[0])
+	engine, _, args := guardedServer(t)
+	proxy := chtest.StartProxy(t, engine.Addr())
 	dir, kept := t.TempDir(), t.TempDir()
-	args := []string{"--clickhouse", fmt.Sprintf("http://%s:%s@%s/telemetry", opt.Auth.Username, opt.Auth.Password, proxy.Addr()),
-		"--flush-delay", "1s"}
+	args = append(through(proxy.Addr(), engine, args), "--flush-delay", "1s")
 	p := serveOn(t, dir, args...)
 	keys := map[string]string{}
 	for _, name := range []string{"acme", "globex"} {

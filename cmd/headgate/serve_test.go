@@ -320,8 +320,8 @@ func TestServerIsTheSameAsTheEngine(t *testing.T) {
 
 // TestStartWithoutClickHouseTakesRequests: alive at once, ready after a moment; what is acked is there when ClickHouse is.
 func TestStartWithoutClickHouseTakesRequests(t *testing.T) {
-	opt := chtest.StartOwn(t, chtest.Options(t.TempDir())).WriterOptions()
-	proxy := chtest.StartProxy(t, opt.Addr[0])
+	engine, _, args := guardedServer(t)
+	proxy := chtest.StartProxy(t, engine.Addr())
 	proxy.Choose(func(*http.Request) chtest.Fault { return chtest.Refuse })
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -329,9 +329,8 @@ func TestStartWithoutClickHouseTakesRequests(t *testing.T) {
 	}
 	telemetry := free.Addr().String()
 	free.Close()
-	url := fmt.Sprintf("http://%s:%s@%s/telemetry", opt.Auth.Username, opt.Auth.Password, proxy.Addr())
 	dir := t.TempDir()
-	p := launch(t, dir, "--clickhouse", url, "--telemetry", telemetry)
+	p := launch(t, dir, append(through(proxy.Addr(), engine, args), "--telemetry", telemetry)...)
 	waitFor(t, "it to say so", func() bool {
 		resp, err := http.Get("http://" + telemetry + "/readyz")
 		if err != nil {
@@ -354,7 +353,7 @@ func TestStartWithoutClickHouseTakesRequests(t *testing.T) {
 	if out := p.cli("query", "--key", key, "--format", "ndjson", "logs | count"); unmarshal[struct{ Count int }](t, out).Count != 1 {
 		t.Errorf("count printed %s", out)
 	}
-	if err := p.end(syscall.SIGTERM); err != nil || strings.Contains(p.out.String(), opt.Auth.Password) {
+	if err := p.end(syscall.SIGTERM); err != nil || strings.Contains(p.out.String(), engine.WriterOptions().Auth.Password) {
 		t.Errorf("ended with %v:\n%s", err, p.out.String())
 	}
 }

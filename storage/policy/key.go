@@ -113,3 +113,10 @@ func (k Key) pads() (inner, outer string) {
 	}
 	return hex.EncodeToString(in[:]), hex.EncodeToString(out[:])
 }
+
+// Password is that of an account which Server makes. It follows from the key, so that the statements are the same each time.
+func (k Key) Password(account string) string {
+	mac := hmac.New(sha256.New, k.b)
+	mac.Write([]byte("password:" + account)) // no payload of a capability: an id has no ':'
+	return hex.EncodeToString(mac.Sum(nil))
+}

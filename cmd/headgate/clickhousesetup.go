@@ -1,0 +1,133 @@
+package main
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/headgate-io/headgate/query"
+	"github.com/headgate-io/headgate/storage"
+	"github.com/headgate-io/headgate/storage/policy"
+)
+
+type setupFlags struct {
+	dataDir, secretsDir, keyFile, out, server string
+	database, cluster, capability             string
+	query                                     Config // for the limits of queries
+}
+
+// The accounts that clickhouse-setup makes.
+const (
+	writerAccount = "headgate_writer"
+	readerAccount = "headgate_reader"
+)
+
+func newClickHouseSetup() *cobra.Command {
+	f := setupFlags{query: DefaultConfig()}
+	cmd := &cobra.Command{
+		Use:   "clickhouse-setup --server URL --out DIR",
+		Short: "Write what a ClickHouse server needs to keep tenants apart",
+		Long: `Clickhouse-setup writes to DIR what makes a ClickHouse server ready for headgate; it asks no server:
+
+  config.d/headgate.xml  the server's own configuration: copy it to /etc/clickhouse-server/config.d and restart the server
+  setup.sql              accounts, grants, settings and row policies: run it as an account that manages access
+  headgate.env           --clickhouse and --clickhouse-reader of headgate serve, as environment variables
+
+The policies show rows to capabilities that headgate signs with a key, which is made at the first run. headgate serve needs the
+file. The accounts' passwords follow from it, so that with one key every run writes the same: run it again after an update of
+headgate, which may have new tables, or with other limits of queries. With another key every statement of an older headgate is
+refused. See deploy/clickhouse/README.md.`,
+		Example: `  headgate clickhouse-setup --server http://clickhouse:8123 --out ./clickhouse
+  clickhouse-client --user admin --multiquery < clickhouse/setup.sql`,
+		Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.out == "" || f.server == "" {
+				return &usageError{errors.New("name the server as headgate will reach it and the directory to write: --server http://host:8123 --out DIR")}
+			}
+			return f.write(cmd)
+		},
+	}
+	d := f.query
+	cmd.Flags().StringVar(&f.dataDir, "data-dir", "./data", "data directory of the server")
+	cmd.Flags().StringVar(&f.secretsDir, "secrets-dir", "", "directory of the secret files (empty: the data directory)")
+	cmd.Flags().StringVar(&f.keyFile, "clickhouse-policy-key", "", "file of the key (empty: "+policyKeyFile+" in the secrets directory); made if there is none")
+	cmd.Flags().StringVar(&f.capability, "clickhouse-capability", string(policy.ServerCarrier), "custom setting that capabilities travel in")
+	cmd.Flags().StringVar(&f.server, "server", "", "URL of the server, without account: http://host:8123")
+	cmd.Flags().StringVar(&f.database, "database", storage.DefaultDatabase, "database of the telemetry")
+	cmd.Flags().StringVar(&f.cluster, "cluster", "", "cluster to make all of it on (empty: one server)")
+	cmd.Flags().StringVar(&f.out, "out", "", "directory to write to")
+	cmd.Flags().DurationVar(&f.query.QueryTimeout, "query-timeout", d.QueryTimeout, "as of headgate serve, or more")
+	cmd.Flags().Var(&f.query.QueryMaxMemory, "query-max-memory", "as of headgate serve, or more")
+	return cmd
+}
+
+func (f *setupFlags) write(cmd *cobra.Command) error {
+	u, err := url.Parse(f.server)
+	if err != nil || u.Host == "" || u.User != nil || u.Path != "" && u.Path != "/" || u.Scheme != "http" && u.Scheme != "https" {
+		return &usageError{fmt.Errorf("--server %q: want http://host:8123, without account and database", f.server)}
+	}
+	secrets := cmp.Or(f.secretsDir, f.dataDir)
+	path := cmp.Or(f.keyFile, filepath.Join(secrets, policyKeyFile))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	key, err := policy.OpenKey(path)
+	if err != nil {
+		return err
+	}
+	s := serverSetup(key, f.database, f.cluster, policy.Carrier(f.capability), f.query)
+	if err := s.Validate(); err != nil {
+		return &usageError{err}
+	}
+	env := ""
+	for _, line := range []struct{ name, account string }{{"HEADGATE_CLICKHOUSE", s.Writer}, {"HEADGATE_CLICKHOUSE_READER", s.Reader}} {
+		with := *u
+		with.User, with.Path = url.UserPassword(line.account, key.Password(line.account)), "/"+f.database
+		env += line.name + "=" + with.String() + "\n"
+	}
+	if f.capability != string(policy.ServerCarrier) {
+		env += "HEADGATE_CLICKHOUSE_CAPABILITY=" + f.capability + "\n"
+	}
+	files := []struct {
+		name, text string
+		mode       os.FileMode
+	}{{"config.d/headgate.xml", s.Config(), 0o644}, {"setup.sql", s.SQL(), 0o600}, {"headgate.env", env, 0o600}}
+	for _, file := range files {
+		path := filepath.Join(f.out, filepath.FromSlash(file.name))
+		if err := writeSetup(path, file.text, file.mode); err != nil {
+			return err
+		}
+		fmt.Fprintln(cmd.OutOrStdout(), path)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "The key is in %s: headgate serve needs it, and nobody else. setup.sql and headgate.env are secret, too.\n", path)
+	return nil
+}
+
+// writeSetup replaces a file. SECURITY: one that was there with a wider mode does not keep it.
+func writeSetup(path, text string, mode os.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := removeIfThere(path); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(text), mode)
+}
+
+func serverSetup(key policy.Key, database, cluster string, carrier policy.Carrier, cfg Config) policy.Server {
+	s := policy.Server{Database: database, Cluster: cluster, Writer: writerAccount, Reader: readerAccount, Carrier: carrier, Key: key}
+	hash := func(account string) string {
+		sum := sha256.Sum256([]byte(key.Password(account)))
+		return hex.EncodeToString(sum[:])
+	}
+	s.WriterHash, s.ReaderHash = hash(s.Writer), hash(s.Reader)
+	s.Fixed, s.AtMost = query.Limits{MaxExecution: cfg.QueryTimeout, MaxMemoryBytes: *cfg.QueryMaxMemory.bytes}.Profile()
+	return s
+}
