@@ -63,16 +63,21 @@ func newStore(t testing.TB) *store {
 	engine := chtest.Start(t)
 	s := &store{t: t, name: name, writer: engine.Open(t, name)}
 	s.reader = NewReader(engine.OpenReader(t, name), ReaderOptions{Limits: Limits{MaxThreads: 1}})
+	s.migrate()
+	return s
+}
+
+func (s *store) migrate() {
+	s.t.Helper()
 	ddl, err := schema.Migrations.ReadFile("0001_telemetry.sql")
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	for _, stmt := range strings.Split(string(ddl), ";\n") {
 		if strings.TrimSpace(stmt) != "" {
 			s.exec(stmt)
 		}
 	}
-	return s
 }
 
 func (s *store) exec(sql string) {
