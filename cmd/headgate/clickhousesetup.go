@@ -128,6 +128,7 @@ func serverSetup(key policy.Key, database, cluster string, carrier policy.Carrie
 		return hex.EncodeToString(sum[:])
 	}
 	s.WriterHash, s.ReaderHash = hash(s.Writer), hash(s.Reader)
-	s.Fixed, s.AtMost = query.Limits{MaxExecution: cfg.QueryTimeout, MaxMemoryBytes: *cfg.QueryMaxMemory.bytes}.Profile()
+	p := query.ProfileOf(query.Limits{MaxExecution: cfg.QueryTimeout, MaxMemoryBytes: *cfg.QueryMaxMemory.bytes})
+	s.Fixed, s.AtMost, s.Free = p.Fixed, p.AtMost, p.Free
 	return s
 }

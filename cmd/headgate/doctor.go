@@ -86,7 +86,7 @@ func examine(ctx context.Context, cfg Config) []policy.Finding {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	out := []policy.Finding{
-		checkDataDir(cfg), checkSecrets(cfg), checkDisk(cfg), checkLog(cfg), checkState(ctx, cfg), checkLibrary(cfg),
+		checkDataDir(cfg), checkSecrets(cfg), checkDisk(cfg), checkLog(cfg), checkStateDatabase(ctx, cfg), checkLibrary(cfg),
 	}
 	running := checkRunning(ctx, cfg)
 	return append(append(out, running), checkWalls(ctx, cfg, running.Status == policy.OK)...)
@@ -182,7 +182,7 @@ func checkLog(cfg Config) policy.Finding {
 	return ok(check, "%s, nothing set aside", dir)
 }
 
-func checkState(ctx context.Context, cfg Config) policy.Finding {
+func checkStateDatabase(ctx context.Context, cfg Config) policy.Finding {
 	const check = "state"
 	if !cfg.replicated() {
 		if _, err := os.Stat(cfg.database()); errors.Is(err, os.ErrNotExist) {

@@ -16,7 +16,8 @@ type Server struct {
 	WriterHash, ReaderHash string // SHA-256 of their passwords, in hex
 	Carrier                Carrier
 	Key                    Key
-	Fixed, AtMost          map[string]any // settings of the reader: what they are, and how much they may be
+	Fixed                  map[string]any   // settings of the reader that nothing changes
+	AtMost, Free           map[string]int64 // bounds of those that a statement may change, with the bound as their value or without
 }
 
 var (
@@ -122,7 +123,10 @@ func (s Server) settings() []string {
 	out := []string{"readonly = 1", fmt.Sprintf("%s = '' CHANGEABLE_IN_READONLY", s.Carrier)}
 	for _, name := range slices.Sorted(maps.Keys(s.AtMost)) {
 		// 0 would be no limit.
-		out = append(out, fmt.Sprintf("%s = %v MIN 1 MAX %v CHANGEABLE_IN_READONLY", name, s.AtMost[name], s.AtMost[name]))
+		out = append(out, fmt.Sprintf("%s = %d MIN 1 MAX %d CHANGEABLE_IN_READONLY", name, s.AtMost[name], s.AtMost[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Free)) {
+		out = append(out, fmt.Sprintf("%s MIN 1 MAX %d CHANGEABLE_IN_READONLY", name, s.Free[name]))
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Fixed)) {
 		value := fmt.Sprint(s.Fixed[name])

@@ -16,7 +16,7 @@ func server() policy.Server {
 	return policy.Server{
 		Database: "headgate", Writer: "headgate_writer", Reader: "headgate_reader", Carrier: policy.ServerCarrier, Key: policy.NewKey(),
 		WriterHash: strings.Repeat("0", 64), ReaderHash: strings.Repeat("1", 64),
-		Fixed: map[string]any{"use_query_cache": 0, "timeout_overflow_mode": "throw"}, AtMost: map[string]any{"max_memory_usage": 1 << 30, "max_execution_time": "30.000"},
+		Fixed: map[string]any{"use_query_cache": 0, "timeout_overflow_mode": "throw"}, AtMost: map[string]int64{"max_memory_usage": 1 << 30, "max_execution_time": 30}, Free: map[string]int64{"max_threads": 64},
 	}
 }
 
