@@ -4,8 +4,8 @@ package storage
 // ClickHouse. What it forgets, and everything after a start, is written again, which changes nothing but costs an INSERT. It
 // is of one lane and has no lock.
 //
-// It holds maxKnownSeries ids at most, of all tenants and days together, about 16 bytes each. Beyond that it forgets whole
-// places, the one that was used least recently first: that is mostly a day that is over.
+// It holds maxKnownSeries ids at most, of all tenants and days together, up to 40 bytes each: 80 MiB in all. Beyond that it
+// forgets whole places, the one that was used least recently first: that is mostly a day that is over.
 type knownSeries struct {
 	places map[seriesPlace]*seriesIDs
 	ids    int // of all places

@@ -84,15 +84,22 @@ type seriesRows struct {
 	b   native.Builder
 	new *knownSeries // which series the rows are of
 
-	tenant, placement, name, kind, unit, desc, service *native.LowCardinality
-	scopeName, scopeVersion, scopeURL                  *native.LowCardinality
-	retention, day                                     *native.Fixed[uint16]
-	received                                           *native.Fixed[uint32]
-	id                                                 *native.Fixed[uint64]
-	temporality                                        *native.Fixed[int32]
-	monotonic                                          *native.Fixed[uint8]
-	attrs, scopeAttrs                                  *native.Map[*native.String]
-	resource                                           *native.Map[*native.LowCardinality]
+	tenant, placement, kind *native.LowCardinality
+	texts                   []textColumn
+	retention, day          *native.Fixed[uint16]
+	received                *native.Fixed[uint32]
+	id                      *native.Fixed[uint64]
+	temporality             *native.Fixed[int32]
+	monotonic               *native.Fixed[uint8]
+	attrs, scopeAttrs       *native.Map[*native.String]
+	resource                *native.Map[*native.LowCardinality]
+}
+
+// textColumn is a column that is copied from that of the same name.
+type textColumn struct {
+	name string
+	from *native.Values // of the block in hand
+	to   *native.LowCardinality
 }
 
 func newSeriesRows() *seriesRows {
@@ -102,21 +109,27 @@ func newSeriesRows() *seriesRows {
 		s.b.Add(name, c)
 		return c
 	}
+	copied := func(names ...string) {
+		for _, name := range names {
+			s.texts = append(s.texts, textColumn{name: name, to: low(name)})
+		}
+	}
 	s.tenant, s.placement = low("TenantId"), low("Partition")
 	s.retention = addFixed[uint16](&s.b, "RetentionDays", "UInt16")
 	s.received = addFixed[uint32](&s.b, "ReceivedAt", "DateTime('UTC')")
 	s.day = addFixed[uint16](&s.b, "Day", "Date")
-	s.name = low("MetricName")
+	copied("MetricName")
 	s.id = addFixed[uint64](&s.b, "SeriesId", "UInt64")
-	s.kind, s.unit, s.desc = low("Kind"), low("MetricUnit"), low("MetricDescription")
+	s.kind = low("Kind")
+	copied("MetricUnit", "MetricDescription")
 	s.temporality = addFixed[int32](&s.b, "AggregationTemporality", "Int32")
 	s.monotonic = addFixed[uint8](&s.b, "IsMonotonic", "Bool")
 	s.attrs = native.NewMap(native.NewLowCardinality(), native.NewString())
 	s.b.Add("Attributes", s.attrs)
-	s.service = low("ServiceName")
+	copied("ServiceName")
 	s.resource = native.NewMap(native.NewLowCardinality(), native.NewLowCardinality())
 	s.b.Add("ResourceAttributes", s.resource)
-	s.scopeName, s.scopeVersion, s.scopeURL = low("ScopeName"), low("ScopeVersion"), low("ScopeSchemaUrl")
+	copied("ScopeName", "ScopeVersion", "ScopeSchemaUrl")
 	s.scopeAttrs = native.NewMap(native.NewLowCardinality(), native.NewString())
 	s.b.Add("ScopeAttributes", s.scopeAttrs)
 	return s
@@ -154,10 +167,15 @@ func (s *seriesRows) add(r *native.Reader, b native.Block, h head, t tableHead, 
 		}
 		cols[name] = c
 	}
-	for _, name := range [...]string{"MetricName", "MetricUnit", "MetricDescription", "Attributes", "ServiceName", "ResourceAttributes",
-		"ScopeName", "ScopeVersion", "ScopeSchemaUrl", "ScopeAttributes"} {
+	for _, name := range [...]string{"Attributes", "ResourceAttributes", "ScopeAttributes"} {
 		if cols[name] == nil {
 			return fmt.Errorf("read points of %s: no column %s", t.table, name)
+		}
+	}
+	for i := range s.texts {
+		c := &s.texts[i]
+		if c.from = cols[c.name]; c.from == nil {
+			return fmt.Errorf("read points of %s: no column %s", t.table, c.name)
 		}
 	}
 	for i := range p.rows {
@@ -179,9 +197,10 @@ func (s *seriesRows) addRow(place seriesPlace, id uint64, received uint32, kind 
 	s.day.Append(place.day)
 	s.id.Append(id)
 	s.kind.Append([]byte(kind))
-	for name, to := range map[string]*native.LowCardinality{"MetricName": s.name, "MetricUnit": s.unit, "MetricDescription": s.desc,
-		"ServiceName": s.service, "ScopeName": s.scopeName, "ScopeVersion": s.scopeVersion, "ScopeSchemaUrl": s.scopeURL} {
-		to.Append(cols[name].Text(i))
+	for j := range s.texts {
+		c := &s.texts[j]
+		c.to.Restart()
+		c.to.Append(c.from.Text(i))
 	}
 	// Gauges and summaries have neither.
 	var temporality, monotonic uint64
@@ -203,6 +222,7 @@ func copyMap[V interface {
 	native.Flat
 	Append([]byte)
 }](to *native.Map[V], from *native.Values, i int) {
+	to.Keys.Restart() // rows have much the same keys
 	for k, end := from.Row(i); k < end; k++ {
 		to.Keys.Append(from.Keys().Text(k))
 		to.Vals.Append(from.Elems().Text(k))
