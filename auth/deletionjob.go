@@ -137,28 +137,36 @@ func (d *Directory) LogsOf(ctx context.Context) (present, away []string, err err
 	return present, away, err
 }
 
-// EraseState removes what the state database has of a tenant that is being deleted, table by table, and returns how many rows
-// each had. It may be called again.
-func (d *Directory) EraseState(ctx context.Context, id tenant.ID) (removed []Removed, err error) {
+// EraseState removes what the state database has of a tenant that is being deleted, table by table, and adds how many rows each had
+// to the deletion's report, in the same transaction: it is in the certificate whatever is killed. It may be called again.
+func (d *Directory) EraseState(ctx context.Context, id tenant.ID) error {
 	if !d.Deleting(id.String()) {
-		return nil, detail(ErrState, "tenant %s: its deletion has not begun", id)
+		return detail(ErrState, "tenant %s: its deletion has not begun", id)
 	}
 	var all []erasure
-	err = d.db.View(ctx, func(tx *store.Tx) error { all, err = erasures(ctx, tx); return err })
+	err := d.db.View(ctx, func(tx *store.Tx) (err error) { all, err = erasures(ctx, tx); return err })
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, e := range all {
-		var n int64
 		// A transaction each: none is long, and what is done stays done.
-		if err := d.db.Update(ctx, func(tx *store.Tx) error { n, err = e.run(ctx, tx, id); return err }); err != nil {
-			return removed, err
-		}
-		if n > 0 {
-			removed = append(removed, Removed{InState, e.table, n})
+		err := d.db.Update(ctx, func(tx *store.Tx) error {
+			n, err := e.run(ctx, tx, id)
+			if err != nil || n == 0 {
+				return err
+			}
+			found, err := queryDeletions(ctx, tx, `d.tenant_id = ? AND d.ended_at IS NULL`, id.String())
+			if err != nil || len(found) == 0 {
+				return err
+			}
+			found[0].AddRemoved(Removed{InState, e.table, n})
+			return found[0].save(ctx, tx)
+		})
+		if err != nil {
+			return err
 		}
 	}
-	return removed, nil
+	return nil
 }
 
 // CheckState counts what the state database has left of a tenant.

@@ -337,18 +337,11 @@ func found(x *auth.Deletion, counts []storage.TableCount) {
 }
 
 func (d *Deleter) eraseState(ctx context.Context, x *auth.Deletion) error {
-	removed, err := d.Directory.EraseState(ctx, x.Tenant)
-	add := func(x *auth.Deletion) {
-		for _, r := range removed {
-			x.AddRemoved(r)
-		}
-	}
-	if err != nil {
-		d.tell(ctx, x.Tenant, add)
+	if err := d.Directory.EraseState(ctx, x.Tenant); err != nil {
 		return err
 	}
 	d.reached("state done")
-	return d.advance(ctx, x, auth.DeletionVerify, add)
+	return d.advance(ctx, x, auth.DeletionVerify, func(*auth.Deletion) {})
 }
 
 // verify counts in every table; clean says that nothing was found, and that the deletion has ended.
