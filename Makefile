@@ -9,8 +9,9 @@ KILLS ?= 200
 REVOCATIONS ?= 100
 CRASHTIME ?= 10m
 SCHEDULES ?= 100000
+QUERIES ?= 5000
 
-.PHONY: build run test race demo bench compare hostile schedules replicas kill revocation deletion crash fuzz clients lint fmt engine-lib postgres scale clean
+.PHONY: build run test race demo bench compare hostile schedules replicas kill revocation deletion isolation crash fuzz clients lint fmt engine-lib postgres scale clean
 build: ; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/headgate ./cmd/headgate
 run: engine-lib build ; exec bin/headgate serve --data-dir ./data --demo
 test: engine-lib postgres bin/telemetrygen ; HEADGATE_TELEMETRYGEN=$(CURDIR)/bin/telemetrygen go test -timeout 15m ./...
@@ -25,6 +26,7 @@ replicas: engine-lib postgres ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -t
 kill: engine-lib postgres ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -timeout 60m -v -run 'TestKills' ./cmd/headgate
 revocation: engine-lib postgres ; HEADGATE_TEST_REVOCATIONS=$(REVOCATIONS) HEADGATE_TEST_REVOCATION_RATE=1000 go test -count=1 -timeout 30m -v -run TestRevocationReaches ./cmd/headgate
 deletion: engine-lib postgres ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -timeout 60m -v -run 'TestKillsDoNotStopADeletion|TestADeletionIsKilled' ./cmd/headgate
+isolation: engine-lib ; HEADGATE_TEST_ISOLATION=$(QUERIES) go test -count=1 -timeout 120m -v -run 'AnswersDoNotDepend|EachTableIsRead' ./query/...
 crash: ; HEADGATE_WAL_CRASH=$(CRASHTIME) go test -count=1 -timeout 90m -v -run 'Crash|Tear|Recovery|Failed|Failure' ./storage/wal
 fuzz: engine-lib ; sh .ci/fuzz $(FUZZTIME)
 clients: engine-lib build bin/telemetrygen ; cd clients/node && npm ci --ignore-scripts --no-audit --no-fund && cd .. && go test -count=1 -timeout 8m -v . $(CLIENTFLAGS)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+
+	"github.com/headgate-io/headgate/query/oql"
 )
 
 // generator writes random OQL queries, most of them valid, over the columns of the fixture.
@@ -13,18 +15,14 @@ type generator struct {
 	text   []string // visible columns by type
 	num    []string
 	cond   []string
-	time   bool // the column time is there
-	inner  int  // how deep in subqueries
-}
-
-func generate(seed uint64) string {
-	g := &generator{Rand: rand.New(rand.NewPCG(seed, 7))}
-	return g.query()
+	time   bool                // the column time is there
+	inner  int                 // how deep in subqueries
+	vars   map[string]Variable // nil: no variables
 }
 
 // subquery writes a query for the parentheses of a join or union. Its rows are few, for joins multiply them.
 func (g *generator) subquery(end string) string {
-	sub := &generator{Rand: g.Rand, inner: g.inner + 1}
+	sub := &generator{Rand: g.Rand, inner: g.inner + 1, vars: g.vars}
 	return "(" + sub.query() + end + ")"
 }
 
@@ -184,7 +182,13 @@ func (g *generator) scalar() string {
 }
 
 func (g *generator) literal() string {
-	return pick(g, []string{`"api"`, `"red"`, `"a"`, `""`, `"GET"`, `"/cart"`, `"time"`, `"canary"`, `"%"`, "`\\d+`", `"o\"'b"`, `"\\"`, `"T\tab"`})
+	l := pick(g, []string{`"api"`, `"red"`, `"a"`, `""`, `"GET"`, `"/cart"`, `"time"`, `"canary"`, `"%"`, "`\\d+`", `"o\"'b"`, `"\\"`, `"T\tab"`})
+	if l[0] == '"' { // what JSON writes alike
+		if name := g.bound(oql.VarString, l); name != "" {
+			return "$" + name
+		}
+	}
+	return l
 }
 
 func (g *generator) str(depth int) string {
@@ -220,7 +224,15 @@ func (g *generator) str(depth int) string {
 func (g *generator) number(depth int) string {
 	if depth == 0 || len(g.num) == 0 {
 		if len(g.num) == 0 || g.IntN(4) == 0 {
-			return pick(g, []string{"0", "1", "500", "2.5", "250ms", "9223372036854775807", "-3"})
+			n := pick(g, []string{"0", "1", "500", "2.5", "250ms", "9223372036854775807", "-3"})
+			typ, value := oql.VarFloat, n
+			if n == "250ms" {
+				typ, value = oql.VarDuration, `"250ms"`
+			}
+			if name := g.bound(typ, value); name != "" {
+				return "${" + name + "}"
+			}
+			return n
 		}
 		return pick(g, g.num)
 	}
