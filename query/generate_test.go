@@ -20,6 +20,12 @@ type generator struct {
 	vars   map[string]Variable // nil: no variables
 }
 
+// generate writes the query of a seed as text without variables.
+func generate(seed uint64) string {
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 7))}
+	return g.query()
+}
+
 // subquery writes a query for the parentheses of a join or union. Its rows are few, for joins multiply them.
 func (g *generator) subquery(end string) string {
 	sub := &generator{Rand: g.Rand, inner: g.inner + 1, vars: g.vars}

@@ -17,7 +17,7 @@ type asked struct {
 	plan json.RawMessage
 }
 
-// ask returns the query of a seed: each third has variables, each fifth is JSON.
+// generateAsked returns the query of a seed: each third has variables, each fifth is JSON.
 func generateAsked(seed uint64) asked {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 7))}
 	switch {
@@ -32,7 +32,7 @@ func generateAsked(seed uint64) asked {
 		g.vars = map[string]Variable{}
 		return asked{text: g.query(), vars: g.vars}
 	}
-	return asked{text: g.query()}
+	return asked{text: generate(seed)}
 }
 
 // request is the body that asks it.
