@@ -98,6 +98,7 @@ type planDetail struct {
 	SecondFactor  string         `json:"second_factor"`
 	MaxUsers      *int64         `json:"max_users,omitempty"`
 	MaxKeys       *int64         `json:"max_keys,omitempty"`
+	QueryTier     string         `json:"query_tier,omitempty"`
 }
 
 type keyDetail struct {
@@ -113,7 +114,7 @@ type keyDetail struct {
 
 func planOf(t Tenant) *planDetail {
 	return &planDetail{t.Name, t.Parent.String(), t.Status, t.DailyBytes, t.Bounds, t.TimeZone, t.RetentionDays, t.AtLimit, t.Partition,
-		t.KeepResends, t.Slug, t.Owner, t.PlanID, t.EditionID, t.SubscriptionID, t.Region, t.SecondFactor, t.MaxUsers, t.MaxKeys}
+		t.KeepResends, t.Slug, t.Owner, t.PlanID, t.EditionID, t.SubscriptionID, t.Region, t.SecondFactor, t.MaxUsers, t.MaxKeys, t.QueryTier}
 }
 
 func (a auditDetail) json() json.RawMessage {

@@ -167,7 +167,8 @@ func (d *Directory) change(ctx context.Context, by Principal, action, target str
 }
 
 const tenantColumns = `id, name, parent_id, status, daily_bytes, retention_days, at_limit, placement, keep_resends, limits, time_zone,
-	slug, owner_email, plan_id, edition_id, subscription_id, region, second_factor, max_users, max_keys, created_at, changed_at, deleted_at`
+	slug, owner_email, plan_id, edition_id, subscription_id, region, second_factor, max_users, max_keys, query_tier,
+	created_at, changed_at, deleted_at`
 
 // tenantRow is a row of tenants.
 type tenantRow struct {
@@ -190,7 +191,7 @@ func queryTenants(ctx context.Context, tx *store.Tx, where string, args ...any) 
 		var created, changed int64
 		err := rows.Scan(&id, &r.Name, &parent, &r.Status, &daily, &r.RetentionDays, &r.AtLimit, &r.Partition,
 			&r.KeepResends, &limits, &zone, &r.Slug, &r.Owner, &r.PlanID, &r.EditionID, &r.SubscriptionID, &r.Region, &r.SecondFactor,
-			&users, &keys, &created, &changed, &deleted)
+			&users, &keys, &r.QueryTier, &created, &changed, &deleted)
 		if err != nil {
 			return nil, err
 		}

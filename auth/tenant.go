@@ -84,6 +84,7 @@ type Patch struct {
 	KeepResends   *bool
 
 	PlanID, EditionID, SubscriptionID *string
+	QueryTier                         *string // "" is the parent's
 	MaxUsers, MaxKeys                 **int64 // a nil *int64 is unlimited
 }
 

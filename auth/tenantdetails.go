@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/headgate-io/headgate/auth/permission"
+	"github.com/headgate-io/headgate/internal/tenant"
 )
 
 // TenantDetails are the settings of a tenant that its data does not pass through.
@@ -20,6 +21,9 @@ type TenantDetails struct {
 	// nil is unlimited.
 	MaxUsers *int64
 	MaxKeys  *int64
+	// QueryTier names the operator's set of limits that queries run under; "" is the parent's, or the default. It is the
+	// operator's to set.
+	QueryTier string
 }
 
 const (
@@ -45,6 +49,9 @@ func (d *TenantDetails) check() error {
 		if err := checkPlanText(f.what, f.text); err != nil {
 			return err
 		}
+	}
+	if _, err := normalName(d.QueryTier); err != nil && d.QueryTier != "" {
+		return detail(ErrInvalid, "query tier %q: want the name of one", clip(d.QueryTier))
 	}
 	switch d.SecondFactor {
 	case FactorDisabled, FactorOptional, FactorAdmins, FactorRequired:
@@ -88,6 +95,7 @@ func (p Patch) applyDetails(t *Tenant) {
 	set(&t.PlanID, p.PlanID)
 	set(&t.EditionID, p.EditionID)
 	set(&t.SubscriptionID, p.SubscriptionID)
+	set(&t.QueryTier, p.QueryTier)
 	if p.MaxUsers != nil {
 		t.MaxUsers = *p.MaxUsers
 	}
@@ -109,10 +117,29 @@ func (p Patch) settings(t Tenant) bool {
 		p.AtLimit != nil && !passes(*p.AtLimit) || !p.limits(t)
 }
 
+// errTier answers who is not the operator, within reach.
+var errTier = detail(ErrForbidden, "only the operator chooses query tiers")
+
+// QueryTier returns the name of the set of limits that a tenant's queries run under: its own, or that of the nearest tenant
+// above that has one; "" for the default.
+func (d *Directory) QueryTier(id tenant.ID) string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for t, depth := d.tenants[id], 0; t != nil && depth < maxDepth; t, depth = d.tenants[t.Parent], depth+1 {
+		if t.QueryTier != "" {
+			return t.QueryTier
+		}
+	}
+	return ""
+}
+
 // permit returns nil if by may change of the tenant what p names.
 //
 // SECURITY: no tenant raises its own limits, whatever its administrators may do in it.
 func (d *Directory) permit(by Principal, t Tenant, p Patch) error {
+	if p.QueryTier != nil && !by.IsOperator() {
+		return errTier
+	}
 	if p.settings(t) {
 		if err := by.Can(permission.TenantsUpdate, t.ID); err != nil {
 			return err

@@ -42,11 +42,11 @@ func (s *Tenants) Create(ctx context.Context, by Principal, n NewTenant) (Tenant
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO tenants (id, name, slug, parent_id, status, daily_bytes, retention_days,
 			at_limit, placement, keep_resends, limits, time_zone, owner_email, plan_id, edition_id, subscription_id, region,
-			second_factor, max_users, max_keys, created_at, changed_at, rev)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			second_factor, max_users, max_keys, query_tier, created_at, changed_at, rev)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			t.ID.String(), t.Name, t.Slug, nullText(t.Parent.String()), t.Status, t.DailyBytes, t.RetentionDays, t.AtLimit,
 			t.Partition, number(t.KeepResends), t.limitsText(), t.TimeZone, t.Owner, t.PlanID, t.EditionID, t.SubscriptionID,
-			t.Region, t.SecondFactor, t.MaxUsers, t.MaxKeys, at.UnixMilli(), at.UnixMilli(), rev)
+			t.Region, t.SecondFactor, t.MaxUsers, t.MaxKeys, t.QueryTier, at.UnixMilli(), at.UnixMilli(), rev)
 		if err != nil {
 			return Entry{}, nameTaken(err, t.Name)
 		}
@@ -67,6 +67,9 @@ func (n NewTenant) below(ctx context.Context, tx *store.Tx, by Principal) (Tenan
 		return Tenant{}, nil
 	}
 	p, err := permitted(ctx, tx, by, permission.TenantsCreate, n.Parent)
+	if err == nil && n.QueryTier != "" && !by.IsOperator() {
+		err = errTier
+	}
 	if err == nil && n.limits() {
 		err = by.Can(permission.LimitsManage, p.ID)
 	}
@@ -241,10 +244,10 @@ func (s *Tenants) modifyRow(ctx context.Context, by Principal, action, ref strin
 		t.ChangedAt = at
 		_, err = tx.ExecContext(ctx, `UPDATE tenants SET name = ?, slug = ?, parent_id = ?, status = ?, daily_bytes = ?, retention_days = ?,
 			at_limit = ?, placement = ?, keep_resends = ?, limits = ?, time_zone = ?, owner_email = ?, plan_id = ?, edition_id = ?,
-			subscription_id = ?, second_factor = ?, max_users = ?, max_keys = ?, changed_at = ?, rev = ? WHERE id = ?`,
+			subscription_id = ?, second_factor = ?, max_users = ?, max_keys = ?, query_tier = ?, changed_at = ?, rev = ? WHERE id = ?`,
 			t.Name, t.Slug, nullText(t.Parent.String()), t.Status, t.DailyBytes, t.RetentionDays, t.AtLimit, t.Partition,
 			number(t.KeepResends), t.limitsText(), t.TimeZone, t.Owner, t.PlanID, t.EditionID, t.SubscriptionID, t.SecondFactor,
-			t.MaxUsers, t.MaxKeys, at.UnixMilli(), rev, t.ID.String())
+			t.MaxUsers, t.MaxKeys, t.QueryTier, at.UnixMilli(), rev, t.ID.String())
 		if err != nil {
 			return Entry{}, nameTaken(err, t.Name)
 		}

@@ -33,10 +33,12 @@ type API struct {
 	Saved     *saved.Service
 	Queries   Queries
 	// Kept returns the bytes that a tenant and its descendants keep, and whether that is known. nil: it is not.
-	Kept    func(tenant.ID) (int64, bool)
-	Now     func() time.Time
-	Log     *slog.Logger
-	Version string
+	Kept func(tenant.ID) (int64, bool)
+	Now  func() time.Time
+	// QueryTiers are the names that a tenant's query_tier may have.
+	QueryTiers []string
+	Log        *slog.Logger
+	Version    string
 	// OIDC is nil where nobody signs in that way.
 	OIDC *auth.OIDC
 

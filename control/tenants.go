@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/httpapi"
@@ -48,7 +50,8 @@ func (a *API) tenant(p auth.Principal, t auth.Tenant) Tenant {
 		Limits: showLimits(t.Bounds), TimeZone: cmp.Or(t.TimeZone, "UTC"),
 		AtLimit: string(t.AtLimit), RetentionDays: int(t.RetentionDays), Placement: "shared", Partition: t.Partition,
 		KeepResends: t.KeepResends, Slug: t.Slug, Owner: t.Owner, PlanID: t.PlanID, EditionID: t.EditionID, Subscription: t.SubscriptionID,
-		Region: t.Region, SecondFactor: t.SecondFactor, MaxUsers: t.MaxUsers, MaxKeys: t.MaxKeys, CreatedAt: t.CreatedAt, ChangedAt: t.ChangedAt,
+		Region: t.Region, SecondFactor: t.SecondFactor, MaxUsers: t.MaxUsers, MaxKeys: t.MaxKeys, QueryTier: t.QueryTier,
+		CreatedAt: t.CreatedAt, ChangedAt: t.ChangedAt,
 	}
 	if t.Partition == t.ID.String() {
 		out.Placement = "own"
@@ -80,12 +83,23 @@ func ownPartition(placement string) (bool, error) {
 	return false, invalid("placement %q: want shared or own", clip(placement))
 }
 
+// knownTier tells the operator of a tier that is none. Others are refused whatever they name.
+func (a *API) knownTier(p auth.Principal, name string) error {
+	if name == "" || !p.IsOperator() || slices.Contains(a.QueryTiers, name) {
+		return nil
+	}
+	return invalid("query_tier %q: the tiers are %s", clip(name), cmp.Or(strings.Join(a.QueryTiers, ", "), "none: see --query-tiers"))
+}
+
 func (a *API) createTenant(r *http.Request, w http.ResponseWriter, p auth.Principal) (any, error) {
 	var in NewTenant
 	if err := httpapi.ReadJSON(w, r, &in); err != nil {
 		return nil, err
 	}
 	own, err := ownPartition(in.Placement)
+	if err == nil {
+		err = a.knownTier(p, in.QueryTier)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +107,8 @@ func (a *API) createTenant(r *http.Request, w http.ResponseWriter, p auth.Princi
 		Name: in.Name, Parent: in.Parent, DailyBytes: in.DailyBytes, Bounds: bounds(in.Limits), TimeZone: in.TimeZone, RetentionDays: in.RetentionDays,
 		AtLimit: tenant.Policy(in.AtLimit), OwnPartition: own, KeepResends: in.KeepResends,
 		TenantDetails: auth.TenantDetails{Slug: in.Slug, Owner: in.Owner, PlanID: in.PlanID, EditionID: in.EditionID,
-			SubscriptionID: in.Subscription, Region: in.Region, MaxUsers: in.MaxUsers, MaxKeys: in.MaxKeys},
+			SubscriptionID: in.Subscription, Region: in.Region, MaxUsers: in.MaxUsers, MaxKeys: in.MaxKeys,
+			QueryTier: in.QueryTier},
 	})
 	return a.answerTenant(p, t, err)
 }
@@ -108,12 +123,17 @@ func (a *API) setTenant(r *http.Request, w http.ResponseWriter, p auth.Principal
 	if err := httpapi.ReadJSON(w, r, &in); err != nil {
 		return nil, err
 	}
+	if in.QueryTier != nil {
+		if err := a.knownTier(p, *in.QueryTier); err != nil {
+			return nil, err
+		}
+	}
 	patch := auth.Patch{
 		Name: in.Name, RetentionDays: in.RetentionDays, AtLimit: in.AtLimit,
 		DailyBytes: in.DailyBytes.bytes, Unlimited: in.DailyBytes.set && in.DailyBytes.bytes == nil,
 		Bounds: in.Limits.bounds(), TimeZone: in.TimeZone, KeepResends: in.KeepResends,
 		Slug: in.Slug, Owner: in.Owner, PlanID: in.PlanID, EditionID: in.EditionID, SubscriptionID: in.Subscription,
-		MaxUsers: in.MaxUsers.orStay(), MaxKeys: in.MaxKeys.orStay(),
+		MaxUsers: in.MaxUsers.orStay(), MaxKeys: in.MaxKeys.orStay(), QueryTier: in.QueryTier,
 	}
 	if in.Placement != nil {
 		own, err := ownPartition(*in.Placement)

@@ -31,6 +31,7 @@ type Tenant struct {
 	SecondFactor  string    `json:"second_factor"` // disabled, optional, admins or required
 	MaxUsers      *int64    `json:"max_users"`     // null: unlimited; own and descendants'
 	MaxKeys       *int64    `json:"max_keys"`
+	QueryTier     string    `json:"query_tier"` // of the operator's sets of query limits; empty: the parent's, or the default
 	CreatedAt     time.Time `json:"created_at"`
 	ChangedAt     time.Time `json:"changed_at"`
 
@@ -69,6 +70,7 @@ type NewTenant struct {
 	Region        string  `json:"region,omitempty"` // the deployment's, or nothing
 	MaxUsers      *int64  `json:"max_users,omitempty"`
 	MaxKeys       *int64  `json:"max_keys,omitempty"`
+	QueryTier     string  `json:"query_tier,omitempty"` // by the operator
 }
 
 // TenantPatch is the body that changes a tenant; members that are left out stay as they are.
@@ -88,6 +90,7 @@ type TenantPatch struct {
 	Subscription  *string        `json:"subscription_id,omitempty"`
 	MaxUsers      optionalBytes  `json:"max_users,omitzero"` // null: unlimited
 	MaxKeys       optionalBytes  `json:"max_keys,omitzero"`
+	QueryTier     *string        `json:"query_tier,omitempty"` // by the operator; empty: the parent's, or the default
 }
 
 // Confirmation is the body that deletes a tenant.

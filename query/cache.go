@@ -203,7 +203,7 @@ func (r *Reader) RunWithin(ctx context.Context, st Stmt, maxAge time.Duration) (
 
 // replay makes a result of a kept answer.
 func (r *Reader) replay(st Stmt, a *entry, began time.Time) *Result {
-	res := &Result{reader: r, id: newID(), stmt: st, began: began, end: func() {}, cause: func() error { return nil }, age: r.cache.now().Sub(a.made)}
+	res := &Result{reader: r, id: newID(), stmt: st, began: began, end: func() {}, cause: func() error { return nil }, cached: true, age: r.cache.now().Sub(a.made)}
 	res.read(bytes.NewReader(a.lines))
 	return res
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/headgate-io/headgate/internal/httpapi"
 )
@@ -158,6 +159,10 @@ func (d *document) finish(r *Result) error {
 	if next := r.NextCursor(); next != "" {
 		_, _ = d.w.WriteString(`,"next_cursor":"` + next + `"`) // base64, which needs no quoting
 	}
+	if r.stats {
+		_, _ = d.w.WriteString(`,"stats":`)
+		_, _ = d.w.Write(r.Stats().json())
+	}
 	_, _ = d.w.WriteString("}\n")
 	return d.w.Flush()
 }
@@ -210,6 +215,7 @@ func (t *table) fail(*httpapi.Error) bool { return false }
 const (
 	TruncatedTrailer  = "Headgate-Truncated"   // "true" when the result was cut at its limit
 	NextCursorTrailer = "Headgate-Next-Cursor" // where the next page begins, if there is one
+	StatsTrailer      = "Headgate-Stats"       // what the query took, in JSON, if the request asks for it
 )
 
 // respond streams res to w. The returned error, if any, comes before the first byte of the response.
@@ -222,7 +228,7 @@ func respond(w http.ResponseWriter, res *Result, f Format) error {
 		return err
 	}
 	header(w, res, f)
-	w.Header().Set("Trailer", TruncatedTrailer+", "+NextCursorTrailer)
+	w.Header().Set("Trailer", strings.Join([]string{TruncatedTrailer, NextCursorTrailer, StatsTrailer}, ", "))
 	buf := bufio.NewWriterSize(w, lineBufferBytes)
 	enc := newEncoder(f, buf, res.Columns())
 	for ; err == nil; values, err = res.Next() {
@@ -234,6 +240,9 @@ func respond(w http.ResponseWriter, res *Result, f Format) error {
 		w.Header().Set(TruncatedTrailer, strconv.FormatBool(res.Truncated()))
 		if next := res.NextCursor(); next != "" {
 			w.Header().Set(NextCursorTrailer, next)
+		}
+		if res.stats {
+			w.Header().Set(StatsTrailer, string(res.Stats().json()))
 		}
 		if enc.finish(res) == nil {
 			_ = buf.Flush() // a client that is gone hears nothing more
@@ -256,6 +265,10 @@ func respondBytes(w http.ResponseWriter, res *Result, f Format) error {
 		return err
 	}
 	header(w, res, f)
+	if res.stats {
+		w.Header().Set("Trailer", StatsTrailer)
+		defer func() { w.Header().Set(StatsTrailer, string(res.Stats().json())) }()
+	}
 	if _, err := w.Write(buf[:n]); err != nil {
 		return nil // the client is gone
 	}

@@ -88,7 +88,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer res.Close()
-	res.cursor = ask.next
+	res.cursor, res.stats = ask.next, q.Stats
 	return respond(w, res, q.Format)
 }
 

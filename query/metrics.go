@@ -9,6 +9,7 @@ import (
 // metrics counts what readers do. Labels come from closed sets.
 type metrics struct {
 	duration *prometheus.HistogramVec // outcome: ok, error
+	queued   prometheus.Histogram
 	rows     prometheus.Counter
 	failures *prometheus.CounterVec // code: those of failure
 
@@ -33,11 +34,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Name: "headgate_query_cache_total", Help: "Queries that may be answered from the cache, by what came of it.",
 	}, []string{"outcome"})
 	m.cacheBytes = prometheus.NewGauge(prometheus.GaugeOpts{Name: "headgate_query_cache_bytes", Help: "Answers that are kept."})
-	reg.MustRegister(m.duration, m.rows, m.failures, m.cache, m.cacheBytes)
+	m.queued = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "headgate_query_queue_duration_seconds", Help: "Time that queries waited for a place.",
+		Buckets: []float64{.001, .01, .1, .5, 1, 2, 5},
+	})
+	reg.MustRegister(m.queued, m.duration, m.rows, m.failures, m.cache, m.cacheBytes)
 	return m
 }
 
-func (m *metrics) done(outcome string, took time.Duration, rows int) {
+func (m *metrics) done(outcome string, took, queued time.Duration, rows int) {
+	m.queued.Observe(queued.Seconds())
 	m.duration.WithLabelValues(outcome).Observe(took.Seconds())
 	m.rows.Add(float64(rows))
 }

@@ -185,8 +185,9 @@ func (p *pager) read(lines *lineReader) (*pageRow, error) {
 
 // lineReader reads the rows of a result.
 type lineReader struct {
-	r    *bufio.Reader
-	line []byte
+	r     *bufio.Reader
+	line  []byte
+	bytes *int64 // counts what was read; nil for lines that are no rows of the result
 }
 
 func newLineReader(r io.Reader) *lineReader {
@@ -201,6 +202,9 @@ func (l *lineReader) next() ([]byte, error) {
 		l.line = append(l.line, part...)
 		switch {
 		case err == nil:
+			if l.bytes != nil {
+				*l.bytes += int64(len(l.line))
+			}
 			return l.line[:len(l.line)-1], nil
 		case errors.Is(err, bufio.ErrBufferFull):
 			if len(l.line) > maxRowBytes {

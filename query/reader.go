@@ -29,6 +29,8 @@ type ReaderOptions struct {
 	Settings func(scope tenant.Scope) map[string]any
 	// Refuse, unless nil, is asked before each answer; its error, an *httpapi.Error, is answered in place of it.
 	Refuse func() error
+	// Slow is how long a query takes to be logged. Zero logs none.
+	Slow time.Duration
 	// CacheBytes bounds the answers that are kept for RunWithin. Zero keeps none.
 	CacheBytes int64
 	Log        *slog.Logger          // nil discards
@@ -46,6 +48,7 @@ type Reader struct {
 	metrics  *metrics
 	gate     *gate
 	cache    *cache // nil keeps nothing
+	slow     time.Duration
 }
 
 // NewReader makes a reader on conn, which should be the identity that can only read. The caller closes conn, after the
@@ -60,7 +63,7 @@ func NewReader(conn driver.Conn, opts ReaderOptions) *Reader {
 	l := opts.Limits.withDefaults()
 	r := &Reader{
 		conn: conn, limits: l, settings: opts.Settings, refuse: opts.Refuse, log: opts.Log, metrics: newMetrics(opts.Metrics),
-		gate: newGate(l.Concurrent), tiers: newTiers(opts),
+		gate: newGate(l.Concurrent), tiers: newTiers(opts), slow: opts.Slow,
 	}
 	if opts.CacheBytes > 0 {
 		r.cache = newCache(opts.CacheBytes, r.metrics)
@@ -166,16 +169,20 @@ type Result struct {
 	values [][]byte
 	rows   int
 	cut    bool
+	bytes  int64
+	cached bool
 	age    time.Duration // of an answer that was kept
 	err    error
 	end    func() // nothing after the first call
 	cause  func() error
+	stats  bool               // the caller wants to see Stats
 	cursor func(place) string // makes the text of a cursor; nil for results without pages
 }
 
 // read makes Next read the lines of src.
 func (r *Result) read(src io.Reader) {
 	r.lines = newLineReader(src)
+	r.lines.bytes = &r.bytes
 	if r.stmt.page != nil {
 		r.pager = &pager{page: r.stmt.page, lines: r.lines, width: len(r.stmt.columns), open: r.open}
 	}
@@ -263,6 +270,7 @@ func (r *Result) Read(p []byte) (int, error) {
 		return 0, r.err
 	}
 	n, err := r.stream.Read(p)
+	r.bytes += int64(n)
 	switch {
 	case errors.Is(err, io.EOF):
 		r.err = io.EOF
@@ -286,7 +294,8 @@ func (r *Result) Close() {
 	if r.err != nil && r.err != io.EOF {
 		outcome = "error"
 	}
-	r.reader.metrics.done(outcome, time.Since(r.began), r.rows)
+	r.reader.metrics.done(outcome, time.Since(r.began), r.queued, r.rows)
+	r.slow(outcome)
 	if r.err != io.EOF {
 		// Cancel first: closing drains the stream, and a query that nobody reads should not run on for it.
 		r.end()

@@ -24,6 +24,7 @@ type request struct {
 	Limit  int             `json:"limit"`
 	Cursor string          `json:"cursor"`  // next_cursor of the same request's answer
 	MaxAge string          `json:"max_age"` // how old an answer may be that is given again
+	Stats  bool            `json:"stats"`   // say what the query took
 
 	Variables map[string]Variable `json:"variables"`
 	Tenants   []string            `json:"tenants"` // names or ids: of those that the caller may read, only these

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -98,6 +100,11 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 			err = cause
 		}
 	}()
+	limits := query.Limits{MaxExecution: cfg.QueryTimeout, MaxMemoryBytes: *cfg.QueryMaxMemory.bytes}
+	tiers, err := readTiers(cfg.Query.Tiers, limits)
+	if err != nil {
+		return &usageError{err}
+	}
 	dir, err := openDataDir(cfg.DataDir)
 	if err != nil {
 		return err
@@ -243,10 +250,11 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 		OIDC:    people.oidc,
 		Kept:    keeper.Kept,
 		Deleter: deleter, Exporter: exporter,
-		Saved: saved.New(directory, db, languages()),
+		QueryTiers: slices.Sorted(maps.Keys(tiers)),
+		Saved:      saved.New(directory, db, languages()),
 	}
 	reader := query.NewReader(conns.reader, query.ReaderOptions{
-		Limits:   query.Limits{MaxExecution: cfg.QueryTimeout, MaxMemoryBytes: *cfg.QueryMaxMemory.bytes},
+		Limits: limits, Tiers: tiers, Tier: directory.QueryTier, Slow: cfg.Query.Slow,
 		Settings: ch.capability, Refuse: walls.refuse, CacheBytes: cfg.Query.cacheBytes(), Log: log, Metrics: reg,
 	})
 	proxies, err := httpapi.ParseProxies(cfg.TrustedProxies)

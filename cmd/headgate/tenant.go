@@ -112,7 +112,7 @@ func tenantSet(f *clientFlags) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := t.settings(cmd)
 			if len(in) == 0 && !t.limits.given() {
-				return &usageError{fmt.Errorf("nothing to set: give at least one of --daily-bytes, --limit, --time-zone, --retention-days, --at-limit, --placement, --keep-resends, --slug, --owner, --max-users, --max-keys, --plan-id, --edition-id, --subscription-id")}
+				return &usageError{fmt.Errorf("nothing to set: give at least one of --daily-bytes, --limit, --time-zone, --retention-days, --at-limit, --placement, --keep-resends, --slug, --owner, --max-users, --max-keys, --plan-id, --edition-id, --subscription-id, --query-tier")}
 			}
 			if t.limits.given() {
 				now, err := fetch[control.Tenant](cmd, f, tenantPath(args[0]))

@@ -15,8 +15,8 @@ import (
 
 // tenantDetailFlags are those of the settings that telemetry does not pass through.
 type tenantDetailFlags struct {
-	slug, owner, plan, edition, subscription string
-	maxUsers, maxKeys                        string
+	slug, owner, plan, edition, subscription, tier string
+	maxUsers, maxKeys                              string
 }
 
 func (d *tenantDetailFlags) register(cmd *cobra.Command) {
@@ -26,12 +26,13 @@ func (d *tenantDetailFlags) register(cmd *cobra.Command) {
 	f.StringVar(&d.plan, "plan-id", "", "id of the plan, of your billing")
 	f.StringVar(&d.edition, "edition-id", "", "id of the edition, of your billing")
 	f.StringVar(&d.subscription, "subscription-id", "", "id of the subscription, of your billing")
+	f.StringVar(&d.tier, "query-tier", "", "set of limits for queries, of those in --query-tiers of the server (empty: the parent's, or the default)")
 	f.StringVar(&d.maxUsers, "max-users", "", "users who are not inactive, own and descendants'; none = unlimited")
 	f.StringVar(&d.maxKeys, "max-keys", "", "live API keys, own and descendants'; none = unlimited")
 }
 
 func (d *tenantDetailFlags) settings(cmd *cobra.Command, out map[string]any) {
-	for flag, value := range map[string]string{"slug": d.slug, "owner": d.owner, "plan-id": d.plan, "edition-id": d.edition, "subscription-id": d.subscription} {
+	for flag, value := range map[string]string{"slug": d.slug, "owner": d.owner, "plan-id": d.plan, "edition-id": d.edition, "subscription-id": d.subscription, "query-tier": d.tier} {
 		if cmd.Flags().Changed(flag) {
 			out[strings.ReplaceAll(flag, "-", "_")] = value
 		}
