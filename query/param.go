@@ -47,6 +47,10 @@ func (p *params) int64s(list []int64) string {
 	return p.bind("Array(Int64)", array(list, func(n int64) string { return strconv.FormatInt(n, 10) }))
 }
 
+func (p *params) uint64s(list []uint64) string {
+	return p.bind("Array(UInt64)", array(list, func(n uint64) string { return strconv.FormatUint(n, 10) }))
+}
+
 func (p *params) float64s(list []float64) string {
 	return p.bind("Array(Float64)", array(list, formatFloat))
 }

@@ -71,6 +71,9 @@ func NewReader(conn driver.Conn, opts ReaderOptions) *Reader {
 	return r
 }
 
+// MaxExecution is how long a statement may take.
+func (r *Reader) MaxExecution() time.Duration { return r.limits.MaxExecution }
+
 // newID names one request to a reader.
 func newID() string { return ulid.Make().String() }
 
@@ -81,6 +84,7 @@ const (
 	Rows    Encoding = "JSONCompactEachRow" // for Next
 	Parquet Encoding = "Parquet"            // for Read
 	Arrow   Encoding = "ArrowStream"        // for Read
+	Binary  Encoding = "RowBinary"          // for Read, of PrintSeries and its like
 )
 
 // Run starts st and returns its result, which the caller must close; until then it takes one of the places that

@@ -30,11 +30,7 @@ func (p *printer) scan(need idSet, push []*plan.Expr) (string, error) {
 	return "(" + strings.Join(arms, " UNION ALL ") + ")", nil
 }
 
-// scanTable prints the read of one table.
-//
-// SECURITY: this is the only function that prints the name of a table. The tenants come first in PREWHERE, before the
-// time range and before every condition of the query: rows of other tenants are gone before anything of the query is
-// computed, and with functions that cannot throw nothing could be told about them either.
+// scanTable prints the read of one table of the plan's source.
 func (p *printer) scanTable(table string, need idSet, push []*plan.Expr) (string, error) {
 	columns := columnsOf[table]
 	var list []string
@@ -55,15 +51,7 @@ func (p *printer) scanTable(table string, need idSet, push []*plan.Expr) (string
 	if list == nil {
 		list = []string{"1 AS c0"}
 	}
-	when := timeColumn(table)
-	where := []string{
-		"TenantId IN " + p.tenants,
-		when + " >= " + p.start,
-		when + " < " + p.end,
-	}
-	if bucket := bucketOf[table]; bucket != "" && p.bounds.End.Before(lastBucket) {
-		where = append(where, bucket+"("+when+") >= "+bucket+"("+p.start+")", bucket+"("+when+") <= "+bucket+"("+p.last+")")
-	}
+	where := p.buckets(table)
 	if names := p.plan.MetricNames; names != nil {
 		where = append(where, "MetricName IN "+p.params.texts(names))
 	}
@@ -76,7 +64,18 @@ func (p *printer) scanTable(table string, need idSet, push []*plan.Expr) (string
 		}
 		where = append(where, s)
 	}
-	return "(SELECT " + strings.Join(list, ", ") + " FROM " + table + " PREWHERE " + strings.Join(where, " AND ") + ")", nil
+	return "(" + p.read(list, table, timeColumn(table), p.start, p.end, where) + ")", nil
+}
+
+// read prints the read of list from one table, where when, the column that the time range is about, is from start to
+// before end.
+//
+// SECURITY: this is the only function that prints the name of a table. The tenants come first in PREWHERE, before the
+// time range and before every condition of the query: rows of other tenants are gone before anything of the query is
+// computed, and with functions that cannot throw nothing could be told about them either.
+func (p *printer) read(list []string, table, when, start, end string, where []string) string {
+	where = append([]string{"TenantId IN " + p.tenants, when + " >= " + start, when + " < " + end}, where...)
+	return "SELECT " + strings.Join(list, ", ") + " FROM " + table + " PREWHERE " + strings.Join(where, " AND ")
 }
 
 // bucketOf are the functions of time in the sorting keys. ClickHouse does not derive a range of theirs from a range of the
@@ -85,6 +84,15 @@ var bucketOf = map[string]string{
 	schema.Logs: "toStartOfFiveMinutes", schema.Traces: "toStartOfFiveMinutes",
 	schema.MetricsGauge: "toStartOfHour", schema.MetricsSum: "toStartOfHour", schema.MetricsHistogram: "toStartOfHour",
 	schema.MetricsExponentialHistogram: "toStartOfHour", schema.MetricsSummary: "toStartOfHour",
+}
+
+// buckets prints the conditions on the time's bucket in the sorting key.
+func (p *printer) buckets(table string) []string {
+	bucket, when := bucketOf[table], timeColumn(table)
+	if bucket == "" || !p.bounds.End.Before(lastBucket) {
+		return nil
+	}
+	return []string{bucket + "(" + when + ") >= " + bucket + "(" + p.start + ")", bucket + "(" + when + ") <= " + bucket + "(" + p.last + ")"}
 }
 
 // lastBucket is where toStartOfHour and its like wrap around.
