@@ -1,0 +1,124 @@
+package prom
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/util/stats"
+)
+
+// query answers /api/v1/query: the value of an expression at one time.
+func (r *request) query() (answer, error) {
+	at, err := r.time("time", r.handler.opts.Now())
+	if err != nil {
+		return answer{}, err
+	}
+	return r.evaluate(func(ctx context.Context, opts promql.QueryOpts) (promql.Query, error) {
+		return r.handler.engine.NewInstantQuery(ctx, r.storage, opts, r.param("query"), at)
+	})
+}
+
+// queryRange answers /api/v1/query_range: the values of an expression at the steps of a range.
+func (r *request) queryRange() (answer, error) {
+	start, err := r.time("start", time.Time{})
+	if err != nil {
+		return answer{}, err
+	}
+	end, err := r.time("end", time.Time{})
+	if err != nil {
+		return answer{}, err
+	}
+	step, err := parseDuration(r.param("step"))
+	switch {
+	case end.Before(start):
+		return answer{}, badParam("end", errors.New("end timestamp must not be before start time"))
+	case err != nil:
+		return answer{}, badParam("step", err)
+	case step <= 0:
+		return answer{}, badParam("step", errors.New("zero or negative query resolution step widths are not accepted. Try a positive integer"))
+	case step < time.Millisecond:
+		return answer{}, badParam("step", errors.New("steps below a millisecond are not accepted"))
+	// Sub is as long as a Duration can be where the range is longer.
+	case end.Sub(start)/step > maxSteps:
+		return answer{}, badData("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)")
+	}
+	return r.evaluate(func(ctx context.Context, opts promql.QueryOpts) (promql.Query, error) {
+		return r.handler.engine.NewRangeQuery(ctx, r.storage, opts, r.param("query"), start, end, step)
+	})
+}
+
+// evaluate runs the query that begin makes, under the parameters that both kinds have.
+func (r *request) evaluate(begin func(context.Context, promql.QueryOpts) (promql.Query, error)) (answer, error) {
+	limit, err := r.limit("limit")
+	if err != nil {
+		return answer{}, err
+	}
+	timeout := r.handler.timeout
+	if s := r.param("timeout"); s != "" {
+		d, err := parseDuration(s)
+		if err != nil {
+			return answer{}, badParam("timeout", err)
+		}
+		timeout = min(timeout, d)
+	}
+	var back time.Duration // 0 is the engine's own
+	if s := r.param("lookback_delta"); s != "" {
+		if back, err = parseDuration(s); err != nil {
+			return answer{}, badData("error parsing lookback delta duration: %w", err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	q, err := begin(ctx, promql.NewPrometheusQueryOpts(r.param("stats") == "all", back))
+	if err != nil {
+		return answer{}, badParam("query", err)
+	}
+	res := q.Exec(ctx)
+	if res.Err != nil {
+		q.Close()
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return answer{}, &apiError{timedOut, errTimeout}
+		}
+		return answer{}, &engineError{res.Err}
+	}
+	a := answer{warnings: res.Warnings, close: q.Close}
+	value := res.Value
+	if limit > 0 {
+		cut := false
+		switch v := value.(type) {
+		case promql.Matrix:
+			if cut = len(v) > limit; cut {
+				value = v[:limit]
+			}
+		case promql.Vector:
+			if cut = len(v) > limit; cut {
+				value = v[:limit]
+			}
+		}
+		if cut {
+			a.warnings.Add(errCut)
+		}
+	}
+	var spent stats.QueryStats
+	switch s := r.param("stats"); s {
+	case "":
+	default:
+		a.warnings.Add(fmt.Errorf("value %q for parameter \"stats\" is deprecated, use \"true\" or \"all\"", short(s)))
+		fallthrough
+	case "true", "all":
+		spent = stats.NewQueryStats(q.Stats())
+	}
+	a.data = func(w *writer) {
+		w.raw(`{"resultType":"` + string(value.Type()) + `","result":`)
+		w.result(value)
+		if spent != nil {
+			w.raw(`,"stats":`)
+			w.value(spent)
+		}
+		w.raw("}")
+	}
+	return a, nil
+}
