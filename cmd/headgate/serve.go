@@ -29,6 +29,7 @@ import (
 	"github.com/headgate-io/headgate/metering/alert"
 	"github.com/headgate-io/headgate/query"
 	"github.com/headgate-io/headgate/query/jaeger"
+	"github.com/headgate-io/headgate/query/prom"
 	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/schema"
 )
@@ -342,5 +343,6 @@ func apiHandler(api *control.API, reader *query.Reader, cfg queryConfig, log *sl
 	api.Queries = queriesAs(reader, opts)
 	api.Register(mux)
 	mux.Handle(jaeger.Prefix, jaeger.New(reader, jaeger.Options{Authenticate: queryReader(api.Directory), Log: log}))
+	mux.Handle(prom.Prefix+"/", prom.NewHandler(reader, prom.Options{Authenticate: queryReader(api.Directory), Log: log}))
 	return mux
 }
