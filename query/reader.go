@@ -113,6 +113,9 @@ func (r *Reader) Run(ctx context.Context, st Stmt, enc Encoding) (*Result, error
 
 	settings := limits.settings()
 	seat.yield(settings)
+	if st.joinKeys > 0 {
+		settings["max_rows_in_join"] = st.joinKeys
+	}
 	if r.settings != nil {
 		maps.Copy(settings, r.settings(st.scope))
 	}

@@ -68,6 +68,8 @@ type Stmt struct {
 	scope   tenant.Scope
 	named   bool
 	page    *page // nil for a result that has no pages
+	// joinKeys is how many keys the right side of its joins may have, 0 for what the limits say. Memory bounds it anyhow.
+	joinKeys int64
 }
 
 // fingerprint is the same for statements that ask the same of the same tenants.

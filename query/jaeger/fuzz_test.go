@@ -30,7 +30,7 @@ func FuzzParameters(f *testing.F) {
 			mustBeMistake(t, text, err)
 			return
 		}
-		c, ids, err := h.search(q)
+		c, ids, err := h.search(q, 400*24*time.Hour)
 		mustBeMistake(t, text, err)
 		if err == nil && len(ids) == 0 {
 			mustPrint(t, text, h, c)
@@ -44,7 +44,7 @@ func FuzzParameters(f *testing.F) {
 				t.Fatalf("%q: %v", text, err)
 			}
 		}
-		c, err = h.search3(q)
+		c, err = search3(q, 400*24*time.Hour)
 		mustBeMistake(t, text, err)
 		if err == nil {
 			mustPrint(t, text, h, c)

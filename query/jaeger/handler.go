@@ -20,7 +20,6 @@ type Options struct {
 	Log          *slog.Logger     // nil discards
 	Now          func() time.Time // nil is time.Now
 
-	MaxRange     time.Duration // of a search, 400 days
 	ListLookback time.Duration // how far back services and operations are looked for, 7 days
 	MaxSpans     int           // of one answer, 100,000
 	MaxListed    int           // services, operations or dependencies of one answer, 10,000
@@ -33,7 +32,6 @@ func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	or(&o.MaxRange, 400*24*time.Hour)
 	or(&o.ListLookback, 7*24*time.Hour)
 	or(&o.MaxSpans, 100_000)
 	or(&o.MaxListed, 10_000)
@@ -59,7 +57,8 @@ type handler struct {
 type asked struct {
 	*http.Request
 	query.Caller
-	several bool // the caller reads several tenants
+	several  bool          // the caller reads several tenants
+	maxRange time.Duration // of a search
 }
 
 // endpoint answers a request, or returns why not before it wrote anything.
@@ -94,8 +93,12 @@ func New(r *query.Reader, opts Options) http.Handler {
 	return mux
 }
 
-// answerGrace is how long after its last moment a query's result may still be on its way to a slow client.
-const answerGrace = 2 * time.Minute
+// What an answer may take at most: a search runs some statements one after the other, and what they found may still be on
+// its way to a slow client for a while.
+const (
+	maxStatements = 10
+	stallGrace    = 30 * time.Second
+)
 
 // handle adapts an endpoint: who asks, that it is asked for, and how its error is written.
 func (h *handler) handle(e endpoint, fail func(http.ResponseWriter, *httpapi.Error)) http.Handler {
@@ -110,9 +113,10 @@ func (h *handler) handle(e endpoint, fail func(http.ResponseWriter, *httpapi.Err
 			e.Header = http.Header{"Allow": {"GET, HEAD"}}
 			return e
 		}
+		limits := h.reader.LimitsOf(caller.Scope)
 		// A client that takes nothing more must not keep its place for ever. Writers without deadlines have none to keep.
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerGrace))
-		return e(w, asked{r, caller, len(caller.Scope.Strings()) > 1})
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(maxStatements*limits.MaxExecution + stallGrace))
+		return e(w, asked{r, caller, len(caller.Scope.Strings()) > 1, limits.MaxRange})
 	}
 	return failWith(h.opts.Log, inner, fail)
 }
@@ -258,7 +262,7 @@ func (h *handler) traces(w http.ResponseWriter, r asked) error {
 	if err != nil {
 		return err
 	}
-	c, ids, err := h.search(q)
+	c, ids, err := h.search(q, r.maxRange)
 	if err != nil {
 		return err
 	}
@@ -326,7 +330,7 @@ func (h *handler) traces3(w http.ResponseWriter, r asked) error {
 	if err != nil {
 		return err
 	}
-	c, err := h.search3(q)
+	c, err := search3(q, r.maxRange)
 	if err != nil {
 		return err
 	}
@@ -388,7 +392,7 @@ func (h *handler) dependencies(w http.ResponseWriter, r asked) error {
 		return err
 	}
 	start, end := end.Add(-back), end.Add(time.Millisecond)
-	if err := h.checkRange(start, end); err != nil {
+	if err := checkRange(start, end, r.maxRange); err != nil {
 		return err
 	}
 	links, err := h.links(r.Context(), r.Scope, h.bounds(start, end, h.opts.MaxListed), service)

@@ -3,11 +3,13 @@ package jaeger
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/httpapi"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/query"
 )
@@ -39,7 +41,18 @@ func (h *handler) links(ctx context.Context, scope tenant.Scope, b query.Bounds,
 		}
 		return nil
 	})
-	return out, err
+	return out, tooManySpans(err)
+}
+
+// tooManySpans says what to do about a range with more spans than may be joined, in the words of this interface.
+func tooManySpans(err error) error {
+	var e *httpapi.Error
+	if !errors.As(err, &e) || e.Code != query.CodeTooMuchData && e.Code != query.CodeMemory {
+		return err
+	}
+	told := *e
+	told.Detail = "the range has too many spans to count the calls between them: ask for less by lookback"
+	return &told
 }
 
 func millis(q url.Values, param string, or time.Duration) (time.Duration, error) {

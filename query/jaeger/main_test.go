@@ -58,6 +58,7 @@ func scopeOf(t testing.TB, names ...string) tenant.Scope {
 type store struct {
 	t      testing.TB
 	writer driver.Conn
+	conn   driver.Conn // the reader's
 	reader *query.Reader
 	opts   Options
 }
@@ -66,8 +67,8 @@ func newStore(t testing.TB) *store {
 	t.Helper()
 	name := chtest.Database(t)
 	engine := chtest.Start(t)
-	s := &store{t: t, writer: engine.Open(t, name)}
-	s.reader = query.NewReader(engine.OpenReader(t, name), query.ReaderOptions{Limits: query.Limits{MaxThreads: 1}})
+	s := &store{t: t, writer: engine.Open(t, name), conn: engine.OpenReader(t, name)}
+	s.reader = query.NewReader(s.conn, query.ReaderOptions{Limits: query.Limits{MaxThreads: 1}})
 	if err := storage.Migrate(t.Context(), s.writer, schema.Migrations, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}

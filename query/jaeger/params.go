@@ -156,14 +156,14 @@ func sortedTags(tags map[string]string) (out []pair, err error) {
 }
 
 // search reads the parameters of /api/traces.
-func (h *handler) search(q url.Values) (c criteria, ids []string, err error) {
+func (h *handler) search(q url.Values, maxRange time.Duration) (c criteria, ids []string, err error) {
 	if c.service, err = name(q, "service"); err != nil {
 		return c, nil, err
 	}
 	if c.operation, err = name(q, "operation"); err != nil {
 		return c, nil, err
 	}
-	if c.start, c.end, err = h.searchRange(q); err != nil {
+	if c.start, c.end, err = h.searchRange(q, maxRange); err != nil {
 		return c, nil, err
 	}
 	if c.tags, err = parseTags(q["tag"], q["tags"]); err != nil {
@@ -203,7 +203,7 @@ func (c criteria) check(longest, shortest string) error {
 }
 
 // searchRange is the range of start and end, both in. Without start it is lookback long, where that is a duration.
-func (h *handler) searchRange(q url.Values) (start, end time.Time, err error) {
+func (h *handler) searchRange(q url.Values, maxRange time.Duration) (start, end time.Time, err error) {
 	if end, err = unixTime(q, "end", time.Microsecond, h.opts.Now()); err != nil {
 		return start, end, err
 	}
@@ -216,15 +216,15 @@ func (h *handler) searchRange(q url.Values) (start, end time.Time, err error) {
 	if start, err = unixTime(q, "start", time.Microsecond, end.Add(-back)); err != nil {
 		return start, end, err
 	}
-	return start, end.Add(time.Microsecond), h.checkRange(start, end.Add(time.Microsecond))
+	return start, end.Add(time.Microsecond), checkRange(start, end.Add(time.Microsecond), maxRange)
 }
 
-func (h *handler) checkRange(start, end time.Time) error {
+func checkRange(start, end time.Time, longest time.Duration) error {
 	if !start.Before(end) {
 		return invalid("start is not before end")
 	}
-	if end.Sub(start) > h.opts.MaxRange {
-		return invalid("the time range is longer than %d days", int(h.opts.MaxRange.Hours()/24))
+	if end.Sub(start) > longest {
+		return invalid("the time range is longer than %d days", int(longest.Hours()/24))
 	}
 	return nil
 }

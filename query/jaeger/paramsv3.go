@@ -56,7 +56,7 @@ func name3(q url.Values, names ...string) (string, error) {
 }
 
 // search3 reads the parameters of /api/v3/traces.
-func (h *handler) search3(q url.Values) (c criteria, err error) {
+func search3(q url.Values, maxRange time.Duration) (c criteria, err error) {
 	if c.service, err = name3(q, "query.serviceName", "query.service_name"); err != nil {
 		return c, err
 	}
@@ -89,7 +89,7 @@ func (h *handler) search3(q url.Values) (c criteria, err error) {
 		return c, invalid("query.startTimeMin must be before query.startTimeMax")
 	}
 	c.end = c.end.Add(1) // both are in
-	if err = h.checkRange(c.start, c.end); err != nil {
+	if err = checkRange(c.start, c.end, maxRange); err != nil {
 		return c, err
 	}
 	c.limit = defaultTraces3

@@ -269,6 +269,7 @@ type found struct {
 const (
 	firstWindow  = 15 * time.Minute
 	windowGrowth = 4
+	maxWindow    = 400 * 24 * time.Hour // beyond it the rest is looked through at once
 )
 
 // find returns the newest traces that have a span that c asks for.
@@ -278,7 +279,7 @@ const (
 func (h *handler) find(ctx context.Context, scope tenant.Scope, c criteria) (found, error) {
 	for window := firstWindow; ; window *= windowGrowth {
 		start := c.end.Add(-window)
-		last := !start.After(c.start) || window > h.opts.MaxRange
+		last := !start.After(c.start) || window > maxWindow
 		if last {
 			start = c.start
 		}

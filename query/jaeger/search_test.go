@@ -183,6 +183,21 @@ func TestLongTracesComeInChunks(t *testing.T) {
 	}
 }
 
+// TestTooManySpansForTheGraphAreTold: where memory does not suffice for the graph of services, the answer says what to do.
+func TestTooManySpansForTheGraphAreTold(t *testing.T) {
+	s := newStore(t)
+	sql := "INSERT INTO otel_traces (TenantId, Timestamp, TraceId, SpanId, ParentSpanId, ServiceName) SELECT 'a', toDateTime64('2025-03-04 10:30:00', 9, 'UTC'), " +
+		"lower(hex(sipHash128(number))), toString(number), '1', 'x' FROM numbers(300000)"
+	if err := s.writer.Exec(t.Context(), sql); err != nil {
+		t.Fatal(err)
+	}
+	s.reader = query.NewReader(s.conn, query.ReaderOptions{Limits: query.Limits{MaxThreads: 1, MaxMemoryBytes: 16 << 20}})
+	a := get(t, s.serve("a"), "/jaeger/api/dependencies")
+	if a.status != 422 || !strings.Contains(a.body, "ask for less by lookback") {
+		t.Errorf("%+v", a)
+	}
+}
+
 // TestFailuresAreToldInJaegersShape: other methods, a failing store and an absent one, without the engine's words.
 func TestFailuresAreToldInJaegersShape(t *testing.T) {
 	s := newStore(t)
