@@ -112,7 +112,7 @@ func (p Posture) policies(ctx context.Context) (Finding, error) {
 			wrong = append(wrong, t+" has no policy")
 		}
 	}
-	for _, t := range append(Tables(), "*", "") { // of the database as a whole, too
+	for _, t := range slices.Concat(Tables(), []string{"*", ""}) { // of the database as a whole, too
 		if bad[t] != "" {
 			wrong = append(wrong, bad[t])
 		}
