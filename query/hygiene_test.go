@@ -111,7 +111,7 @@ func drained(t *testing.T, r *Reader, st Stmt) error {
 // overheard tells of each statement's failure and settings.
 type overheard struct {
 	driver.Conn
-	each     func(error)
+	each func(error)
 }
 
 func (o *overheard) QueryFormat(ctx context.Context, format, query string, args ...any) (io.ReadCloser, error) {
