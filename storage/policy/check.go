@@ -141,12 +141,16 @@ func (p Posture) formatted(ctx context.Context) (string, error) {
 // capability looks whether rows are shown to the capability and to nothing else.
 func (p Posture) capability(ctx context.Context) (Finding, error) {
 	f := Finding{Check: "capability", Status: Fail, Advice: p.advice()}
-	for _, try := range []struct{ what, capability string }{
-		{"without a capability", ""},
-		{"with an unsigned capability", strings.Repeat("0", macBytes) + ":" + everything},
-		{"with a capability of another key", NewKey().sign(everything)},
+	for _, try := range []struct {
+		what     string
+		settings clickhouse.Settings
+	}{
+		{"without a capability", nil}, // what the identity has by itself
+		{"with an empty capability", p.carrying("")},
+		{"with an unsigned capability", p.carrying(strings.Repeat("0", macBytes) + ":" + everything)},
+		{"with a capability of another key", p.carrying(NewKey().sign(everything))},
 	} {
-		seen, err := p.visible(ctx, try.capability)
+		seen, err := p.visible(ctx, try.settings)
 		if err != nil {
 			return asked(Finding{f.Check, f.Status, "the reader cannot read " + try.what, f.Advice}, err)
 		}
@@ -170,7 +174,7 @@ func (p Posture) capability(ctx context.Context) (Finding, error) {
 	if id == "" {
 		return Finding{f.Check, OK, "nothing is shown without it; there are no rows yet to see with it", ""}, nil
 	}
-	seen, err := p.visible(ctx, p.Key.sign(id))
+	seen, err := p.visible(ctx, p.carrying(p.Key.sign(id)))
 	if err != nil {
 		return asked(Finding{f.Check, f.Status, "the reader cannot read with a capability", f.Advice}, err)
 	}
@@ -181,13 +185,17 @@ func (p Posture) capability(ctx context.Context) (Finding, error) {
 	return Finding{f.Check, OK, "nothing is shown without it, or with one that is forged", ""}, nil
 }
 
-// visible returns the tables of which the reader sees any row under the capability.
-func (p Posture) visible(ctx context.Context, capability string) ([]string, error) {
+func (p Posture) carrying(capability string) clickhouse.Settings {
+	return clickhouse.Settings{string(p.Carrier): capability}
+}
+
+// visible returns the tables of which the reader sees any row under the settings.
+func (p Posture) visible(ctx context.Context, settings clickhouse.Settings) ([]string, error) {
 	parts := make([]string, len(Tables()))
 	for i, t := range Tables() {
 		parts[i] = "SELECT '" + t + "' FROM " + t + " LIMIT 1"
 	}
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{string(p.Carrier): capability}))
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(settings))
 	return column(ctx, p.Reader, "SELECT * FROM (("+strings.Join(parts, ") UNION ALL (")+"))")
 }
 

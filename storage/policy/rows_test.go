@@ -73,6 +73,19 @@ func TestRowsAreSeenOnlyWithACapability(t *testing.T) {
 	}
 }
 
+// TestReaderHasNoCapabilityByItself: without the setting a statement of the reader's sees nothing, and the writer's everything.
+func TestReaderHasNoCapabilityByItself(t *testing.T) {
+	g := start(t)
+	g.fill(3, "a", "b")
+	var n uint64
+	if err := g.reader.QueryRow(t.Context(), "SELECT count() FROM otel_logs").Scan(&n); err != nil || n != 0 {
+		t.Errorf("reader: %d rows, %v, want none", n, err)
+	}
+	if err := g.writer.QueryRow(t.Context(), "SELECT count() FROM otel_logs").Scan(&n); err != nil || n != 6 {
+		t.Errorf("writer: %d rows, %v, want all 6", n, err)
+	}
+}
+
 func flip(s string) string {
 	c := byte('0')
 	if s[10] == c {
