@@ -234,3 +234,47 @@ func TestGeneratedPlansEqualTheirTexts(t *testing.T) {
 		t.Errorf("only %d of 200 generated documents are plans", documents)
 	}
 }
+
+// TestTextsHaveJSONForms: what can be written as JSON answers as its text does, and writing it again changes nothing.
+func TestTextsHaveJSONForms(t *testing.T) {
+	s := newStore(t)
+	s.fill(false)
+	forms := 0
+	for seed := range uint64(300) {
+		text := generate(seed)
+		p, err := oql.Parse(text)
+		if err != nil {
+			continue
+		}
+		doc, ok := oql.JSONOf(p)
+		if !ok {
+			continue
+		}
+		forms++
+		q, err := oql.ParseJSON(doc, nil)
+		if err != nil {
+			t.Fatalf("%s as %s: %v", text, doc, err)
+		}
+		if again, ok := oql.JSONOf(q); !ok || string(again) != string(doc) {
+			t.Errorf("%s\nas %s\nas %s", text, doc, again)
+		}
+		if forms%3 > 0 {
+			continue
+		}
+		back, err := oql.JSONText(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := s.answersOf(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.answersOf(back); err != nil || got != want {
+			t.Errorf("%s\nas %s\n got %.500s %v\nwant %.500s", text, back, got, err, want)
+		}
+	}
+	if forms < 80 {
+		t.Errorf("only %d of 300 texts have a JSON form", forms)
+	}
+	t.Logf("%d of 300 texts have a JSON form", forms)
+}

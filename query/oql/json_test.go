@@ -3,6 +3,7 @@ package oql
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -123,6 +124,32 @@ func TestJSONFormIsStrict(t *testing.T) {
 		var e *PlanError
 		if !errors.As(err, &e) || e.Error() != want {
 			t.Errorf("%.200s\n got %v\nwant %s", doc, err, want)
+		}
+	}
+}
+
+// TestSomeTextsHaveNoJSONForm: what the form cannot say is not said wrongly.
+func TestSomeTextsHaveNoJSONForm(t *testing.T) {
+	doubled := "logs | extend x0 = severity_number + severity_number"
+	for i := range 40 {
+		doubled += fmt.Sprintf(" | extend x%d = x%d + x%d", i+1, i, i)
+	}
+	for text, want := range map[string]bool{
+		`logs`: true, `logs | project body`: true, `logs | where service == "a" | sort by severity | limit 5`: true,
+		`spans | summarize n = count(), percentile(duration, 95) by service, bin(5m), attr.x | sort by n desc`: true,
+		`logs | count`: true, `logs | distinct service`: true, `logs | extend x = 2.0 * severity_number, y = x + 1 | where service == "a"`: false,
+		`logs | limit 5 | sort by service`: false, `logs | limit 5 | limit 3`: false, `logs | limit 5 | count`: false, `logs | sort by body | sort by service`: false,
+		`logs | keys`: false, `logs | union (spans)`: false, `logs | join (spans) on trace_id`: false, `logs | sort by severity | project body`: false,
+		`logs | summarize n = count() by service | where n > 5`: false, `logs | extend x = 1, body = "y" | project x, body`: true,
+		`logs | where body == "\xff"`: false, doubled: false,
+	} {
+		p, err := Parse(text)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		doc, ok := JSONOf(p)
+		if ok != want {
+			t.Errorf("JSONOf(%.80s) = %.200s %v, want %v", text, doc, ok, want)
 		}
 	}
 }
