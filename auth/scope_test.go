@@ -50,9 +50,11 @@ func TestUsersReadWhereTheyActAndBelowWhatTheyReach(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.wantScope("with a grant", in.Scope(), "root", "grandchild")
+		f.wantScope("at a tenant between, which is not granted", in.ScopeAt(f.child.ID))
 		f.giveAccess(olga, f.sibling, permission.Of(permission.QueriesRun), time.Hour)
 		f.giveAccess(olga, f.child, permission.Of(permission.UsersRead), time.Hour)
 		f.wantScope("with access", in.Scope(), "root", "grandchild", "sibling")
+		f.wantScope("at one of two that are reached", in.ScopeAt(f.sibling.ID), "sibling")
 		f.clock.add(time.Hour - time.Millisecond)
 		f.wantScope("a moment before the end", in.Scope(), "root", "grandchild", "sibling")
 		f.clock.add(time.Millisecond)

@@ -100,6 +100,20 @@ func TestRunAsksWhatWasSavedWithTheCallersReach(t *testing.T) {
 	if !slices.Equal(got.Tenants, []string{ids["org-child"]}) {
 		t.Errorf("narrowed to %v", got.Tenants)
 	}
+
+	// A thing of a tenant below reads from there down, and that is recorded there.
+	m.makeAs(m.savers["child"], "PATCH", "/api/v1/saved-queries/"+m.thing("query", "child"), `{"name":"below"}`)
+	got = ok[echoed](m.server, 200, m.token["root-admin"], "POST", "/api/v1/saved-queries/"+m.thing("query", "child")+"/run", `{}`)
+	want := []string{ids["org-child"], ids["org-grandchild"], ids["leaf-child"], ids["leaf-grandchild"]}
+	slices.Sort(want)
+	if !slices.Equal(got.Tenants, want) {
+		t.Errorf("a query of a child reads %v, want %v", got.Tenants, want)
+	}
+	for _, at := range []string{"org-child", "leaf-grandchild", "org-own"} {
+		if entries := ok[AuditPage](m.server, 200, m.operator, "GET", "/api/v1/audit?action=query.run&tenant="+at, "").Entries; len(entries) == 0 {
+			t.Errorf("the audit of %s does not tell of it", at)
+		}
+	}
 	for _, who := range []string{"viewer", "root-admin", "key:query"} {
 		for _, name := range []string{"org-sibling", "org-parent", "org-foreign", "no-such"} {
 			m.refused(404, "not-found", m.token[who], "POST", run, `{"variables":{"t":"x"},"tenants":["`+name+`"]}`)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -112,9 +111,6 @@ func apply(ctx context.Context, tx *Tx, m migration) error {
 	return err
 }
 
-// reserved are numbers of files that are still to come: they may be missing, and be applied after later ones.
-var reserved = []int{17}
-
 // migrations lists the files of a dialect in order and refuses gaps, doubles and odd names.
 func migrations(fsys fs.FS, dialect string) ([]migration, error) {
 	dir := "migrations/" + dialect + "/"
@@ -123,18 +119,13 @@ func migrations(fsys fs.FS, dialect string) ([]migration, error) {
 		return nil, err
 	}
 	var out []migration
-	want := 1
 	for _, p := range paths {
 		name := strings.TrimPrefix(p, dir)
 		number, _, _ := strings.Cut(name, "_")
 		v, err := strconv.Atoi(number)
-		if v != want && slices.Contains(reserved, want) {
-			want++
+		if err != nil || len(number) != 4 || v != len(out)+1 {
+			return nil, fmt.Errorf("migration file %s: want number %04d", name, len(out)+1)
 		}
-		if err != nil || len(number) != 4 || v != want {
-			return nil, fmt.Errorf("migration file %s: want number %04d", name, want)
-		}
-		want++
 		text, err := fs.ReadFile(fsys, p)
 		if err != nil {
 			return nil, err
