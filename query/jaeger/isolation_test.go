@@ -16,15 +16,15 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 )
 
-// generated is how many requests are compared; HEADGATE_TEST_GENERATED has another number.
+// generated is how many requests are compared; HEADGATE_TEST_ISOLATION has another number.
 func generated(t *testing.T) uint64 {
-	s := os.Getenv("HEADGATE_TEST_GENERATED")
+	s := os.Getenv("HEADGATE_TEST_ISOLATION")
 	if s == "" {
 		return 320
 	}
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil {
-		t.Fatalf("HEADGATE_TEST_GENERATED: %v", err)
+		t.Fatalf("HEADGATE_TEST_ISOLATION: %v", err)
 	}
 	return n
 }

@@ -95,13 +95,18 @@ func (s *store) send(owner string, td ptrace.Traces) {
 // serve starts the API for callers who may read the tenants.
 func (s *store) serve(tenants ...string) *httptest.Server {
 	s.t.Helper()
+	srv := httptest.NewServer(s.handler(tenants...))
+	s.t.Cleanup(srv.Close)
+	return srv
+}
+
+func (s *store) handler(tenants ...string) http.Handler {
+	s.t.Helper()
 	opts := s.opts
 	opts.Now = func() time.Time { return hourEnd }
 	scope := scopeOf(s.t, tenants...)
 	opts.Authenticate = func(*http.Request) (query.Caller, error) { return query.Caller{Scope: scope, Key: "k"}, nil }
-	srv := httptest.NewServer(New(s.reader, opts))
-	s.t.Cleanup(srv.Close)
-	return srv
+	return New(s.reader, opts)
 }
 
 // answer is all of a response that must not depend on other tenants.
