@@ -6,13 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/headgate-io/headgate/query"
 )
 
 // maxTableRows bounds what a table gathers before it can align its columns.
@@ -20,66 +17,66 @@ const maxTableRows = 10_000
 
 func newQuery() *cobra.Command {
 	var f clientFlags
-	var key, start, end, format string
+	var key string
+	var a asking
 	cmd := &cobra.Command{
-		Use:   "query --key KEY QUERY",
+		Use:   "query --key KEY [QUERY]",
 		Short: "Run a query and print the rows",
 		Long: `Query runs one query with a key's rights and prints the rows as an aligned table, or streams them in another
-format. The language is described in docs/query.md.`,
+format. Without a query, on a terminal, it reads queries line by line, with history and completion. The language is
+described in docs/oql.md.`,
 		Example: `  headgate query --key $KEY 'logs | where severity >= "error" | summarize count() by service'
   headgate query --key $KEY --start -24h 'spans | summarize p95=percentile(duration, 95) by service, bin(1h)'
-  headgate query --key $KEY --format csv 'metrics("http.server.duration") | limit 100' > rows.csv`,
-		Args: exactArgs("QUERY"),
+  headgate query --key $KEY --start -6h --chart 'logs | summarize count() by bin(5m)'
+  headgate query --key $KEY --format csv 'metrics("http.server.duration") | limit 100' > rows.csv
+  headgate query --key $KEY`,
+		Args: queryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if key == "" {
 				return &usageError{fmt.Errorf("give an API key with scope query as --key or HEADGATE_KEY")}
 			}
 			if f.json {
-				format = "json"
+				a.format = "json"
 			}
-			if !slices.Contains([]string{"table", "json", "ndjson", "csv", "parquet", "arrow"}, format) {
-				return &usageError{fmt.Errorf("--format %q: want table, json, ndjson, csv, parquet or arrow", format)}
+			if err := checkQueryFormat(a.format); err != nil {
+				return &usageError{fmt.Errorf("--%w", err)}
 			}
 			f.token = key
 			c, err := f.open()
 			if err != nil {
 				return err
 			}
-			in := map[string]any{"query": args[0], "format": format}
-			if format == "table" {
-				in["format"] = "ndjson"
+			a.client, a.stdout, a.stderr = c, cmd.OutOrStdout(), cmd.ErrOrStderr()
+			a.interactive = isTerminal(a.stderr)
+			if !cmd.Flags().Changed("chart") {
+				a.chart = isTerminal(a.stdout)
 			}
-			for name, value := range map[string]string{"start": start, "end": end} {
-				if value != "" {
-					in[name] = value
-				}
+			if len(args) == 0 {
+				return runShell(cmd.Context(), a)
 			}
-			resp, err := c.send(cmd.Context(), http.MethodPost, "/api/v1/query", nil, in)
-			if err != nil {
-				return err
-			}
-			defer resp.Body.Close()
-			if format == "table" {
-				err = printRows(cmd.OutOrStdout(), cmd.ErrOrStderr(), resp.Body)
-			} else if _, err = io.Copy(cmd.OutOrStdout(), resp.Body); err != nil {
-				err = fmt.Errorf("the result was cut off: %w", err)
-			}
-			if resp.Trailer.Get(query.TruncatedTrailer) == "true" {
-				fmt.Fprintln(cmd.ErrOrStderr(), "there are more rows; end the query with | limit N, or narrow it")
-			}
-			return err
+			return a.ask(cmd.Context(), args[0])
 		},
 	}
 	f.register(cmd)
 	cmd.Flags().StringVar(&key, "key", "", "API key with scope query")
-	cmd.Flags().StringVar(&start, "start", "", "start of the time range: RFC 3339, or relative as -1h (empty: one hour before the end)")
-	cmd.Flags().StringVar(&end, "end", "", "end of the time range, exclusive (empty: now)")
-	cmd.Flags().StringVar(&format, "format", "table", "table, json, ndjson, csv, parquet or arrow")
+	cmd.Flags().StringVar(&a.start, "start", "", "start of the time range: RFC 3339, or relative as -1h (empty: one hour before the end)")
+	cmd.Flags().StringVar(&a.end, "end", "", "end of the time range, exclusive (empty: now)")
+	cmd.Flags().StringVar(&a.format, "format", "table", "table, json, ndjson, csv, parquet or arrow")
+	cmd.Flags().BoolVar(&a.chart, "chart", false, "bars below a table with one row per time (default: on a terminal)")
 	return cmd
 }
 
-// printRows prints newline-delimited JSON objects as a table whose columns are in the order of the first object.
-func printRows(stdout, stderr io.Writer, body io.Reader) error {
+// queryArgs wants one query, or a terminal to read queries from.
+func queryArgs(cmd *cobra.Command, args []string) error {
+	if in, ok := cmd.InOrStdin().(io.Writer); len(args) == 0 && ok && isTerminal(in) && isTerminal(cmd.OutOrStdout()) {
+		return nil
+	}
+	return exactArgs("QUERY")(cmd, args)
+}
+
+// printRows prints newline-delimited JSON objects as a table whose columns are in the order of the first object, and returns
+// it, nil for no rows.
+func printRows(stdout, stderr io.Writer, body io.Reader) (*table, error) {
 	var t *table
 	dec := json.NewDecoder(body)
 	for {
@@ -87,14 +84,14 @@ func printRows(stdout, stderr io.Writer, body io.Reader) error {
 		if err := dec.Decode(&raw); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			return fmt.Errorf("the result was cut off: %w", err)
+			return nil, fmt.Errorf("the result was cut off: %w", err)
 		}
 		names, cells, numeric, err := fields(raw)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if len(names) == 1 && names[0] == "error" && t != nil && !slices.Equal(t.header, names) {
-			return fmt.Errorf("the query failed half way: %s", cells[0])
+			return nil, fmt.Errorf("the query failed half way: %s", cells[0])
 		}
 		if t == nil {
 			t = newTable(names...)
@@ -108,10 +105,10 @@ func printRows(stdout, stderr io.Writer, body io.Reader) error {
 	}
 	if t == nil {
 		fmt.Fprintln(stderr, "no rows")
-		return nil
+		return nil, nil
 	}
 	t.print(stdout)
-	return nil
+	return t, nil
 }
 
 // fields returns the members of a JSON object in order: strings as they are, everything else as JSON.

@@ -57,8 +57,14 @@ func plotUsage(cmd *cobra.Command, c *client, u usageFlags) error {
 	return nil
 }
 
-// plotBars draws bars over an axis, none wider than width. If not all fit, the first are left out.
+// plotBars draws bars of bytes over an axis, none wider than width. If not all fit, the first are left out.
 func plotBars(w io.Writer, bars []bar, width int, utf8 bool) {
+	plotWith(w, bars, width, utf8, false, shortBytes)
+}
+
+// plotWith is plotBars for numbers that show prints. Narrow bars take one character where they do not fit otherwise; then
+// only the first and the last have labels.
+func plotWith(w io.Writer, bars []bar, width int, utf8, narrow bool, show func(int64) string) {
 	var most int64
 	for _, b := range bars {
 		most = max(most, b.n)
@@ -66,9 +72,12 @@ func plotBars(w io.Writer, bars []bar, width int, utf8 bool) {
 	top := niceAbove(most)
 	axis := 0
 	for line := plotHeight; line >= 0; line-- {
-		axis = max(axis, len(tick(top, line)))
+		axis = max(axis, len(tick(top, line, show)))
 	}
-	const column = 6 // a label and a blank
+	column := 6 // a label and a blank
+	if narrow = narrow && len(bars)*column > width-axis-3; narrow {
+		column = 1
+	}
 	fit := max(1, (width-axis-3)/column)
 	bars = bars[max(0, len(bars)-fit):]
 	blocks, corner, rule, wall := []rune(" ▁▂▃▄▅▆▇█"), "└", "─", "│"
@@ -77,15 +86,24 @@ func plotBars(w io.Writer, bars []bar, width int, utf8 bool) {
 	}
 	for line := plotHeight; line > 0; line-- {
 		var out strings.Builder
-		fmt.Fprintf(&out, "%*s %s", axis, tick(top, line), wall)
+		fmt.Fprintf(&out, "%*s %s", axis, tick(top, line, show), wall)
 		for _, b := range bars {
-			fill := strings.Repeat(string(cell(b.n, top, line, blocks)), column-2)
-			out.WriteString(" " + fill + " ")
+			c := string(cell(b.n, top, line, blocks))
+			if narrow {
+				out.WriteString(c)
+				continue
+			}
+			out.WriteString(" " + strings.Repeat(c, column-2) + " ")
 		}
 		fmt.Fprintln(w, strings.TrimRight(out.String(), " "))
 	}
 	fmt.Fprintf(w, "%*s %s%s\n", axis, "0", corner, strings.Repeat(rule, len(bars)*column))
 	var labels strings.Builder
+	if last := bars[len(bars)-1].label; narrow {
+		first := bars[0].label
+		labels.WriteString(first + strings.Repeat(" ", max(1, len(bars)-len(first)-len(last))) + last)
+		bars = nil
+	}
 	for _, b := range bars {
 		fmt.Fprintf(&labels, " %-*s", column-1, b.label)
 	}
@@ -103,9 +121,9 @@ func cell(n, top int64, line int, blocks []rune) rune {
 }
 
 // tick returns the number at a line of the axis: at the top and in the middle.
-func tick(top int64, line int) string {
+func tick(top int64, line int, show func(int64) string) string {
 	if line == plotHeight || line == plotHeight/2 {
-		return shortBytes(top / plotHeight * int64(line))
+		return show(top / plotHeight * int64(line))
 	}
 	return ""
 }
