@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/stats"
 )
 
@@ -16,7 +17,7 @@ func (r *request) query() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return r.evaluate(func(ctx context.Context, opts promql.QueryOpts) (promql.Query, error) {
+	return r.evaluate(0, func(ctx context.Context, opts promql.QueryOpts) (promql.Query, error) {
 		return r.handler.engine.NewInstantQuery(ctx, r.storage, opts, r.param("query"), at)
 	})
 }
@@ -45,13 +46,39 @@ func (r *request) queryRange() (answer, error) {
 	case end.Sub(start)/step > maxSteps:
 		return answer{}, badData("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)")
 	}
-	return r.evaluate(func(ctx context.Context, opts promql.QueryOpts) (promql.Query, error) {
+	return r.evaluate(end.Sub(start), func(ctx context.Context, opts promql.QueryOpts) (promql.Query, error) {
 		return r.handler.engine.NewRangeQuery(ctx, r.storage, opts, r.param("query"), start, end, step)
 	})
 }
 
-// evaluate runs the query that begin makes, under the parameters that both kinds have.
-func (r *request) evaluate(begin func(context.Context, promql.QueryOpts) (promql.Query, error)) (answer, error) {
+// checkSubqueries refuses subqueries of more steps than maxSubSteps, in an expression that is evaluated for a range.
+func checkSubqueries(expr parser.Expr, within time.Duration) error {
+	var found error
+	parser.Inspect(expr, func(node parser.Node, path []parser.Node) error {
+		n, ok := node.(*parser.SubqueryExpr)
+		if !ok {
+			return nil
+		}
+		// Float64: the ranges of nested subqueries add up to more than a Duration holds.
+		step, total := float64(n.Step), float64(within)+float64(n.Range)
+		if step == 0 {
+			step = float64(subqueryStep)
+		}
+		for _, outer := range path {
+			if o, ok := outer.(*parser.SubqueryExpr); ok {
+				total += float64(o.Range)
+			}
+		}
+		if total/step > maxSubSteps {
+			found = badData("a subquery has more than %d steps: make its range shorter or its step longer", maxSubSteps)
+		}
+		return nil
+	})
+	return found
+}
+
+// evaluate runs the query that begin makes, for a range that long, under the parameters that both kinds have.
+func (r *request) evaluate(within time.Duration, begin func(context.Context, promql.QueryOpts) (promql.Query, error)) (answer, error) {
 	limit, err := r.limit("limit")
 	if err != nil {
 		return answer{}, err
@@ -70,9 +97,16 @@ func (r *request) evaluate(begin func(context.Context, promql.QueryOpts) (promql
 			return answer{}, badData("error parsing lookback delta duration: %w", err)
 		}
 	}
+	expr, err := r.handler.parser.ParseExpr(r.param("query"))
+	if err != nil {
+		return answer{}, badParam("query", err)
+	}
+	if err := checkSubqueries(expr, within); err != nil {
+		return answer{}, err
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
-	q, err := begin(ctx, promql.NewPrometheusQueryOpts(r.param("stats") == "all", back))
+	q, err := begin(ctx, promql.NewPrometheusQueryOpts(false, back))
 	if err != nil {
 		return answer{}, badParam("query", err)
 	}

@@ -39,6 +39,7 @@ const (
 	maxFormBytes    = 1 << 20
 	maxSteps        = 11_000
 	maxMatcherSets  = 64
+	maxSubSteps     = 1_000_000 // of a subquery, over all of the range that it is evaluated for
 	stallGrace      = 30 * time.Second
 	concurrent      = 16
 	concurrentScope = 4
@@ -69,11 +70,13 @@ func NewHandler(r *query.Reader, opts Options) http.Handler {
 	}
 	opts.Limits = opts.Limits.withDefaults()
 	h := &handler{reader: r, opts: opts, timeout: r.MaxExecution(), slots: newSlots(concurrent, concurrentScope)}
-	h.parser = parser.NewParser(parser.Options{EnableExperimentalFunctions: true, ExperimentalDurationExpr: true})
+	h.parser = parser.NewParser(parser.Options{EnableExperimentalFunctions: true})
 	h.engine = promql.NewEngine(promql.EngineOpts{
 		MaxSamples: opts.Limits.MaxSamples, Timeout: h.timeout, LookbackDelta: lookback,
 		NoStepSubqueryIntervalFn: func(int64) int64 { return subqueryStep.Milliseconds() },
-		EnableAtModifier:         true, EnableNegativeOffset: true, EnablePerStepStats: true,
+		// SECURITY: no statistics per step: the engine makes room for every step of a subquery before it runs, which for
+		// x[1y:1ms] is more memory than there is.
+		EnableAtModifier: true, EnableNegativeOffset: true, EnablePerStepStats: false,
 		Parser: h.parser,
 	})
 	return http.HandlerFunc(h.ServeHTTP)
