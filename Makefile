@@ -11,7 +11,7 @@ CRASHTIME ?= 10m
 SCHEDULES ?= 100000
 QUERIES ?= 5000
 
-.PHONY: build run test race demo bench compare hostile schedules replicas kill revocation deletion isolation crash fuzz clients lint fmt engine-lib postgres scale clean
+.PHONY: build run test race demo bench compare hostile schedules replicas kill revocation deletion isolation crash fuzz clients promql lint fmt engine-lib postgres scale clean
 build: ; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/headgate ./cmd/headgate
 run: engine-lib build ; exec bin/headgate serve --data-dir ./data --demo
 test: engine-lib postgres bin/telemetrygen ; HEADGATE_TELEMETRYGEN=$(CURDIR)/bin/telemetrygen go test -timeout 15m ./...
@@ -30,6 +30,7 @@ isolation: engine-lib ; HEADGATE_TEST_ISOLATION=$(QUERIES) go test -count=1 -tim
 crash: ; HEADGATE_WAL_CRASH=$(CRASHTIME) go test -count=1 -timeout 90m -v -run 'Crash|Tear|Recovery|Failed|Failure' ./storage/wal
 fuzz: engine-lib ; sh .ci/fuzz $(FUZZTIME)
 clients: engine-lib build bin/telemetrygen ; cd clients/node && npm ci --ignore-scripts --no-audit --no-fund && cd .. && go test -count=1 -timeout 8m -v . $(CLIENTFLAGS)
+promql: engine-lib ; HEADGATE_TEST_PROMQL=5000 HEADGATE_TEST_UPSTREAM=full go test -count=1 -timeout 90m -v ./query/prom
 lint: ; STATICCHECK=$(STATICCHECK) sh .ci/lint
 fmt: ; gofmt -w $$(git ls-files '*.go')
 engine-lib: ; @sh storage/engine/fetch.sh

@@ -69,13 +69,15 @@ func newStore(t testing.TB) *store {
 
 func (s *store) migrate() {
 	s.t.Helper()
-	ddl, err := schema.Migrations.ReadFile("0001_telemetry.sql")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for _, stmt := range strings.Split(string(ddl), ";\n") {
-		if strings.TrimSpace(stmt) != "" {
-			s.exec(stmt)
+	for _, file := range []string{"0001_telemetry.sql", "0003_series.sql"} {
+		ddl, err := schema.Migrations.ReadFile(file)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, stmt := range strings.Split(string(ddl), ";\n") {
+			if strings.TrimSpace(stmt) != "" {
+				s.exec(stmt)
+			}
 		}
 	}
 }
