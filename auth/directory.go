@@ -97,27 +97,14 @@ func (d *Directory) Run(ctx context.Context) error {
 	defer watch.Wait() // ctx has ended by then
 	watch.Go(func() { d.db.Watch(ctx, wake) })
 	watch.Go(func() { d.keepHouse(ctx) })
+	watch.Go(func() { d.writeUses(ctx) })
 	tick := time.NewTicker(d.poll)
 	defer tick.Stop()
-	uses := time.NewTicker(useInterval)
-	defer uses.Stop()
-	defer d.flushUses(context.WithoutCancel(ctx)) // the last minute's; a failure costs only that
 	failing := false
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-uses.C:
-			if err := d.flushUses(ctx); err != nil && ctx.Err() == nil {
-				d.log.Warn("last-used times of keys are not written", "err", err)
-			}
-			if err := d.sweepAccess(ctx); err != nil && ctx.Err() == nil {
-				d.log.Warn("the end of access is not written", "err", err)
-			}
-			if err := d.flushSeen(ctx); err != nil && ctx.Err() == nil {
-				d.log.Warn("last uses of sessions are not written", "err", err)
-			}
-			continue
 		case <-tick.C:
 		case <-wake:
 		}
@@ -132,6 +119,30 @@ func (d *Directory) Run(ctx context.Context) error {
 			d.log.Info("tenants and keys are refreshed again")
 		}
 		failing = err != nil
+	}
+}
+
+// writeUses writes what memory alone knows, about once a minute and when ctx ends. Writing waits for other processes' writes, which
+// may take seconds; so it is done beside looking for changes, which revocation waits for.
+func (d *Directory) writeUses(ctx context.Context) {
+	tick := time.NewTicker(useInterval)
+	defer tick.Stop()
+	defer d.flushUses(context.WithoutCancel(ctx)) // the last minute's; a failure costs only that
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := d.flushUses(ctx); err != nil && ctx.Err() == nil {
+			d.log.Warn("last-used times of keys are not written", "err", err)
+		}
+		if err := d.sweepAccess(ctx); err != nil && ctx.Err() == nil {
+			d.log.Warn("the end of access is not written", "err", err)
+		}
+		if err := d.flushSeen(ctx); err != nil && ctx.Err() == nil {
+			d.log.Warn("last uses of sessions are not written", "err", err)
+		}
 	}
 }
 
