@@ -236,16 +236,21 @@ const parquetMagic = "PAR1"
 type parquetEnd struct {
 	w    io.Writer
 	last []byte
+	n    int64
 }
 
 // Write implements io.Writer.
 func (p *parquetEnd) Write(b []byte) (int, error) {
 	p.last = append(p.last, b[max(0, len(b)-len(parquetMagic)):]...)
 	p.last = append(p.last[:0], p.last[max(0, len(p.last)-len(parquetMagic)):]...)
+	p.n += int64(len(b))
 	return p.w.Write(b)
 }
 
-func (p *parquetEnd) whole() bool { return bytes.Equal(p.last, []byte(parquetMagic)) }
+// whole reports whether the file has its end, which looks like its beginning.
+func (p *parquetEnd) whole() bool {
+	return p.n > int64(len(parquetMagic)) && bytes.Equal(p.last, []byte(parquetMagic))
+}
 
 const (
 	exportBuffer  = 256 << 10

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -214,4 +215,35 @@ func TestAnExportThatNobodyReadsEnds(t *testing.T) {
 	eventually(t, "the queries to end", func() bool {
 		return scan[uint64](t, conn, "SELECT count() FROM system.processes WHERE query LIKE '%FORMAT Parquet%' OR query LIKE 'SELECT * FROM%'") <= 1
 	})
+}
+
+// cutting ends results early, in good order, as a server that dies behind a proxy does.
+type cutting struct {
+	driver.Conn
+	keep int64
+}
+
+func (c cutting) QueryFormat(ctx context.Context, format, query string, args ...any) (io.ReadCloser, error) {
+	s, err := c.Conn.QueryFormat(ctx, format, query, args...)
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(s, c.keep), s}, err
+}
+
+func TestAFileWithoutItsEndIsNone(t *testing.T) {
+	conn := migrated(t, chtest.Start(t))
+	fill(t, conn, schema.Logs, "mine", 1, "now('UTC') - 100")
+	var whole bytes.Buffer
+	write := func(conn driver.Conn, to io.Writer) error {
+		return (&Exporter{conn}).WritePart(t.Context(), id(t, "mine"), schema.Logs, "2024-10-03", time.Now(), to)
+	}
+	if err := write(conn, &whole); err != nil {
+		t.Fatal(err)
+	}
+	for _, keep := range []int64{0, 3, 4, 5, 1000, int64(whole.Len()) - 1} {
+		if err := write(cutting{conn, keep}, io.Discard); !errors.Is(err, ErrCutOff) {
+			t.Errorf("cut after %d bytes: %v, want ErrCutOff", keep, err)
+		}
+	}
 }
