@@ -40,7 +40,7 @@ var stateKinds = []stateKind{
 	{"teams", `id, name, created_at, changed_at, deleted_at`, `id`, itsOwn},
 	{"tenant_grants", `user_id, tenant_id, granted_at, granted_by, withdrawn_at`, `user_id, tenant_id`, `user_id IN ` + itsUsers},
 	// SECURITY: not parent_id, which is of another tenant.
-	{"tenants", `id, name, slug, status, daily_bytes, limits, time_zone, retention_days, at_limit, placement, keep_resends, owner_email, plan_id, edition_id, subscription_id, region, second_factor, max_users, max_keys, created_at, changed_at`, `id`, `id = ?`},
+	{"tenants", `id, name, slug, status, daily_bytes, limits, time_zone, retention_days, at_limit, placement, keep_resends, owner_email, plan_id, edition_id, subscription_id, region, second_factor, max_users, max_keys, query_tier, created_at, changed_at`, `id`, `id = ?`},
 	{"usage_aside", `log_id, hour, signal, records, unknown`, `log_id, hour, signal`, itsOwn},
 	{"usage_corrections", `id, hour, corrects, signal, key_id, billed_bytes, overage_bytes, unbilled_bytes, records, requests, rejected_records, source, reason, recorded_at`, `id`, itsOwn},
 	{"usage_hours", `hour, signal, key_id, billed_bytes, overage_bytes, unbilled_bytes, records, requests, rejected_records, refused_bytes, refused_requests`, `hour, signal, key_id`, itsOwn},
@@ -158,7 +158,7 @@ func stateValue(name string, v any) any {
 	case []byte:
 		return hex.EncodeToString(v)
 	case string:
-		if name == "detail" && json.Valid([]byte(v)) {
+		if (name == "detail" || name == "definition") && json.Valid([]byte(v)) {
 			return json.RawMessage(v)
 		}
 	case int64:
