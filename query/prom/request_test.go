@@ -85,7 +85,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: %v: %s", c.path, err, got.body)
 		}
 		if got.status != c.status || doc.Status != "error" || doc.ErrorType != c.kind || doc.Error == "" {
-			t.Errorf("%s %s %.100s = %.300v, want %d %s", c.method, c.path, c.params, got, c.status, c.kind)
+			t.Errorf("%s %s %.100s = %v, want %d %s", c.method, c.path, c.params, got, c.status, c.kind)
 		}
 	}
 }
