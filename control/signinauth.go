@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,8 @@ const (
 	// SessionCookie holds the token of a session in browsers, CSRFHeader what they send beside it.
 	SessionCookie = "headgate_session"
 	CSRFHeader    = "X-Headgate-CSRF"
+	// ClickHouseKeyHeader is where clients of ClickHouse's HTTP interface put their password: a credential where telemetry is read.
+	ClickHouseKeyHeader = "X-ClickHouse-Key"
 
 	sessionTokens = "hgs_"
 )
@@ -56,7 +59,17 @@ func (a *API) admit(r *http.Request, scope auth.KeyScope) (auth.Principal, error
 //
 // SECURITY: a user who must enrol a second factor is refused here, whatever the route.
 func Authenticate(d *auth.Directory, r *http.Request, scope auth.KeyScope) (auth.Principal, error) {
-	p, err := authenticate(d, r)
+	return authorize(d, r, scope)
+}
+
+// AuthenticateQuery is Authenticate with the scope query for what reads telemetry. Clients of ClickHouse may send the credential
+// in the header of theirs.
+func AuthenticateQuery(d *auth.Directory, r *http.Request) (auth.Principal, error) {
+	return authorize(d, r, auth.ScopeQuery, ClickHouseKeyHeader)
+}
+
+func authorize(d *auth.Directory, r *http.Request, scope auth.KeyScope, also ...string) (auth.Principal, error) {
+	p, err := authenticate(d, r, also...)
 	if err != nil {
 		return auth.Principal{}, err
 	}
@@ -72,8 +85,15 @@ func Authenticate(d *auth.Directory, r *http.Request, scope auth.KeyScope) (auth
 	return p, nil
 }
 
-func authenticate(d *auth.Directory, r *http.Request) (p auth.Principal, err error) {
-	credential, err := auth.Credential(r.Header.Values("Authorization"), r.Header.Values("X-Api-Key"))
+// authenticate finds the credential in the headers Authorization, X-Api-Key, and also in others that hold nothing else.
+//
+// SECURITY: of two different credentials none is chosen, whichever headers they are in.
+func authenticate(d *auth.Directory, r *http.Request, also ...string) (p auth.Principal, err error) {
+	alone := slices.Clone(r.Header.Values("X-Api-Key"))
+	for _, h := range also {
+		alone = append(alone, r.Header.Values(h)...)
+	}
+	credential, err := auth.Credential(r.Header.Values("Authorization"), alone)
 	switch {
 	case errors.Is(err, auth.ErrNoCredential):
 		p, err = fromCookie(d, r)

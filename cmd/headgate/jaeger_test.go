@@ -57,7 +57,7 @@ func TestJaegerAsksWithAKey(t *testing.T) {
 	}
 	bearer := func(key string) map[string]string { return map[string]string{"Authorization": "Bearer " + key} }
 
-	for name, header := range map[string]map[string]string{"bearer": bearer(acme), "basic": {"Basic": acme}, "x-api-key": {"X-Api-Key": acme},
+	for name, header := range map[string]map[string]string{"bearer": bearer(acme), "basic": {"Basic": acme}, "x-api-key": {"X-Api-Key": acme}, "x-clickhouse-key": {"X-ClickHouse-Key": acme, "X-ClickHouse-User": "default"},
 		"another's tenant header": {"Authorization": "Bearer " + acme, "X-Scope-OrgID": "globex"}} {
 		for path, mark := range map[string]string{"traces/" + both: `"data"`, "v3/traces/" + both: `"result"`, "traces?service=shop&lookback=1h": `"data"`} {
 			status, text, _ := ask(path, header)

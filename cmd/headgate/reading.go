@@ -20,7 +20,7 @@ const TenantHeader = "X-Tenant"
 // than the caller's home are recorded as read when the query has named those that it reads.
 func queryCaller(d *auth.Directory) func(*http.Request) (query.Caller, error) {
 	return func(r *http.Request) (query.Caller, error) {
-		p, err := control.Authenticate(d, r, auth.ScopeQuery)
+		p, err := control.AuthenticateQuery(d, r)
 		if err != nil {
 			return query.Caller{}, err
 		}
