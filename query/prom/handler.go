@@ -96,9 +96,9 @@ func (r *request) param(name string) string { return r.Form.Get(name) }
 // endpoint answers a request: data for the envelope, and warnings.
 type endpoint func(r *request) (answer, error)
 
-// form marks endpoints that take their parameters as a form too.
+// route is a path's endpoint.
 type route struct {
-	form  bool
+	form  bool // it takes its parameters as a form too
 	serve endpoint
 }
 
@@ -124,8 +124,8 @@ func find(path string) (route, bool) {
 	if rt, ok := routes[path]; ok {
 		return rt, true
 	}
-	name, ok := strings.CutPrefix(path, "/api/v1/label/")
-	if name, ok = strings.CutSuffix(name, "/values"); ok && name != "" {
+	rest, isLabel := strings.CutPrefix(path, "/api/v1/label/")
+	if name, ok := strings.CutSuffix(rest, "/values"); isLabel && ok && name != "" {
 		return route{false, func(r *request) (answer, error) { return r.labelValues(name) }}, true
 	}
 	return route{}, false

@@ -48,6 +48,7 @@ func TestRefusals(t *testing.T) {
 		kind                 string
 	}{
 		{"GET", "/federate", "match[]=up", 404, "not_found"},
+		{"GET", "/federate/values", "", 404, "not_found"},
 		{"GET", "/api/v1/read", "", 404, "not_found"},
 		{"POST", "/api/v1/write", "", 404, "not_found"},
 		{"POST", "/api/v1/admin/tsdb/delete_series", "match[]=up", 404, "not_found"},
