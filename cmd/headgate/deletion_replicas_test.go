@@ -48,9 +48,8 @@ func TestADeletionIsKilledInEveryStepOnReplicas(t *testing.T) {
 	}
 	t.Logf("killed at %q", points)
 	d := newDeletionRig(t)
-	for i, point := range points {
+	for i := range points {
 		d.addGone(i)
-		_ = point
 	}
 	before := d.neighbours()
 	d.loseC()
@@ -73,10 +72,9 @@ type deletionRig struct {
 	t       *testing.T
 	dirs    []string
 	a, b, c *process
-	static  []string        // ids of neighbours
-	shares  map[string]bool // their partitions
-	gone    []string        // ids
-	goneKey []string
+	static  []string                // ids of neighbours
+	shares  map[string]bool         // their partitions
+	gone    []string                // ids
 	live    atomic.Pointer[process] // where is sent to
 	liveKey string
 	sent    int // records of the live one that were acked

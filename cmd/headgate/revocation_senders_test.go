@@ -32,7 +32,7 @@ type wire struct {
 
 var wireNumber atomic.Uint64
 
-// get is a wire that asks the API.
+// getWire is a wire that asks the API.
 func getWire(addr, path, credential string) *wire {
 	return &wire{addr: addr, request: fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", path, credential)}
 }
@@ -102,7 +102,7 @@ func (w *wire) close() {
 	}
 }
 
-// senders ask every replica, each on a connection of its own, and report whether they are let in.
+// otlpSenders and apiSenders ask every replica, each on a connection of its own, and report whether they are let in.
 func otlpSenders(t *testing.T, all []*process, conns []*grpc.ClientConn, key string) (out []func() bool) {
 	for i, p := range all {
 		w := logWire(t, p.addr.OTLPHTTP, key)
