@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/otlptranslator"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
@@ -96,8 +97,8 @@ type appender struct {
 
 func (a *appender) Append(_ storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, _ storage.AppendV2Options) (storage.SeriesRef, error) {
 	p := sent{resource: resource{tenant: a.s.tenant}, attributes: ls.Map(), nanos: t * 1e6, start: st * 1e6, value: v}
-	p.name, p.kind = ls.Get(labels.MetricName), kindGauge
-	delete(p.attributes, labels.MetricName)
+	p.name, p.kind = ls.Get(model.MetricNameLabel), kindGauge
+	delete(p.attributes, model.MetricNameLabel)
 	p.absent = value.IsStaleNaN(v)
 	if h != nil {
 		fh = h.ToFloat(nil)
