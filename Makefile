@@ -10,15 +10,17 @@ REVOCATIONS ?= 100
 CRASHTIME ?= 10m
 SCHEDULES ?= 100000
 QUERIES ?= 5000
+READING ?=
 
-.PHONY: build run test race demo bench compare hostile schedules replicas kill revocation deletion isolation crash fuzz clients promql lint fmt engine-lib postgres scale clean
+.PHONY: build run test race demo bench bench-reading compare hostile schedules replicas kill revocation deletion isolation crash fuzz clients promql lint fmt engine-lib postgres scale clean
 build: ; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/headgate ./cmd/headgate
 run: engine-lib build ; exec bin/headgate serve --data-dir ./data --demo
 test: engine-lib postgres bin/telemetrygen ; HEADGATE_TELEMETRYGEN=$(CURDIR)/bin/telemetrygen go test -timeout 15m ./...
 race: engine-lib postgres ; CGO_ENABLED=1 go test -race -timeout 25m ./...
 scale: postgres ; HEADGATE_SCALE=1 go test -count=1 -v -run TestTenThousand ./auth
 demo: engine-lib build bin/telemetrygen ; sh deploy/demo.sh
-bench: engine-lib build ; go test -run '^$$' -bench . -benchtime 1s ./ingest/otlp ./cmd/bench && go run ./cmd/bench
+bench: engine-lib build ; go test -run '^$$' -bench . -benchtime 1s ./ingest/otlp ./cmd/bench && go run ./cmd/bench && go run ./cmd/bench -reading -rows 200000 -times 3 -growth=false
+bench-reading: engine-lib build ; go run ./cmd/bench -reading $(READING)
 compare: engine-lib build ; cd clients/collector && go build -o ../../bin/collector . && cd ../.. && go run ./cmd/bench -collector bin/collector -loads 4x1000
 hostile: engine-lib build ; go run ./cmd/bench -hostile -duration 30s
 schedules: postgres ; HEADGATE_TEST_SCHEDULES=$(SCHEDULES) go test -count=1 -timeout 60m -v -run TestNoScheduleOfReplicasPassesALimit ./metering

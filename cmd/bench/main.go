@@ -10,6 +10,8 @@
 //
 // With -outage it measures how a log drains that has grown while ClickHouse was away.
 //
+// With -reading it measures what answers to questions take, beside the same questions as plain SQL: see reading.go.
+//
 // With -hostile it measures what tenants that misbehave cost a neighbour, and headgate's memory: see hostile.go.
 package main
 
@@ -50,6 +52,13 @@ type options struct {
 	attack  string // this process attacks, under this name
 	target  string
 	key     string
+
+	reading bool
+	data    string
+	rows    int64
+	tenants int
+	times   int
+	growth  bool
 }
 
 func main() {
@@ -65,6 +74,12 @@ func main() {
 	flag.Int64Var(&o.backlog, "backlog", 512, "with -outage: MiB by which the log grows")
 	flag.BoolVar(&o.hostile, "hostile", false, "measure a neighbour beside tenants that misbehave")
 	flag.StringVar(&o.only, "only", "", "with -hostile: attacks whose name has this in it")
+	flag.BoolVar(&o.reading, "reading", false, "measure what answers to questions take, beside the same questions as plain SQL")
+	flag.StringVar(&o.data, "data", "", "with -reading: directory that keeps the rows for the next time (empty: a temporary one)")
+	flag.Int64Var(&o.rows, "rows", 20_000_000, "with -reading: log records; half as many spans, and as many points of metrics")
+	flag.IntVar(&o.tenants, "tenants", 50, "with -reading: tenants that the rows are of")
+	flag.IntVar(&o.times, "times", 20, "with -reading: how often each question is asked")
+	flag.BoolVar(&o.growth, "growth", true, "with -reading: compare with a store that has one tenant's rows alone, too")
 	flag.StringVar(&o.attack, "attack", "", "used by -hostile itself")
 	flag.StringVar(&o.target, "target", "", "used by -hostile itself")
 	flag.StringVar(&o.key, "key", "", "used by -hostile itself")
@@ -77,6 +92,8 @@ func main() {
 		do = compare
 	case o.outage:
 		do = outage
+	case o.reading:
+		do = reading
 	case o.hostile:
 		do = hostile
 	}
@@ -202,6 +219,18 @@ type server struct {
 
 // start runs headgate on free ports, with further flags, and makes one tenant and a key for it.
 func start(ctx context.Context, binary, dir string, flags ...string) (*server, error) {
+	s, err := boot(ctx, binary, dir, flags...)
+	if err == nil {
+		s.key, err = s.tenant(ctx, "bench")
+	}
+	if err != nil && s != nil {
+		s.stop()
+	}
+	return s, err
+}
+
+// boot is start without a tenant.
+func boot(ctx context.Context, binary, dir string, flags ...string) (*server, error) {
 	logs, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		return nil, err
@@ -217,7 +246,7 @@ func start(ctx context.Context, binary, dir string, flags ...string) (*server, e
 		return nil, err
 	}
 	s := &server{cmd: cmd, pid: cmd.Process.Pid, binary: binary, data: data}
-	if err := s.prepare(ctx); err != nil {
+	if err := s.prepare(); err != nil {
 		s.stop()
 		text, _ := os.ReadFile(logs.Name())
 		return nil, fmt.Errorf("start %s: %w\n%s", binary, err, text)
@@ -225,7 +254,8 @@ func start(ctx context.Context, binary, dir string, flags ...string) (*server, e
 	return s, nil
 }
 
-func (s *server) prepare(ctx context.Context) (err error) {
+// prepare waits for the server and learns its addresses.
+func (s *server) prepare() error {
 	var addr struct {
 		GRPC           string `json:"otlp_grpc"`
 		HTTP           string `json:"otlp_http"`
@@ -242,8 +272,7 @@ func (s *server) prepare(ctx context.Context) (err error) {
 	}
 	s.otlp, s.http = addr.GRPC, "http://"+addr.HTTP
 	s.api, s.telemetry = "http://"+addr.API, "http://"+addr.Telemetry
-	s.key, err = s.tenant(ctx, "bench")
-	return err
+	return nil
 }
 
 // tenant makes a tenant and returns a key for it.
