@@ -152,11 +152,11 @@ func checkDisk(cfg Config) policy.Finding {
 	advice := "make room, or lower --log-reserve and --log-max-bytes"
 	switch {
 	case free < reserve:
-		return fail(check, advice, fmt.Errorf("%s free, less than --log-reserve: agents are told to try again later", formatBytes(free)))
+		return fail(check, advice, fmt.Errorf("%s free, less than --log-reserve: agents are told to try again later", roughBytes(free)))
 	case free < reserve+*cfg.LogMaxBytes.bytes:
-		return warn(check, advice, "%s free: the log cannot grow to --log-max-bytes should ClickHouse be away", formatBytes(free))
+		return warn(check, advice, "%s free: the log cannot grow to --log-max-bytes should ClickHouse be away", roughBytes(free))
 	}
-	return ok(check, "%s free", formatBytes(free))
+	return ok(check, "%s free", roughBytes(free))
 }
 
 // existing is path, or the nearest directory above it that is there.

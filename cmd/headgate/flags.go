@@ -101,6 +101,16 @@ func formatBytes(n int64) string {
 	return strconv.FormatInt(n, 10) + "B"
 }
 
+// roughBytes is formatBytes for what is measured, rounded down to three digits or more.
+func roughBytes(n int64) string {
+	for unit := int64(1 << 40); unit > 1; unit >>= 10 {
+		if n >= 100*unit {
+			return formatBytes(n - n%unit)
+		}
+	}
+	return formatBytes(n)
+}
+
 // parseAge reads a duration with days: 90d, 36h, 15m.
 func parseAge(s string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
