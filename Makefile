@@ -12,7 +12,7 @@ SCHEDULES ?= 100000
 QUERIES ?= 5000
 READING ?=
 
-.PHONY: build run test race demo bench bench-reading compare hostile schedules replicas kill revocation deletion isolation crash fuzz clients promql lint fmt engine-lib postgres scale clean
+.PHONY: build run test race demo bench bench-reading compare hostile hostile-queries schedules replicas kill revocation deletion isolation crash fuzz clients promql lint fmt engine-lib postgres scale clean
 build: ; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/headgate ./cmd/headgate
 run: engine-lib build ; exec bin/headgate serve --data-dir ./data --demo
 test: engine-lib postgres bin/telemetrygen ; HEADGATE_TELEMETRYGEN=$(CURDIR)/bin/telemetrygen go test -timeout 15m ./...
@@ -23,6 +23,7 @@ bench: engine-lib build ; go test -run '^$$' -bench . -benchtime 1s ./ingest/otl
 bench-reading: engine-lib build ; go run ./cmd/bench -reading $(READING)
 compare: engine-lib build ; cd clients/collector && go build -o ../../bin/collector . && cd ../.. && go run ./cmd/bench -collector bin/collector -loads 4x1000
 hostile: engine-lib build ; go run ./cmd/bench -hostile -duration 30s
+hostile-queries: engine-lib build ; go run ./cmd/bench -reading -hostile -duration 60s $(READING)
 schedules: postgres ; HEADGATE_TEST_SCHEDULES=$(SCHEDULES) go test -count=1 -timeout 60m -v -run TestNoScheduleOfReplicasPassesALimit ./metering
 replicas: engine-lib postgres ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -timeout 60m -v -run 'TestReplicasTogether' ./cmd/headgate
 kill: engine-lib postgres ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -timeout 60m -v -run 'TestKills' ./cmd/headgate

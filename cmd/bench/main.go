@@ -72,7 +72,7 @@ func main() {
 	flag.StringVar(&o.collector, "collector", "", "collector to compare with under -loads: what clients/collector builds")
 	flag.BoolVar(&o.outage, "outage", false, "measure how a log drains that has grown while ClickHouse was away")
 	flag.Int64Var(&o.backlog, "backlog", 512, "with -outage: MiB by which the log grows")
-	flag.BoolVar(&o.hostile, "hostile", false, "measure a neighbour beside tenants that misbehave")
+	flag.BoolVar(&o.hostile, "hostile", false, "measure a neighbour beside tenants that misbehave; with -reading: that ask as much as they can")
 	flag.StringVar(&o.only, "only", "", "with -hostile: attacks whose name has this in it")
 	flag.BoolVar(&o.reading, "reading", false, "measure what answers to questions take, beside the same questions as plain SQL")
 	flag.StringVar(&o.data, "data", "", "with -reading: directory that keeps the rows for the next time (empty: a temporary one)")
@@ -92,6 +92,8 @@ func main() {
 		do = compare
 	case o.outage:
 		do = outage
+	case o.reading && o.hostile:
+		do = hostileReading
 	case o.reading:
 		do = reading
 	case o.hostile:

@@ -15,6 +15,8 @@ const (
 	rowsPerBatch = 120     // that follow each other and are one tenant's
 	spansOfTrace = 10      // and twice as many log records
 	stepsPerDay  = 24 * 60 // points of a series
+
+	dayNanos = int64(24 * time.Hour)
 )
 
 // readingTenant is a tenant with its share of the rows.
@@ -90,7 +92,7 @@ func (m rowMaker) logs(day int) string {
 	return "INSERT INTO otel_logs (" + stampColumns + `Timestamp, TimestampSource, ObservedTimestamp, TraceId, SpanId, TraceFlags, SeverityText, SeverityNumber,
 	RawSeverityNumber, Body, LogAttributes, ServiceName, ResourceAttributes, ScopeName)
 WITH number + ` + fmt.Sprint(int64(day)*n) + ` AS n, intDiv(n, ` + fmt.Sprint(rowsPerBatch) + `) AS b, cityHash64(n, 2) AS h,` + m.common() + `
-	fromUnixTimestamp64Nano(toInt64(` + fmt.Sprint(m.day.AddDate(0, 0, day).UnixNano()) + ` + intDiv(number * 86400000000000, ` + fmt.Sprint(n) + `)), 'UTC') AS t,` + skewed + resource + `,
+	fromUnixTimestamp64Nano(toInt64(` + fmt.Sprint(m.day.AddDate(0, 0, day).UnixNano()) + ` + number * ` + fmt.Sprint(dayNanos/n) + `), 'UTC') AS t,` + skewed + resource + `,
 	['TRACE','DEBUG','INFO','INFO','INFO','INFO','INFO','INFO','WARN','ERROR'] AS words,
 	if(h % 1000 < 3, 'FATAL', words[1 + intDiv(h, 1000) % 10 - if(intDiv(h, 1000) % 10 = 9 AND h % 3 > 0, 2, 0)]) AS word,
 	['/','/api/orders','/api/orders/{id}','/api/cart','/api/cart/{id}/items','/api/products','/api/products/{id}','/login','/api/search','/healthz'][1 + (h % 97) % 10] AS route,
@@ -123,13 +125,13 @@ func (m rowMaker) spans(day int) string {
 	SpanAttributes, Events.Timestamp, Events.Name, Events.Attributes, Events.DroppedAttrCount, ServiceName, ResourceAttributes, ScopeName)
 WITH intDiv(number, ` + fmt.Sprint(spansOfTrace) + `) + ` + fmt.Sprint(int64(day)*n/spansOfTrace) + ` AS trace, number % ` + fmt.Sprint(spansOfTrace) + ` AS i, intDiv(trace, ` + fmt.Sprint(rowsPerBatch/spansOfTrace/2) + `) AS b,
 	cityHash64(trace, i, 12) AS h,` + m.common() + `
-	fromUnixTimestamp64Nano(toInt64(` + fmt.Sprint(m.day.AddDate(0, 0, day).UnixNano()) + ` + intDiv(intDiv(number, ` + fmt.Sprint(spansOfTrace) + `) * 86390000000000, ` + fmt.Sprint(n/spansOfTrace) + `) + i * 3000000), 'UTC') AS t,
+	fromUnixTimestamp64Nano(toInt64(` + fmt.Sprint(m.day.AddDate(0, 0, day).UnixNano()) + ` + intDiv(number, ` + fmt.Sprint(spansOfTrace) + `) * ` + fmt.Sprint(dayNanos/(n/spansOfTrace+1)) + ` + i * 3000000), 'UTC') AS t,
 	1 + toUInt8(20 * pow((cityHash64(trace, intDiv(i, 2), 3) % 1000) / 1000, 1.6)) AS s, cityHash64(b, 4) AS r,` + resource + `,
 	['/','/api/orders','/api/orders/{id}','/api/cart','/api/cart/{id}/items','/api/products','/api/products/{id}','/login','/api/search','/healthz'][1 + (h % 97) % 10] AS route,
 	toUInt64(1000000 * exp(6.2 * (h % 1000) / 1000) * if(i = 0, 8, 1) + h % 1000000) AS took,
 	if(h % 100 < 3, 'Error', 'Unset') AS status
 SELECT ` + stampValues + `t, fromUnixTimestamp64Nano(toInt64(toUnixTimestamp64Nano(t) + took), 'UTC'), took, lower(hex(sipHash128(trace, 7))), lower(hex(sipHash64(trace, i))),
-	if(i = 0, '', lower(hex(sipHash64(trace, intDiv(i - 1, 2))))),
+	if(i = 0, '', lower(hex(sipHash64(trace, toUInt8(intDiv(i - 1, 2)))))),
 	if(i % 2 = 0, concat(if(h % 3 = 0, 'POST ', 'GET '), route), concat(['SELECT ','UPDATE ','GET ','publish '][1 + h % 4], ['orders','products','carts','users'][1 + intDiv(h, 5) % 4])),
 	if(i % 2 = 0, 'Server', 'Client'), status, if(status = 'Error', 'deadline exceeded', ''),
 	map('http.request.method', if(h % 3 = 0, 'POST', 'GET'), 'http.route', route, 'http.response.status_code', if(status = 'Error', '503', '200'), 'request.id', lower(hex(sipHash128(h, 5))),
