@@ -114,7 +114,7 @@ func (h *handler) question(q request, scope tenant.Scope) (out question, err err
 	}
 	p, err := q.parse(vars)
 	if err != nil {
-		return out, misread(err)
+		return out, Misread(err)
 	}
 	now := h.opts.Now()
 	c := cursor{now: now}

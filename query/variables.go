@@ -25,23 +25,32 @@ const maxVariables = 50
 // Check returns what is wrong with a query, which is an OQL text or its JSON form, under these variables, as *httpapi.Error. A variable
 // without a value stands for every value of its type.
 func Check(text string, json json.RawMessage, vars map[string]Variable) error {
-	bound := oql.Vars{}
-	for name, v := range vars {
-		if v.Value == nil {
-			if err := CheckValue(v.Type, nil); err != nil {
-				return invalid("variable %s: %v", name, err)
-			}
-			bound[name] = v.Type.Sample()
-			continue
-		}
-		value, err := v.Type.Read(v.Value)
-		if err != nil {
-			return invalid("variable %s: %v", name, err)
-		}
-		bound[name] = value
+	bound, err := ReadVariables(vars)
+	if err != nil {
+		return err
 	}
-	_, err := request{Query: text, Plan: json}.parse(bound)
-	return misread(err)
+	_, err = request{Query: text, Plan: json}.parse(bound)
+	return Misread(err)
+}
+
+// ReadVariables reads variables for checking or binding a text in any language. One without a value stands for every value of its type.
+// Errors are *httpapi.Error.
+func ReadVariables(in map[string]Variable) (oql.Vars, error) {
+	given := map[string]Variable{}
+	for name, v := range in {
+		if v.Value != nil {
+			given[name] = v
+		} else if err := CheckValue(v.Type, nil); err != nil {
+			return nil, invalid("variable %s: %v", name, err)
+		}
+	}
+	out, err := variables(given)
+	for name, v := range in {
+		if err == nil && v.Value == nil {
+			out[name] = v.Type.Sample()
+		}
+	}
+	return out, err
 }
 
 // CheckValue returns what is wrong with a value of a type, or with the type where value is nil.
@@ -69,8 +78,25 @@ func CheckRange(start, end string) error {
 	return nil
 }
 
-// misread makes of an error of oql what the caller may know; other errors stay.
-func misread(err error) error {
+// Range is the time range of a request, as POST /api/v1/query takes it.
+type Range struct {
+	Start moment `json:"start"` // an hour before End when left out
+	End   moment `json:"end"`   // now when left out
+}
+
+// In returns the times that r is when the clock shows now. Errors are *httpapi.Error.
+func (r Range) In(now time.Time) (start, end time.Time, err error) {
+	if end, err = r.End.in(now, now); err != nil {
+		return start, end, invalid("end: %v", err)
+	}
+	if start, err = r.Start.in(now, end.Add(-defaultRange)); err != nil {
+		return start, end, invalid("start: %v", err)
+	}
+	return start, end, nil
+}
+
+// Misread makes of an error of oql what the caller may know; other errors stay.
+func Misread(err error) error {
 	var e *oql.Error
 	if errors.As(err, &e) {
 		return syntax(e.Error(), e.Line, e.Column, e.Caret())

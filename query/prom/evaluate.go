@@ -18,7 +18,7 @@ func (r *request) query() (answer, error) {
 		return answer{}, err
 	}
 	return r.evaluate(0, func(ctx context.Context, opts promql.QueryOpts) (promql.Query, error) {
-		return r.handler.engine.NewInstantQuery(ctx, r.storage, opts, r.param("query"), at)
+		return r.engine.NewInstantQuery(ctx, r.storage, opts, r.param("query"), at)
 	})
 }
 
@@ -47,7 +47,7 @@ func (r *request) queryRange() (answer, error) {
 		return answer{}, badData("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)")
 	}
 	return r.evaluate(end.Sub(start), func(ctx context.Context, opts promql.QueryOpts) (promql.Query, error) {
-		return r.handler.engine.NewRangeQuery(ctx, r.storage, opts, r.param("query"), start, end, step)
+		return r.engine.NewRangeQuery(ctx, r.storage, opts, r.param("query"), start, end, step)
 	})
 }
 
@@ -97,7 +97,7 @@ func (r *request) evaluate(within time.Duration, begin func(context.Context, pro
 			return answer{}, badData("error parsing lookback delta duration: %w", err)
 		}
 	}
-	expr, err := r.handler.parser.ParseExpr(r.param("query"))
+	expr, err := r.parser.ParseExpr(r.param("query"))
 	if err != nil {
 		return answer{}, badParam("query", err)
 	}

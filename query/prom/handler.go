@@ -45,8 +45,8 @@ const (
 	concurrentScope = 4
 )
 
-// handler serves requests. It is safe for concurrent use.
-type handler struct {
+// Handler serves requests. It is safe for concurrent use.
+type Handler struct {
 	reader *query.Reader
 	opts   Options
 	// timeout is how long a request may take.
@@ -58,7 +58,7 @@ type handler struct {
 }
 
 // NewHandler serves the Prometheus HTTP API below Prefix on r. Each answer is in Prometheus' envelope.
-func NewHandler(r *query.Reader, opts Options) http.Handler {
+func NewHandler(r *query.Reader, opts Options) *Handler {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
@@ -69,25 +69,37 @@ func NewHandler(r *query.Reader, opts Options) http.Handler {
 		opts.Names = otlptranslator.UnderscoreEscapingWithSuffixes
 	}
 	opts.Limits = opts.Limits.withDefaults()
-	h := &handler{reader: r, opts: opts, timeout: r.MaxExecution(), slots: newSlots(concurrent, concurrentScope)}
-	h.parser = parser.NewParser(parser.Options{EnableExperimentalFunctions: true})
-	h.engine = promql.NewEngine(promql.EngineOpts{
-		MaxSamples: opts.Limits.MaxSamples, Timeout: h.timeout, LookbackDelta: lookback,
+	h := &Handler{reader: r, opts: opts, timeout: r.MaxExecution(), slots: newSlots(concurrent, concurrentScope)}
+	h.parser = newParser()
+	h.engine = h.newEngine(h.parser)
+	return h
+}
+
+func newParser() parser.Parser {
+	return parser.NewParser(parser.Options{EnableExperimentalFunctions: true})
+}
+
+// newEngine makes an engine that reads texts by p.
+func (h *Handler) newEngine(p parser.Parser) *promql.Engine {
+	return promql.NewEngine(promql.EngineOpts{
+		MaxSamples: h.opts.Limits.MaxSamples, Timeout: h.timeout, LookbackDelta: lookback,
 		NoStepSubqueryIntervalFn: func(int64) int64 { return subqueryStep.Milliseconds() },
 		// SECURITY: no statistics per step: the engine makes room for every step of a subquery before it runs, which for
 		// x[1y:1ms] is more memory than there is.
 		EnableAtModifier: true, EnableNegativeOffset: true, EnablePerStepStats: false,
-		Parser: h.parser,
+		Parser: p,
 	})
-	return http.HandlerFunc(h.ServeHTTP)
 }
 
 // request is one request of a caller.
 type request struct {
 	*http.Request
-	handler *handler
+	handler *Handler
+	engine  *promql.Engine
+	parser  parser.Parser
 	scope   tenant.Scope
 	storage *Storage
+	bound   bool // the text's variables have been bound: its positions are not those that the caller knows
 }
 
 // param returns a parameter of the URL or the form, "" if there is none.
@@ -132,9 +144,14 @@ func find(path string) (route, bool) {
 }
 
 // ServeHTTP implements http.Handler.
-func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	httpapi.Handle(h.opts.Log, func(w http.ResponseWriter, r *http.Request) error {
-		a, req, err := h.serve(w, r)
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.handle(h.serve).ServeHTTP(w, r)
+}
+
+// handle adapts what answers a request but for the writing. The request that it returns may be nil.
+func (h *Handler) handle(serve func(http.ResponseWriter, *http.Request) (answer, *request, error)) http.Handler {
+	return httpapi.Handle(h.opts.Log, func(w http.ResponseWriter, r *http.Request) error {
+		a, req, err := serve(w, r)
 		if req != nil && req.storage != nil {
 			defer h.loaded.Add(-int64(req.storage.samples))
 		}
@@ -145,13 +162,17 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if a.close != nil {
 			defer a.close()
 		}
-		respond(w, a, req.param("query"))
+		text := req.param("query")
+		if req.bound {
+			text = ""
+		}
+		respond(w, a, text)
 		return nil
-	}).ServeHTTP(w, r)
+	})
 }
 
 // serve answers a request but for the writing.
-func (h *handler) serve(w http.ResponseWriter, r *http.Request) (answer, *request, error) {
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (answer, *request, error) {
 	caller, err := h.opts.Authenticate(r)
 	if err != nil {
 		return answer{}, nil, err
@@ -174,17 +195,22 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) (answer, *reques
 	if len(r.Form["match[]"]) > maxMatcherSets {
 		return answer{}, nil, badData("more than %d match[] parameters", maxMatcherSets)
 	}
-	h.opts.Log.Debug("prometheus query", "key_id", caller.Key, "tenants", caller.Scope.Strings(), "path", r.URL.Path)
+	return h.run(w, &request{Request: r, engine: h.engine, parser: h.parser}, caller, rt.serve)
+}
+
+// run answers a request of a caller who has been authenticated, when there is a place for it.
+func (h *Handler) run(w http.ResponseWriter, req *request, caller query.Caller, serve endpoint) (answer, *request, error) {
+	h.opts.Log.Debug("prometheus query", "key_id", caller.Key, "tenants", caller.Scope.Strings(), "path", req.URL.Path)
 	// A client that takes nothing more must not keep its place for ever. Writers without deadlines have none to keep.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.timeout + stallGrace))
-	leave, err := h.slots.enter(r.Context(), strings.Join(caller.Scope.Strings(), ","))
+	leave, err := h.slots.enter(req.Context(), strings.Join(caller.Scope.Strings(), ","))
 	if err != nil {
 		return answer{}, nil, err
 	}
 	defer leave()
-	req := &request{Request: r, handler: h, scope: caller.Scope}
+	req.handler, req.scope = h, caller.Scope
 	req.storage = NewStorage(h.reader, caller.Scope, h.opts.Names, h.opts.Limits)
 	req.storage.held = &h.loaded
-	a, err := rt.serve(req)
+	a, err := serve(req)
 	return a, req, err
 }

@@ -52,7 +52,7 @@ func badParam(name string, err error) error { return badData("invalid parameter 
 //
 // SECURITY: the texts of PromQL's engine are about the query and the caller's own series. Those of ClickHouse were replaced
 // by package query; any other error's text goes to the log alone.
-func (h *handler) classify(ctx context.Context, err error) *apiError {
+func (h *Handler) classify(ctx context.Context, err error) *apiError {
 	var known *apiError
 	var read *httpapi.Error
 	var series *seriesError
@@ -109,7 +109,7 @@ func typeOf(e *httpapi.Error) errorType {
 }
 
 // fail answers a request that failed.
-func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := h.classify(r.Context(), err)
 	var read *httpapi.Error
 	if errors.As(err, &read) {
