@@ -56,6 +56,8 @@ type SavedQueryPatch struct {
 	Language    *string           `json:"language,omitempty"`
 	Query       *string           `json:"query,omitempty"` // in place of plan
 	Plan        json.RawMessage   `json:"plan,omitempty"`  // in place of query
+	Instant     *bool             `json:"instant,omitempty"`
+	Step        *string           `json:"step,omitempty"`
 	Variables   *[]saved.Variable `json:"variables,omitempty"`
 	Start       *string           `json:"start,omitempty"`
 	End         *string           `json:"end,omitempty"`
@@ -77,6 +79,8 @@ type RunRequest struct {
 	Variables map[string]json.RawMessage `json:"variables,omitempty"` // values by name
 	Start     json.RawMessage            `json:"start,omitempty"`     // as in POST /api/v1/query, and so the members below
 	End       json.RawMessage            `json:"end,omitempty"`
+	Instant   *bool                      `json:"instant,omitempty"` // with PromQL, in place of the query's own, and so step
+	Step      string                     `json:"step,omitempty"`
 	Format    string                     `json:"format,omitempty"`
 	Limit     int                        `json:"limit,omitempty"`
 	Cursor    string                     `json:"cursor,omitempty"`
@@ -96,7 +100,7 @@ func (a *API) savedRoutes() []route {
 		{"PATCH", q + "/{query}", "Change or share a saved query", "", nil, SavedQueryPatch{}, SavedQuery{}, 0, a.setQuery},
 		{"DELETE", q + "/{query}", "Delete a saved query", "", nil, nil, nil, http.StatusNoContent, a.deleteSaved(saved.Query, "query")},
 		{"POST", q + "/{query}/clone", "Make a private copy of a saved query", "", nil, Copy{}, SavedQuery{}, http.StatusCreated, a.cloneQuery},
-		{"POST", q + "/{query}/run", "Run a saved query as the caller; answers as POST /api/v1/query", "", nil, RunRequest{}, nil, 0, a.runSaved(saved.Query, "query")},
+		{"POST", q + "/{query}/run", "Run a saved query as the caller; answers as POST /api/v1/query, or as the Prometheus API", "", nil, RunRequest{}, nil, 0, a.runSaved(saved.Query, "query")},
 
 		{"GET", d, "List the dashboards of a tenant that the caller sees", "", savedFilters, nil, Dashboards{}, 0, a.listDashboards},
 		{"POST", d, "Make a dashboard", "", nil, NewDashboard{}, Dashboard{}, http.StatusCreated, a.createDashboard},
@@ -104,7 +108,7 @@ func (a *API) savedRoutes() []route {
 		{"PATCH", d + "/{dashboard}", "Change or share a dashboard", "", nil, DashboardPatch{}, Dashboard{}, 0, a.setDashboard},
 		{"DELETE", d + "/{dashboard}", "Delete a dashboard", "", nil, nil, nil, http.StatusNoContent, a.deleteSaved(saved.Dashboard, "dashboard")},
 		{"POST", d + "/{dashboard}/clone", "Make a private copy of a dashboard", "", nil, Copy{}, Dashboard{}, http.StatusCreated, a.cloneDashboard},
-		{"POST", d + "/{dashboard}/panels/{panel}/run", "Run a panel as the caller; answers as POST /api/v1/query", "", nil, RunRequest{}, nil, 0, a.runSaved(saved.Dashboard, "dashboard")},
+		{"POST", d + "/{dashboard}/panels/{panel}/run", "Run a panel as the caller; answers as POST /api/v1/query, or as the Prometheus API", "", nil, RunRequest{}, nil, 0, a.runSaved(saved.Dashboard, "dashboard")},
 	}
 }
 
@@ -175,7 +179,12 @@ func (a *API) setQuery(r *http.Request, w http.ResponseWriter, p auth.Principal)
 	return a.answerQuery(a.Saved.Set(r.Context(), p, saved.Query, r.PathValue("query"), saved.Patch{
 		Name: in.Name, Description: in.Description, Sharing: in.Sharing, Team: in.Team, Owner: in.OwnerUser,
 		Change: func(d *saved.Definition) {
+			if in.Query != nil && d.Language == saved.PlanJSON || in.Plan != nil {
+				d.Language = "" // that of the other member
+			}
 			put(&d.Language, in.Language)
+			put(&d.Instant, in.Instant)
+			put(&d.Step, in.Step)
 			put(&d.Variables, in.Variables)
 			put(&d.Start, in.Start)
 			put(&d.End, in.End)

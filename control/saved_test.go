@@ -36,7 +36,7 @@ var plainLanguages = saved.Languages{
 }
 
 // echo answers with what it was asked to run, where.
-func echo(scope tenant.Scope, key string) http.Handler {
+func echo(scope tenant.Scope, key, _ string) http.Handler {
 	return httpapi.Handle(nil, func(w http.ResponseWriter, r *http.Request) error {
 		body, err := io.ReadAll(r.Body)
 		if err == nil {

@@ -14,9 +14,10 @@ import (
 	"github.com/headgate-io/headgate/internal/tenant"
 )
 
-// Queries returns what answers a request with the body of POST /api/v1/query by reading these tenants. key is the id of the key that
-// asks, for the log. It has authenticated nobody: its caller has.
-type Queries func(scope tenant.Scope, key string) http.Handler
+// Queries returns what answers a request with the body of POST /api/v1/query by reading these tenants; where the language is
+// saved.PromQL the body has the members instant and step too. key is the id of the key that asks, for the log. It has authenticated nobody:
+// its caller has.
+type Queries func(scope tenant.Scope, key, language string) http.Handler
 
 // runSaved serves the running of the thing whose id the path has under a name.
 //
@@ -32,6 +33,13 @@ func (a *API) runSaved(k saved.Kind, name string) handler {
 		if err != nil {
 			return nil, err
 		}
+		if run.Language != saved.PromQL && (in.Instant != nil || in.Step != "") {
+			return nil, invalid("instant, step: are for queries in %s", saved.PromQL)
+		}
+		put(&run.Instant, in.Instant)
+		if in.Step != "" {
+			run.Step = in.Step
+		}
 		scope, err := a.Directory.Narrow(run.Scope, in.Tenants)
 		if err == nil {
 			err = a.Directory.AuditScope(r.Context(), p, scope, "query.run")
@@ -41,7 +49,7 @@ func (a *API) runSaved(k saved.Kind, name string) handler {
 		}
 		again := r.Clone(r.Context())
 		again.Body = io.NopCloser(bytes.NewReader(queryBody(in, run)))
-		a.Queries(scope, p.KeyID()).ServeHTTP(w, again)
+		a.Queries(scope, p.KeyID(), run.Language).ServeHTTP(w, again)
 		return nil, nil
 	}
 }
@@ -67,6 +75,8 @@ func queryBody(in RunRequest, run saved.Run) []byte {
 	}
 	set("start", in.Start, in.Start != nil)
 	set("end", in.End, in.End != nil)
+	set("instant", run.Instant, run.Instant)
+	set("step", run.Step, run.Step != "")
 	set("format", in.Format, in.Format != "")
 	set("limit", in.Limit, in.Limit != 0)
 	set("cursor", in.Cursor, in.Cursor != "")

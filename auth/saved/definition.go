@@ -30,10 +30,11 @@ const (
 	defaultDisplay = "table"
 )
 
-// OQL and PromQL are the languages. The JSON form of OQL is a Plan in place of a Query.
+// The languages. PlanJSON is the JSON form of OQL: a Plan in place of a Query.
 const (
-	OQL    = "oql"
-	PromQL = "promql"
+	OQL      = "oql"
+	PlanJSON = "plan"
+	PromQL   = "promql"
 )
 
 // Displays are how a panel may be shown.
@@ -41,9 +42,11 @@ var Displays = []string{defaultDisplay, "line", "bar", "area", "stat"}
 
 // Source is a query in one of the languages.
 type Source struct {
-	Language string          `json:"language"`        // OQL when left out
-	Query    string          `json:"query,omitempty"` // its text
-	Plan     json.RawMessage `json:"plan,omitempty"`  // or the JSON form of OQL
+	Language string          `json:"language"`          // when left out PlanJSON for a Plan, OQL for a Query
+	Query    string          `json:"query,omitempty"`   // its text
+	Plan     json.RawMessage `json:"plan,omitempty"`    // or the JSON form of OQL
+	Instant  bool            `json:"instant,omitempty"` // with PromQL: the value at the end of the time range alone
+	Step     string          `json:"step,omitempty"`    // with PromQL: between the values of the range; left out: as the range is
 }
 
 // Variable is what a viewer chooses: a query has it as $name, a literal that is bound after parsing.
@@ -135,21 +138,28 @@ func (d *Definition) check(k Kind, l Languages) error {
 }
 
 func (s *Source) check(l Languages, vars []Value) error {
-	if s.Language == "" {
+	s.Plan = orNil(s.Plan)
+	switch {
+	case s.Plan != nil && (s.Language == "" || s.Language == OQL):
+		s.Language = PlanJSON
+	case s.Language == "":
 		s.Language = OQL
 	}
-	if string(s.Plan) == "null" {
-		s.Plan = nil
-	}
 	switch {
-	case s.Language != OQL && s.Language != PromQL:
-		return invalid("language %.40q: want %s or %s", s.Language, OQL, PromQL)
+	case s.Language != OQL && s.Language != PlanJSON && s.Language != PromQL:
+		return invalid("language %.40q: want %s, %s or %s", s.Language, OQL, PlanJSON, PromQL)
 	case s.Query == "" && s.Plan == nil:
 		return invalid("query: is missing")
 	case s.Query != "" && s.Plan != nil:
 		return invalid("query, plan: want one of them")
-	case s.Plan != nil && s.Language != OQL:
+	case s.Plan != nil && s.Language != PlanJSON:
 		return invalid("plan: is the JSON form of %s, not of %s", OQL, s.Language)
+	case s.Plan == nil && s.Language == PlanJSON:
+		return invalid("query: the language %s has a plan in its place", PlanJSON)
+	case s.Language != PromQL && (s.Instant || s.Step != ""):
+		return invalid("instant, step: are for %s, not for %s", PromQL, s.Language)
+	case len(s.Step) > maxRangeBytes:
+		return invalid("step: want at most %d bytes", maxRangeBytes)
 	case len(s.Query) > maxTextBytes || !utf8.ValidString(s.Query):
 		return invalid("query: want at most %d bytes of UTF-8", maxTextBytes)
 	case len(s.Plan) > maxPlanBytes || !utf8.Valid(s.Plan):

@@ -340,9 +340,10 @@ func apiHandler(api *control.API, reader *query.Reader, cfg queryConfig, log *sl
 		Log:          log,
 	}
 	mux.Handle("/api/v1/query", query.NewHandler(reader, opts))
-	api.Queries = queriesAs(reader, opts)
+	metrics := prom.NewHandler(reader, prom.Options{Authenticate: queryReader(api.Directory), Log: log})
+	api.Queries = queriesAs(reader, opts, metrics)
 	api.Register(mux)
 	mux.Handle(jaeger.Prefix, jaeger.New(reader, jaeger.Options{Authenticate: queryReader(api.Directory), Log: log}))
-	mux.Handle(prom.Prefix+"/", prom.NewHandler(reader, prom.Options{Authenticate: queryReader(api.Directory), Log: log}))
+	mux.Handle(prom.Prefix+"/", metrics)
 	return mux
 }
