@@ -119,11 +119,12 @@ func (d *Directory) SignOutEverywhere(ctx context.Context, by Principal) error {
 // the home, in the tenant, and in the one that was acted in before. Errors: ErrForbidden for who is no user, ErrNotFound,
 // ErrTenantInactive.
 func (d *Directory) SwitchTenant(ctx context.Context, by Principal, ref string) (Tenant, error) {
-	if by.User() == "" {
-		return Tenant{}, notUser
+	user, err := d.Account(by)
+	if err != nil {
+		return Tenant{}, err
 	}
 	var t Tenant
-	err := d.change(ctx, by, "session.act", ref, func(tx *store.Tx, rev int64, at time.Time) (Entry, error) {
+	err = d.change(ctx, by, "session.act", ref, func(tx *store.Tx, rev int64, at time.Time) (Entry, error) {
 		home, from := by.Home(), by.Tenant()
 		if ref == "" {
 			ref = home.String()
@@ -146,15 +147,18 @@ func (d *Directory) SwitchTenant(ctx context.Context, by Principal, ref string) 
 		e := by.entry(at, "session.act")
 		e.Tenant, e.Target = home, t.ID.String()
 		e.Detail = jsonOf(map[string]string{"home": d.TenantName(home), "from": d.TenantName(from), "to": t.Name})
-		told := map[tenant.ID]bool{home: true}
-		for _, id := range []tenant.ID{from, t.ID} {
-			if told[id] {
+		// SECURITY: the home is told all; another tenant that somebody came to or went from, nothing of where else they act.
+		for _, end := range []struct {
+			name string
+			id   tenant.ID
+		}{{"from", from}, {"to", t.ID}} {
+			if end.id == home || end.name == "from" && from == t.ID {
 				continue
 			}
-			told[id] = true
-			other := e
-			other.Tenant = id
-			if err := writeEntry(ctx, tx, other); err != nil {
+			told := by.entry(at, "session.act")
+			told.Tenant, told.Target = end.id, end.id.String()
+			told.Detail = jsonOf(map[string]string{end.name: d.TenantName(end.id), "user": user.Email})
+			if err := writeEntry(ctx, tx, told); err != nil {
 				return Entry{}, err
 			}
 		}
