@@ -14,7 +14,8 @@ import (
 const (
 	// refusalInterval is how often the refused use of one key for one reason is audited at most, by each process.
 	refusalInterval = time.Minute
-	// maxRefusals bounds what is remembered of refused uses. Beyond it they are counted in headgate_auth_key_checks_total alone.
+	// maxRefusals bounds what is remembered of refused uses, and what of them waits to be written. Beyond it they are counted in
+	// headgate_auth_key_checks_total alone.
 	maxRefusals   = 10_000
 	refusalsBatch = 100 // entries in one transaction, and looks for unknown ids per second
 	houseInterval = time.Second
@@ -25,6 +26,7 @@ type refusals struct {
 	mu      sync.Mutex // guards what follows
 	told    map[refusal]time.Time
 	waiting []refusal
+	swept   time.Time // when told was last walked over for what is old: at most once in houseInterval, whatever is sent
 }
 
 // refusal is the use of a key, by its id, and the code that it was refused with.
@@ -41,15 +43,16 @@ func (r *refusals) refused(key, code string, now time.Time) {
 	if at, ok := r.told[it]; ok && now.Sub(at) < refusalInterval {
 		return
 	}
-	if len(r.told) >= maxRefusals {
+	if len(r.told) >= maxRefusals && now.Sub(r.swept).Abs() >= houseInterval {
+		r.swept = now
 		for old, at := range r.told {
 			if now.Sub(at) >= refusalInterval {
 				delete(r.told, old)
 			}
 		}
-		if len(r.told) >= maxRefusals {
-			return
-		}
+	}
+	if len(r.told) >= maxRefusals || len(r.waiting) >= maxRefusals {
+		return
 	}
 	if r.told == nil {
 		r.told = map[refusal]time.Time{}

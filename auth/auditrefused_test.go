@@ -85,3 +85,37 @@ func TestRememberedRefusalsAreBounded(t *testing.T) {
 		t.Errorf("%d remembered a minute later", len(r.told))
 	}
 }
+
+// What waits to be written is bounded too, when each minute brings more than is written in it.
+func TestRefusalsThatWaitAreBounded(t *testing.T) {
+	var r refusals
+	now := time.Now()
+	for minute := range 3 {
+		for i := range 2 * maxRefusals {
+			r.refused(fmt.Sprint(minute, " ", i), "key-unknown", now)
+		}
+		now = now.Add(refusalInterval)
+	}
+	if len(r.told) > maxRefusals || len(r.waiting) > maxRefusals {
+		t.Errorf("%d remembered, %d waiting, want at most %d", len(r.told), len(r.waiting), maxRefusals)
+	}
+}
+
+// Made-up ids beyond the bound do not cost a walk over all that is remembered each: there is one in a second.
+func TestRefusalsAreForgottenOnceASecondAtMost(t *testing.T) {
+	var r refusals
+	now := time.Now()
+	for i := range maxRefusals {
+		r.refused(fmt.Sprint(i), "key-unknown", now)
+	}
+	for len(r.take()) > 0 {
+	}
+	for _, c := range []struct {
+		after time.Duration
+		want  int
+	}{{refusalInterval - houseInterval/2, maxRefusals}, {refusalInterval, maxRefusals}, {refusalInterval + houseInterval/2, 1}} {
+		if r.refused("made up", "key-unknown", now.Add(c.after)); len(r.told) != c.want {
+			t.Errorf("%d remembered after %v, want %d", len(r.told), c.after, c.want)
+		}
+	}
+}
