@@ -17,6 +17,7 @@ func (d *Directory) AuditCrossTenant(ctx context.Context, by Principal, t tenant
 	if by.Home() == t || isPeek(ctx) {
 		return nil
 	}
+	ctx = Unheld(ctx)
 	at := d.now().UTC().Truncate(time.Millisecond)
 	e := by.entry(at, action)
 	e.Tenant, e.Target, e.Detail = t, target, changeDetail("read", nil, d.readDetail(by, t, at))

@@ -36,6 +36,10 @@ func WithHold(ctx context.Context, hold func(ctx context.Context, tx *store.Tx) 
 	return context.WithValue(ctx, holdKey, append(holds[:len(holds):len(holds)], hold))
 }
 
+// Unheld returns a context in which nothing is asked of WithHold's: for entries that say what is read. They are no change, so that
+// one was written must not pass for a request that was carried out.
+func Unheld(ctx context.Context) context.Context { return context.WithValue(ctx, holdKey, nil) }
+
 func hold(ctx context.Context, tx *store.Tx) error {
 	holds, _ := ctx.Value(holdKey).([]func(context.Context, *store.Tx) error)
 	for _, h := range holds {

@@ -183,6 +183,7 @@ func (r *reads) note(actor string, ids []tenant.ID, now time.Time) {
 // recorded each time, as by AuditCrossTenant. Of several, each tenant's audit has one entry per reader and minute of each process,
 // and the home's one that names them all: else a board that refreshes itself would fill the audits of a thousand tenants.
 func (d *Directory) AuditScope(ctx context.Context, by Principal, s tenant.Scope, action string) error {
+	ctx = Unheld(ctx)
 	var others []tenant.ID
 	for _, t := range d.Readable(s) {
 		if t.ID != by.Home() {
