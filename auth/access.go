@@ -82,6 +82,9 @@ func (s *Access) Show(ctx context.Context, by Principal, id string) (r AccessReq
 		r, err = unsafeAccess(ctx, tx, by, id, s.d.now())
 		return err
 	})
+	if err == nil && !r.of(by) { // one's own is no other tenant's
+		err = s.d.auditVisit(ctx, by, r.Tenant, "access.show", r.ID)
+	}
 	if err != nil {
 		return AccessRequest{}, err
 	}

@@ -46,6 +46,7 @@ func (s *Access) List(ctx context.Context, by Principal, l ListAccess) (out []Ac
 	if l.Mine {
 		and(`user_id = ?`, by.User())
 	}
+	var whose tenant.ID // that is named, if requests of others are looked at there
 	err = s.d.db.View(ctx, func(tx *store.Tx) error {
 		if l.Tenant != "" {
 			t, err := resolve(ctx, tx, by, l.Tenant)
@@ -56,12 +57,18 @@ func (s *Access) List(ctx context.Context, by Principal, l ListAccess) (out []Ac
 				return err
 			}
 			and(`tenant_id = ?`, t.ID.String())
+			if !l.Mine && by.Can(permission.AccessApprove, t.ID) == nil {
+				whose = t.ID
+			}
 		}
 		visible, who := s.visible(by)
 		and(visible, who...)
 		out, err = accessRows(ctx, tx, now, where+` ORDER BY id DESC LIMIT ?`, append(args, limit+1)...)
 		return err
 	})
+	if err == nil && !whose.IsZero() {
+		err = s.d.auditVisit(ctx, by, whose, "access.list", whose.String())
+	}
 	if err != nil {
 		return nil, "", err
 	}

@@ -93,6 +93,9 @@ func (d *Directory) ExportAudit(ctx context.Context, by Principal, f AuditFilter
 			e.Tenant, e.Target = t.ID, t.ID.String()
 		}
 		e.Detail = changeDetail("export", nil, f.asked())
+		if _, err := atHomeToo(ctx, tx, by, at, e.Action, by.Home(), e); err != nil {
+			return err
+		}
 		if err := writeEntry(ctx, tx, e); err != nil {
 			return err
 		}

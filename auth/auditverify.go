@@ -98,6 +98,9 @@ func (d *Directory) VerifyAudit(ctx context.Context, by Principal, ref string, a
 			e.Tenant, e.Target = ids[0], ids[0].String()
 		}
 		e.Detail = changeDetail("found", nil, map[string]any{"chains": len(chains), "entries": entries, "wrong": wrong})
+		if _, err := atHomeToo(ctx, tx, by, at, e.Action, by.Home(), e); err != nil {
+			return err
+		}
 		return writeEntry(ctx, tx, e)
 	})
 }

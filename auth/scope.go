@@ -140,18 +140,18 @@ const readInterval = time.Minute
 // maxReads bounds what is remembered of it; beyond, everything is recorded.
 const maxReads = 100_000
 
-// reads are what was recorded lately, by reader and tenant.
+// reads are what was recorded lately, by reader with action, and tenant.
 type reads struct {
 	mu   sync.Mutex // guards last
 	last map[[2]string]time.Time
 }
 
 // due returns those of ids that a reader has not been recorded for lately.
-func (r *reads) due(actor string, ids []tenant.ID, now time.Time) (out []tenant.ID) {
+func (r *reads) due(reader string, ids []tenant.ID, now time.Time) (out []tenant.ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, id := range ids {
-		if at, ok := r.last[[2]string{actor, id.String()}]; !ok || now.Sub(at) >= readInterval || now.Before(at) {
+		if at, ok := r.last[[2]string{reader, id.String()}]; !ok || now.Sub(at) >= readInterval || now.Before(at) {
 			out = append(out, id)
 		}
 	}
@@ -159,7 +159,7 @@ func (r *reads) due(actor string, ids []tenant.ID, now time.Time) (out []tenant.
 }
 
 // note remembers what was recorded.
-func (r *reads) note(actor string, ids []tenant.ID, now time.Time) {
+func (r *reads) note(reader string, ids []tenant.ID, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.last)+len(ids) > maxReads {
@@ -174,27 +174,32 @@ func (r *reads) note(actor string, ids []tenant.ID, now time.Time) {
 	}
 	for _, id := range ids {
 		if len(r.last) < maxReads {
-			r.last[[2]string{actor, id.String()}] = now
+			r.last[[2]string{reader, id.String()}] = now
 		}
 	}
 }
 
-// AuditScope records, before anything is read, that by reads telemetry of the tenants of s that are not its home. One such tenant is
-// recorded each time, as by AuditCrossTenant. Of several, each tenant's audit has one entry per reader and minute of each process,
-// and the home's one that names them all: else a board that refreshes itself would fill the audits of a thousand tenants.
+// AuditScope records, before anything is read, that by reads telemetry of the tenants of s that are not its home, as AuditReads.
 func (d *Directory) AuditScope(ctx context.Context, by Principal, s tenant.Scope, action string) error {
-	ctx = Unheld(ctx)
-	var others []tenant.ID
+	var ids []tenant.ID
 	for _, t := range d.Readable(s) {
-		if t.ID != by.Home() {
-			others = append(others, t.ID)
-		}
+		ids = append(ids, t.ID)
 	}
+	return d.AuditReads(ctx, by, ids, action)
+}
+
+// AuditReads records, before anything is read, that by reads of those of the tenants that are not its home. One such tenant is
+// recorded each time, as by AuditCrossTenant. Of several, each tenant's audit has one entry per reader, action and minute of each process,
+// and the home's one that names them all: else a board that refreshes itself would fill the audits of a thousand tenants.
+func (d *Directory) AuditReads(ctx context.Context, by Principal, ids []tenant.ID, action string) error {
+	ctx = Unheld(ctx)
+	others := slices.DeleteFunc(slices.Clone(ids), func(id tenant.ID) bool { return id == by.Home() })
 	if len(others) == 1 {
 		return d.AuditCrossTenant(ctx, by, others[0], action, others[0].String())
 	}
 	now := d.now()
-	others = d.reads.due(by.actor(), others, now)
+	reader := by.actor() + " " + action
+	others = d.reads.due(reader, others, now)
 	if len(others) == 0 {
 		return nil
 	}
@@ -214,7 +219,7 @@ func (d *Directory) AuditScope(ctx context.Context, by Principal, s tenant.Scope
 		return writeEntry(ctx, tx, e)
 	})
 	if err == nil {
-		d.reads.note(by.actor(), others, now)
+		d.reads.note(reader, others, now)
 	}
 	return err
 }

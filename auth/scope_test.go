@@ -247,3 +247,19 @@ func TestReadingOthersTelemetryIsRecorded(t *testing.T) {
 		want("after that", rita, map[string]int{"grandchild": 2})
 	})
 }
+
+// A query of several tenants does not hide for the rest of the minute that their usage is read too.
+func TestEachKindOfReadingManyTenantsIsRecorded(t *testing.T) {
+	storetest.Each(t, func(t *testing.T) {
+		f := newFamily(t)
+		for _, action := range []string{"query.run", "query.run", "usage.read"} {
+			wantErr(t, action, f.AuditReads(t.Context(), f.rita, []tenant.ID{f.child.ID, f.sibling.ID}, action), nil)
+		}
+		for _, action := range []string{"query.run", "usage.read"} {
+			entries, _, err := f.Audit(t.Context(), f.op, AuditFilter{Tenant: "child", Action: action})
+			if err != nil || len(entries) != 1 {
+				t.Errorf("%d entries of %s, want 1; %v", len(entries), action, err)
+			}
+		}
+	})
+}

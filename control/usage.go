@@ -147,11 +147,15 @@ func (a *API) whose(r *http.Request, p auth.Principal) (o ownership, err error) 
 	}
 	o.ids = []tenant.ID{id}
 	if o.descendants {
-		if below, whole := a.Directory.Tenants().Below(p, permission.UsageRead, id); !whole {
+		below, whole := a.Directory.Tenants().Below(p, permission.UsageRead, id)
+		if !whole {
 			o.ids, o.descendants = below, false
 		}
+		if p.User() != "" {
+			err = a.Directory.AuditReads(r.Context(), p, below, "usage.read")
+		}
 	}
-	return o, nil
+	return o, err
 }
 
 // tenantIn finds the tenant that is asked for, "" being the caller's, and checks that the caller may do what there. Of keys, whose
