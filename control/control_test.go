@@ -73,6 +73,7 @@ func startPending(t *testing.T, pending func() (time.Time, bool)) *server {
 	s.api.Exporter = s.telemetry
 	s.api.Alerts = alert.New(db, alert.Options{Now: time.Now, Key: directory.DeriveKey("webhook secrets"), AllowPrivate: true, Audit: AuditAlert, Registry: reg})
 	s.api.Saved, s.api.Queries = saved.New(directory, db, plainLanguages), echo
+	s.api.Verifier = metering.NewVerifier(s.api.Ledger, noRows{}, reg)
 	s.api.Signer, err = metering.OpenSigner(t.Context(), db, dir, time.Now())
 	check(err)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -108,7 +108,11 @@ func operation(rt route, shown bool, schemas map[string]any, asked map[reflect.T
 	}
 	success := map[string]any{"description": "success"}
 	if rt.answer != nil {
-		success = jsonContent(schemaOf(reflect.TypeOf(rt.answer), schemas, asked))
+		kind := "application/json"
+		if reflect.TypeOf(rt.answer) == reflect.TypeFor[VerifyLine]() {
+			kind = "application/x-ndjson" // the schema is that of a line
+		}
+		success = content(kind, schemaOf(reflect.TypeOf(rt.answer), schemas, asked))
 		success["description"] = "success"
 	}
 	op := map[string]any{
@@ -146,14 +150,16 @@ func addTypes(t reflect.Type, to map[reflect.Type]bool) {
 	}
 }
 
-func jsonContent(schema any) map[string]any {
-	return map[string]any{"content": map[string]any{"application/json": map[string]any{"schema": schema}}}
+func jsonContent(schema any) map[string]any { return content("application/json", schema) }
+
+func content(kind string, schema any) map[string]any {
+	return map[string]any{"content": map[string]any{kind: map[string]any{"schema": schema}}}
 }
 
 func problemResponse() map[string]any {
-	return map[string]any{"description": "a problem", "content": map[string]any{
-		"application/problem+json": map[string]any{"schema": map[string]any{"$ref": "#/components/schemas/Problem"}},
-	}}
+	out := content("application/problem+json", map[string]any{"$ref": "#/components/schemas/Problem"})
+	out["description"] = "a problem"
+	return out
 }
 
 // schemaOf returns the JSON Schema of a type; named structs go into schemas and are referred to.
