@@ -71,19 +71,23 @@ func (a *account) day(number int64, pushedOut *int) (*dayUse, error) {
 }
 
 // pace measures how fast an account is used: over the five minutes before, of which the older part is weighed by how much of
-// it lies within them.
+// it lies within them. What was received in the slot before, and settles only now, counts there.
 type pace struct{ slot, now, before int64 }
 
 const paceSeconds = 300
 
 func (p *pace) add(at time.Time, n int64) {
-	p.turn(at)
+	if p.turn(at); floorDiv(at.Unix(), paceSeconds) < p.slot {
+		p.before += n
+		return
+	}
 	p.now += n
 }
 
+// turn moves to the slot of a moment, and stays where that is just over.
 func (p *pace) turn(at time.Time) {
 	switch slot := floorDiv(at.Unix(), paceSeconds); {
-	case slot == p.slot:
+	case slot == p.slot || slot == p.slot-1:
 	case slot == p.slot+1:
 		p.slot, p.now, p.before = slot, 0, p.now
 	default:
@@ -94,7 +98,7 @@ func (p *pace) turn(at time.Time) {
 // perSecond returns the bytes per second at a moment.
 func (p *pace) perSecond(at time.Time) float64 {
 	p.turn(at)
-	into := float64(at.Unix()-p.slot*paceSeconds) / paceSeconds
+	into := max(0, float64(at.Unix()-p.slot*paceSeconds)/paceSeconds)
 	return (float64(p.before)*(1-into) + float64(p.now)) / paceSeconds
 }
 

@@ -1,6 +1,7 @@
 package metering
 
 import (
+	"math"
 	"math/big"
 	"math/rand/v2"
 	"testing"
@@ -74,6 +75,28 @@ func TestQuotaForecastsLikeLimits(t *testing.T) {
 	}
 	if q, _ := held(t, m, c, 10_001, noon.Add(time.Hour)); !q.ExhaustedAt.IsZero() || q.Remaining != 0 || q.Percent() != 100 {
 		t.Errorf("%+v: want none for what is used up", q)
+	}
+}
+
+// TestPaceCountsRequestsThatSettleLate: of requests that were received around the turn of a slot some settle behind later ones.
+func TestPaceCountsRequestsThatSettleLate(t *testing.T) {
+	m := testMeter()
+	c := charge("a", "k", tenant.Refuse, tenant.Unlimited, 1_000_000)
+	for minute := range 5 {
+		held(t, m, c, 10_000, noon.Add(time.Duration(minute)*time.Minute))
+	}
+	turn := noon.Add(5 * time.Minute)
+	held(t, m, c, 10_000, turn.Add(time.Second))
+	held(t, m, c, 10_000, turn.Add(-time.Second))
+	states, err := m.Limits(c, turn.Add(30*time.Second))
+	if err != nil || len(states) != 1 {
+		t.Fatalf("Limits = %+v, %v", states, err)
+	}
+	if want := (60_000*0.9 + 10_000) / 300; math.Abs(states[0].PerSecond-want) > 0.01 {
+		t.Errorf("%g bytes per second, want %g", states[0].PerSecond, want)
+	}
+	if q, _ := held(t, m, c, 10_000, turn.Add(-2*time.Second)); q.ExhaustedAt.IsZero() {
+		t.Errorf("%+v: want a forecast for who asks late too", q)
 	}
 }
 
