@@ -82,7 +82,7 @@ func (s *Service) attempt(ctx context.Context, t target, d delivery) outcome {
 	return send(ctx, s.client, m)
 }
 
-// next returns the delivery that is due for longest.
+// next returns the delivery that is due for longest; none once the lease is lost.
 func (s *Service) next(ctx context.Context, t target) (d delivery, due bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -90,8 +90,8 @@ func (s *Service) next(ctx context.Context, t target) (d delivery, due bool, err
 		var id string
 		var created int64
 		err := tx.QueryRowContext(ctx, `SELECT alert_id, attempts, created_at FROM webhook_deliveries
-			WHERE webhook_id = ? AND state = 'pending' AND next_at <= ? ORDER BY next_at, alert_id LIMIT 1`,
-			t.id, s.now().UnixMilli()).Scan(&id, &d.attempts, &created)
+			WHERE webhook_id = ? AND state = 'pending' AND next_at <= ? AND EXISTS (SELECT 1 FROM webhooks WHERE id = ? AND lease = ?)
+			ORDER BY next_at, alert_id LIMIT 1`, t.id, s.now().UnixMilli(), t.id, s.lease).Scan(&id, &d.attempts, &created)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}

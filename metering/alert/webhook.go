@@ -107,8 +107,9 @@ func (s *Service) Create(ctx context.Context, tx *store.Tx, n NewWebhook) (Webho
 	return w, secretText(secret), nil
 }
 
-// Change applies p to a webhook in tx and returns it as it is then. Enabling one begins anew with its waiting deliveries.
-// Errors: ErrNotFound, ErrInvalid.
+// Change applies p to a webhook in tx and returns it as it is then. Enabling one begins anew with its waiting deliveries. Where
+// the URL is given, or whether it is enabled, nothing more goes to the target of before but a message that is on its way; that
+// one counts as waiting. Errors: ErrNotFound, ErrInvalid.
 func (s *Service) Change(ctx context.Context, tx *store.Tx, r Reach, id string, p WebhookPatch) (Webhook, error) {
 	w, err := find(ctx, tx, r, id)
 	if err != nil {
@@ -139,6 +140,9 @@ func (s *Service) Change(ctx context.Context, tx *store.Tx, r Reach, id string, 
 	w.Failures, w.RetryAt = 0, nil // what was wrong may be right now
 	_, err = tx.ExecContext(ctx, `UPDATE webhooks SET url = ?, kinds = ?, changed_at = ?, disabled_at = ?, failures = 0,
 		retry_at = 0 WHERE id = ?`, w.URL, joinKinds(w.Kinds), w.ChangedAt.UnixMilli(), disabled, id)
+	if err == nil && (p.URL != nil || p.Enabled != nil) { // who has the lease knows the target of before
+		_, err = tx.ExecContext(ctx, `UPDATE webhooks SET lease = '', leased_until = 0 WHERE id = ?`, id)
+	}
 	if err != nil {
 		return Webhook{}, fmt.Errorf("change webhook: %w", err)
 	}
