@@ -88,7 +88,7 @@ func (l *Log) Cleared(id tenant.ID, since time.Time) (Dropped, bool) {
 	return l.purge.dropped[id.String()], !waits || oldest > since.UnixNano()
 }
 
-// purgeAside removes the requests of gone tenants that were set aside: the reason's file last, since it says whose they are.
+// purgeAside removes the requests of gone tenants that were set aside.
 func (l *Log) purgeAside() error {
 	if l.opt.Gone == nil {
 		return nil
@@ -102,23 +102,30 @@ func (l *Log) purgeAside() error {
 		if err != nil || json.Unmarshal(text, &r) != nil || r.Tenant == "" || !l.opt.Gone(r.Tenant) {
 			continue // ListRejected says what cannot be read
 		}
-		base := strings.TrimSuffix(path, asideReason)
-		d := Dropped{}
-		for _, suffix := range []string{asideEntry, asideReplay, asideReason} {
-			switch err := os.Remove(base + suffix); {
-			case err == nil && suffix != asideReason:
-				d.Aside++
-			case err != nil && !errors.Is(err, os.ErrNotExist):
-				errs = errors.Join(errs, err)
-			}
-		}
-		l.countDropped(r.Tenant, d)
+		n, err := removeAside(strings.TrimSuffix(path, asideReason))
+		l.countDropped(r.Tenant, Dropped{Aside: n})
+		errs = errors.Join(errs, err)
 		errs = errors.Join(errs, syncDir(dir))
 	}
 	if err := errors.Join(err, errs); err != nil {
 		return fmt.Errorf("remove what was set aside: %w", err)
 	}
 	return nil
+}
+
+// removeAside removes the files of one request, and returns how many were its entry. The reason's file is the last, and stays with an
+// entry that cannot be removed, since it says whose that is.
+func removeAside(base string) (entries int, err error) {
+	for _, suffix := range []string{asideEntry, asideReplay, asideReason} {
+		err := os.Remove(base + suffix)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return entries, err
+		}
+		if err == nil && suffix != asideReason {
+			entries++
+		}
+	}
+	return entries, nil
 }
 
 // AsideOf returns how many requests of a tenant are set aside in this process's log.

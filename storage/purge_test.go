@@ -117,6 +117,40 @@ func TestWhatWasSetAsideGoesWithItsTenant(t *testing.T) {
 	}
 }
 
+// Whose a request is must be known for as long as it is there: its reason stays where the entry cannot be removed.
+func TestTheReasonStaysWithAnEntryThatCannotBeRemoved(t *testing.T) {
+	var deleted atomic.Bool
+	r := newRig(t, LogOptions{Gone: gone("gone", &deleted)})
+	r.open()
+	h := head{signal: "logs", tenant: "gone", tables: []tableHead{{table: schema.Logs, rows: 1}}}
+	if err := r.log.setAside(aside{at: 1, entry: h.appendTo(nil), reason: "Body"}); err != nil {
+		t.Fatal(err)
+	}
+	entry := filepath.Join(r.dir, asideDir, "0000000000000001"+asideEntry)
+	if err := os.Remove(entry); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(entry, "held"), 0o700); err != nil { // not empty: it cannot be removed
+		t.Fatal(err)
+	}
+	deleted.Store(true)
+	if err := r.log.purgeAside(); err == nil {
+		t.Error("that nothing could be removed is no error")
+	}
+	if n, err := r.log.AsideOf(id(t, "gone")); n != 1 || err != nil {
+		t.Errorf("AsideOf = %d, %v, want 1", n, err)
+	}
+	if err := os.Remove(filepath.Join(entry, "held")); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.log.purgeAside(); err != nil {
+		t.Error(err)
+	}
+	if files, err := os.ReadDir(filepath.Join(r.dir, asideDir)); len(files) != 0 || err != nil {
+		t.Errorf("left are %v, %v", files, err)
+	}
+}
+
 // Tables that nobody knew of when the code was written are found by their column, and emptied.
 func TestDeletionFindsEveryTableWithTenants(t *testing.T) {
 	conn := migrated(t, chtest.Start(t))
