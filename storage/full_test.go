@@ -1,9 +1,12 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -106,4 +109,40 @@ func indexOf(s []string, v string) int {
 		}
 	}
 	return -1
+}
+
+// What the disk has damaged is lost, and no longer counts toward what its tenant may have in the log.
+func TestDamagedRequestsGiveTheirRoomBack(t *testing.T) {
+	r := newRig(t, LogOptions{})
+	r.open()
+	r.mustAppend("damaged", 5)
+	r.mustAppend("whole", 3)
+	files, err := filepath.Glob(filepath.Join(r.dir, "*.wal"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("files %v, %v", files, err)
+	}
+	b, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(files[0], os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt([]byte("D"), int64(bytes.Index(b, []byte("damaged"))))
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r.run()
+	r.settled()
+	r.wantRows("whole", 3)
+	r.wantRows("damaged", 0)
+	if n := r.count("headgate_storage_damaged_requests_total"); n != 1 {
+		t.Errorf("%v damaged requests are counted", n)
+	}
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	for name, b := range r.log.lanes["logs"].backlog.tenants {
+		t.Errorf("%d bytes of tenant %s are still counted", b.bytes, name)
+	}
 }

@@ -179,6 +179,9 @@ func (ln *lane) fill(f *former, tenant string, taken []pending) (int, error) {
 		h, err := ln.head(p.at)
 		if isDamage(err) {
 			ln.log.giveUp(p.at, err)
+			ln.log.mu.Lock()
+			ln.backlog.finished(tenant, int64(p.size))
+			ln.log.mu.Unlock()
 			continue
 		}
 		if err != nil {

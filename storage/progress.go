@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 	"time"
-
-	"github.com/headgate-io/headgate/internal/tenant"
 )
 
 func (l *Log) segmentLocked(n uint32) *segment {
@@ -112,31 +110,6 @@ func (l *Log) record(runs ...*run) error {
 		l.recorded[r.id] = at
 	}
 	return nil
-}
-
-// WaitTenant waits until nothing of a tenant is unfinished: before its rows are deleted, say. Its ingest must have stopped.
-func (l *Log) WaitTenant(ctx context.Context, id tenant.ID) error {
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for l.waits(id) {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("wait for the requests of tenant %s to reach ClickHouse: %w", id, ctx.Err())
-		}
-	}
-	return nil
-}
-
-func (l *Log) waits(id tenant.ID) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, ln := range l.lanes {
-		if ln.backlog.tenants[id.String()] != nil {
-			return true
-		}
-	}
-	return false
 }
 
 // Oldest returns a time that no request was received before whose receipt is not in the ledger yet: within about a second the
