@@ -26,7 +26,7 @@ type serverConfig struct {
 func (c *serverConfig) register(f *pflag.FlagSet) {
 	f.StringVar(&c.Reader, "clickhouse-reader", c.Reader, "the same ClickHouse as the account that only reads, http://headgate_reader:pass@host:8123/db, as headgate clickhouse-setup makes it; without it --clickhouse takes data and refuses queries")
 	f.StringVar(&c.PolicyKey, "clickhouse-policy-key", c.PolicyKey, "file of the key that its row policies were made with (empty: "+policyKeyFile+" in the secrets directory)")
-	f.StringVar(&c.Capability, "clickhouse-capability", cmp.Or(c.Capability, string(policy.ServerCarrier)), "setting that its row policies read capabilities from")
+	f.StringVar(&c.Capability, "clickhouse-capability", c.Capability, "setting that its row policies read capabilities from")
 }
 
 var customSettingRe = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*_[A-Za-z0-9_]+$`)

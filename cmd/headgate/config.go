@@ -19,6 +19,7 @@ import (
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/storage"
+	"github.com/headgate-io/headgate/storage/policy"
 )
 
 // Config is everything serve can be told. Every field is a flag and an environment variable.
@@ -86,7 +87,7 @@ func DefaultConfig() Config {
 		FlushDelay: 200 * time.Millisecond, FlushRows: 100_000,
 		EngineMemory: bytesOf(4 << 30), EngineThreads: 0, EngineNice: 5, ShutdownGrace: 20 * time.Second,
 		QueryTimeout: 30 * time.Second, QueryMaxMemory: bytesOf(1 << 30),
-		Query: defaultQueryConfig(),
+		Query: defaultQueryConfig(), Server: serverConfig{Capability: string(policy.ServerCarrier)},
 	}
 }
 
@@ -246,7 +247,6 @@ func (c *Config) path(name string) string { return filepath.Join(c.DataDir, name
 // secrets is the directory of the files that all processes of a state database have the same of.
 func (c *Config) secrets() string { return cmp.Or(c.SecretsDir, c.DataDir) }
 
-// database is what store.Open is told.
 // replicated reports whether other processes may share the database.
 func (c *Config) replicated() bool { return c.Store != "" }
 
@@ -259,4 +259,5 @@ func (c *Config) replica(log string, a addresses) (r metering.ReplicaOptions) {
 	return r
 }
 
+// database is what store.Open is told.
 func (c *Config) database() string { return cmp.Or(c.Store, c.path(stateFile)) }
