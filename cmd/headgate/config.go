@@ -100,7 +100,7 @@ func (c *Config) register(f *pflag.FlagSet) {
 	f.StringVar(&c.Telemetry, "telemetry", c.Telemetry, "address of /metrics, /healthz, /readyz and /debug/pprof; keep it private")
 	f.StringVar(&c.ClickHouse, "clickhouse", c.ClickHouse, "ClickHouse to use, http://user:pass@host:8123/db (empty: the embedded engine)")
 	f.StringVar(&c.Store, "store", c.Store, "state database of several headgates, postgres://user@host:5432/database?sslmode=verify-full (empty: SQLite in the data directory); a password is better in HEADGATE_STORE or in a file, &passfile=…, than among the arguments")
-	f.StringVar(&c.Region, "region", c.Region, "region of the deployment, fixed at the first start that names one; a later start for another is refused, and so are tenants of another and --clickhouse and --store URLs that declare another with region=")
+	f.StringVar(&c.Region, "region", c.Region, "region of the deployment, fixed at the first start that names one; a later start for another is refused, and so are tenants of another and --clickhouse, --clickhouse-reader and --store URLs that declare another with region=")
 	f.StringVar(&c.SecretsDir, "secrets-dir", c.SecretsDir, "directory of key.pepper and admin.token, which all headgates of one --store need the same of (empty: the data directory)")
 	f.StringVar(&c.Role, "role", c.Role, "what this process does: all, ingest, query or control (only all in this version)")
 	f.StringVar(&c.EngineLib, "engine-lib", c.EngineLib, "path of libchdb.so (empty: beside the executable, then the cache directory)")

@@ -23,7 +23,7 @@ func (c *Config) takeRegions() error {
 	for _, f := range []struct {
 		flag string
 		url  *string
-	}{{"--clickhouse", &c.ClickHouse}, {"--store", &c.Store}} {
+	}{{"--clickhouse", &c.ClickHouse}, {"--clickhouse-reader", &c.Server.Reader}, {"--store", &c.Store}} {
 		u, err := url.Parse(*f.url)
 		if err != nil || !u.Query().Has("region") {
 			continue // what is no URL is refused by who reads it
@@ -45,7 +45,7 @@ func (c *Config) takeRegions() error {
 
 // checkRegion returns an error if a URL declares another region than the deployment's.
 func (c *Config) checkRegion(region string) error {
-	for _, flag := range []string{"--clickhouse", "--store"} {
+	for _, flag := range []string{"--clickhouse", "--clickhouse-reader", "--store"} {
 		if declared, ok := c.declared[flag]; ok && declared != region {
 			return fmt.Errorf("%s is of region %q, this deployment of %q: data does not leave its region", flag, declared, region)
 		}

@@ -33,6 +33,20 @@ func TestDataDoesNotLeaveItsRegion(t *testing.T) {
 		}
 	}
 	const server = "http://u:p@127.0.0.1:8123/db"
+	readFrom := func(region, want string) {
+		t.Helper()
+		c := DefaultConfig()
+		c.Region, c.ClickHouse, c.Server.Reader = "eu", server, "http://r:p@127.0.0.1:8123/db?region="+region
+		err := c.Validate()
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("read from region %s: %v, want %q", region, err, want)
+		}
+		if strings.Contains(c.Server.Reader, "region") {
+			t.Errorf("the driver is told %s", c.Server.Reader)
+		}
+	}
+	readFrom("us", "--clickhouse-reader is of region")
+	readFrom("EU", "")
 	start("e u", "", "--region")
 	start("", server+"?region=eu", "--clickhouse is of region")
 	start("", server, "")
