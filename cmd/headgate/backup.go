@@ -81,6 +81,7 @@ func dumpCommand(where, out string) string {
 	}
 	q := u.Query()
 	q.Del("password")
+	q.Del("sslpassword") // of the key file
 	u.RawQuery = q.Encode()
 	return "pg_dump --format=custom --file=" + quoteShell(out) + " " + quoteShell(u.String())
 }

@@ -106,8 +106,8 @@ func TestARestoredLedgerIsWhatItWas(t *testing.T) {
 // A state database in PostgreSQL is not copied: the command that does it is named, without the password.
 func TestABackupOfPostgresNamesThePasswordlessCommand(t *testing.T) {
 	p := &process{t: t, dir: t.TempDir()}
-	_, said, err := p.try("backup", "--out", "it's.dump", "--store", "postgres://me:secret@db:5432/state?sslmode=require&password=secret")
-	if want := `pg_dump --format=custom --file='it'\''s.dump' 'postgres://me@db:5432/state?sslmode=require'`; err == nil || !strings.Contains(said, want) || strings.Contains(said, "secret") {
+	_, said, err := p.try("backup", "--out", "it's.dump", "--store", "postgres://me:secret@db:5432/state?sslmode=verify-full&password=secret&sslkey=me.key&sslpassword=secret")
+	if want := `pg_dump --format=custom --file='it'\''s.dump' 'postgres://me@db:5432/state?sslkey=me.key&sslmode=verify-full'`; err == nil || !strings.Contains(said, want) || strings.Contains(said, "secret") {
 		t.Errorf("backup of PostgreSQL: %v\n%s", err, said)
 	}
 }
