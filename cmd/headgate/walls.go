@@ -21,6 +21,8 @@ type walls struct {
 	hold  prometheus.Gauge
 
 	mu       sync.Mutex // guards the fields below
+	began    uint64     // checks; more than one may be under way
+	told     uint64     // the newest of them that has told
 	known    bool
 	unsafe   string // "" while they hold
 	findings []policy.Finding
@@ -41,8 +43,13 @@ func newWalls(check func(context.Context) ([]policy.Finding, error), log *slog.L
 	return w
 }
 
-// look checks once. When ClickHouse does not answer, what was known before stays: its answers will not come either.
+// look checks once. When ClickHouse does not answer, what was known before stays: its answers will not come either. So does what a
+// check has found that began later than this one.
 func (w *walls) look(ctx context.Context) {
+	w.mu.Lock()
+	w.began++
+	number := w.began
+	w.mu.Unlock()
 	findings, err := w.check(ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -52,6 +59,10 @@ func (w *walls) look(ctx context.Context) {
 		}
 		return
 	}
+	if number < w.told {
+		return
+	}
+	w.told = number
 	unsafe := policy.Unsafe(findings)
 	switch {
 	case unsafe != "" && (unsafe != w.unsafe || !w.known):

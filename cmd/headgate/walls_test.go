@@ -173,3 +173,27 @@ func TestWallsStayAsKnownWhileClickHouseIsSilent(t *testing.T) {
 	silent, findings = nil, nil
 	say("open")
 }
+
+// TestAnOlderLookDoesNotOpenTheWalls: a check that began earlier and ends later says less than one that it was overtaken by.
+func TestAnOlderLookDoesNotOpenTheWalls(t *testing.T) {
+	began, hold := make(chan struct{}), make(chan struct{})
+	slow := true // of the first check
+	w := newWalls(func(context.Context) ([]policy.Finding, error) {
+		if slow {
+			slow = false
+			close(began)
+			<-hold
+			return []policy.Finding{{Check: "a", Status: policy.OK}}, nil
+		}
+		return []policy.Finding{{Check: "a", Status: policy.Fail}}, nil
+	}, slog.New(slog.DiscardHandler), newRegistry())
+	done := make(chan struct{})
+	go func() { defer close(done); w.look(t.Context()) }()
+	<-began
+	w.look(t.Context())
+	close(hold)
+	<-done
+	if err := w.refuse(); err == nil {
+		t.Error("queries are answered on the word of an older check")
+	}
+}
