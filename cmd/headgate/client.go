@@ -35,6 +35,7 @@ type addresses struct {
 type client struct {
 	base  string
 	token string
+	match string // the If-Match of its requests; "" is none
 }
 
 // clientFlags are shared by all commands that use the API.
@@ -135,6 +136,9 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	if c.match != "" {
+		req.Header.Set("If-Match", c.match)
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("no headgate answers at %s: %w", c.base, errors.Unwrap(err))
@@ -149,6 +153,34 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 		return nil, e
 	}
 	return resp, nil
+}
+
+// editTries bounds how often edit reads again what others have changed meanwhile.
+const editTries = 20
+
+// edit changes a resource to what patch makes of its state, which nobody has changed meanwhile: where somebody has, it reads the
+// resource again. It returns the resource as it is then.
+func edit[T any](ctx context.Context, c *client, path string, patch func(now T) any) (out T, err error) {
+	for range editTries {
+		resp, err := c.send(ctx, http.MethodGet, path, nil, nil)
+		if err != nil {
+			return out, err
+		}
+		var now T
+		err = json.NewDecoder(resp.Body).Decode(&now)
+		resp.Body.Close()
+		if err != nil {
+			return out, fmt.Errorf("read the answer of %s: %w", c.base, err)
+		}
+		as := *c
+		as.match = resp.Header.Get("ETag")
+		err = as.do(ctx, http.MethodPatch, path, nil, patch(now), &out)
+		var refused *apiError
+		if !errors.As(err, &refused) || refused.Status != http.StatusPreconditionFailed {
+			return out, err
+		}
+	}
+	return out, errors.New("others change it all the time: run the command again")
 }
 
 // listAll walks the pages of a list and returns the items under the given member.

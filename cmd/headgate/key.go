@@ -146,20 +146,17 @@ func keySet(f *clientFlags) *cobra.Command {
 			if len(in) == 0 && !limits.given() {
 				return &usageError{fmt.Errorf("nothing to set: give at least one of --daily-bytes, --limit")}
 			}
-			path := "/api/v1/keys/" + url.PathEscape(keyID(args[0]))
-			if limits.given() {
-				now, err := fetch[control.Key](cmd, f, path)
-				if err != nil {
-					return err
-				}
-				in["limits"] = limits.change(now.Limits)
-			}
 			c, err := f.open()
 			if err != nil {
 				return err
 			}
-			var key control.Key
-			if err := c.do(cmd.Context(), http.MethodPatch, path, nil, in, &key); err != nil {
+			key, err := edit(cmd.Context(), c, "/api/v1/keys/"+url.PathEscape(keyID(args[0])), func(now control.Key) any {
+				if limits.given() {
+					in["limits"] = limits.change(now.Limits)
+				}
+				return in
+			})
+			if err != nil {
 				return err
 			}
 			if f.json {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -356,6 +357,32 @@ a day begins at midnight in UTC`) {
 		if _, text, err := p.try(strings.Fields(c.args)...); err == nil || !strings.Contains(text, c.want) {
 			t.Errorf("%s: %v\n%s\nwant %s", c.args, err, text, c.want)
 		}
+	}
+}
+
+// TestLimitsThatAreSetAtOnceAreAllSet: each command changes its own limit of what others change at the same time.
+func TestLimitsThatAreSetAtOnceAreAllSet(t *testing.T) {
+	p := serveOn(t, t.TempDir())
+	p.cli("tenant", "create", "acme")
+	key := p.key("acme", "ingest")
+	kinds := []string{"requests-per-second", "requests-per-second:logs", "requests-per-second:traces", "in-flight-requests", "records-per-request", "bytes-per-second"}
+	for _, args := range [][]string{{"tenant", "set", "acme"}, {"key", "set", key}} {
+		var wg sync.WaitGroup
+		for _, kind := range kinds {
+			wg.Go(func() {
+				if _, text, err := p.try(append(args[:len(args):len(args)], "--limit", kind+"=7000")...); err != nil {
+					t.Errorf("%s of %s: %v\n%s", kind, args[0], err, text)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	owner := unmarshal[control.Tenant](t, p.cli("tenant", "show", "acme", "--json"))
+	if len(owner.Limits) != len(kinds) {
+		t.Errorf("the tenant has %d limits of %d: %+v", len(owner.Limits), len(kinds), owner.Limits)
+	}
+	if keys := unmarshal[struct{ Keys []control.Key }](t, p.cli("key", "list", "--json")).Keys; len(keys) != 1 || len(keys[0].Limits) != len(kinds) {
+		t.Errorf("the key has not all %d limits: %+v", len(kinds), keys)
 	}
 }
 

@@ -114,14 +114,21 @@ func tenantSet(f *clientFlags) *cobra.Command {
 			if len(in) == 0 && !t.limits.given() {
 				return &usageError{fmt.Errorf("nothing to set: give at least one of --daily-bytes, --limit, --time-zone, --retention-days, --at-limit, --placement, --keep-resends, --slug, --owner, --max-users, --max-keys, --plan-id, --edition-id, --subscription-id, --query-tier")}
 			}
-			if t.limits.given() {
-				now, err := fetch[control.Tenant](cmd, f, tenantPath(args[0]))
-				if err != nil {
-					return err
-				}
-				in["limits"] = t.limits.change(now.Limits)
+			if !t.limits.given() {
+				return tenantCall(cmd, f, http.MethodPatch, tenantPath(args[0]), in)
 			}
-			return tenantCall(cmd, f, http.MethodPatch, tenantPath(args[0]), in)
+			c, err := f.open()
+			if err != nil {
+				return err
+			}
+			changed, err := edit(cmd.Context(), c, tenantPath(args[0]), func(now control.Tenant) any {
+				in["limits"] = t.limits.change(now.Limits)
+				return in
+			})
+			if err != nil {
+				return err
+			}
+			return printTenant(cmd, f, http.MethodPatch, changed)
 		},
 	}
 	t.register(cmd)
@@ -142,6 +149,11 @@ func tenantCall(cmd *cobra.Command, f *clientFlags, method, path string, in any)
 	if err := c.do(cmd.Context(), method, path, nil, in, &t); err != nil {
 		return err
 	}
+	return printTenant(cmd, f, method, t)
+}
+
+// printTenant prints what a request with the method has answered.
+func printTenant(cmd *cobra.Command, f *clientFlags, method string, t control.Tenant) error {
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), t)
 	}
