@@ -181,11 +181,12 @@ func tenantDomain(f *clientFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for method, domain := range map[string]string{http.MethodPut: add, http.MethodDelete: remove} {
-				if domain == "" {
+			// SECURITY: added first, since a tenant that lists none invites people of any.
+			for _, change := range []struct{ method, domain string }{{http.MethodPut, add}, {http.MethodDelete, remove}} {
+				if change.domain == "" {
 					continue
 				}
-				if err := c.do(cmd.Context(), method, tenantPath(args[0], "email-domains", url.PathEscape(domain)), nil, nil, nil); err != nil {
+				if err := c.do(cmd.Context(), change.method, tenantPath(args[0], "email-domains", url.PathEscape(change.domain)), nil, nil, nil); err != nil {
 					return err
 				}
 			}
