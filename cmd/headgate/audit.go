@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -74,11 +73,15 @@ func newAuditExport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Write entries as NDJSON, oldest first",
-		Long:  `Export writes one JSON object per line. That it was done is an entry of its own, and the last line.`,
+		Long: `Export writes one JSON object per line. That it was done is an entry of its own, and the last line. A file appears
+whole or not at all.`,
 		Example: `  headgate audit export --tenant acme > acme.ndjson
   headgate audit export --from 2026-11-01 --to 2026-12-01 --out november.ndjson`,
 		Args: exactArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := os.Lstat(out); err == nil {
+				return fmt.Errorf("%s is there already, and is never written over: name another file", out)
+			}
 			c, err := f.open()
 			if err != nil {
 				return err
@@ -88,19 +91,16 @@ func newAuditExport() *cobra.Command {
 				return err
 			}
 			defer resp.Body.Close()
-			to := cmd.OutOrStdout()
-			if out != "" {
-				file, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-				if err != nil {
-					return err
+			export := func(w io.Writer) error {
+				if _, err := io.Copy(w, resp.Body); err != nil {
+					return fmt.Errorf("the export is not complete: %w", err)
 				}
-				defer func() { err = errors.Join(err, file.Close()) }()
-				to = file
+				return nil
 			}
-			if _, err := io.Copy(to, resp.Body); err != nil {
-				return fmt.Errorf("the export is not complete: %w", err)
+			if out == "" {
+				return export(cmd.OutOrStdout())
 			}
-			return nil
+			return writeWhole(out, export)
 		},
 	}
 	f.register(cmd)
