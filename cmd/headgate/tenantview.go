@@ -111,7 +111,7 @@ func tenantOverview(f *clientFlags) *cobra.Command {
 			}
 			acts := newTable("AT", "ACTOR", "ACTION", "TARGET", "OUTCOME")
 			for _, e := range o.Activity {
-				acts.add(day(&e.At), e.Actor, e.Action, e.Target, e.Outcome)
+				acts.add(day(&e.At), oneLine(e.Actor), e.Action, oneLine(cmp.Or(e.Target, "-")), e.Outcome)
 			}
 			fmt.Fprintln(w)
 			acts.print(w)

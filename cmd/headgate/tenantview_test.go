@@ -27,3 +27,16 @@ func TestADomainIsAddedBeforeAnotherIsRemoved(t *testing.T) {
 		}
 	}
 }
+
+// TestTheOverviewDrawsNothingButItsTable: what people did has texts of theirs in it, refused ones too.
+func TestTheOverviewDrawsNothingButItsTable(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"tenant":{"name":"acme"},"activity":[{"actor":"user:\u001b[2J","action":"user.invite","target":"a\u001b]0;x\u0007\nb","outcome":"refused"}]}`))
+	}))
+	defer srv.Close()
+	var out, errText bytes.Buffer
+	err := run(t.Context(), []string{"tenant", "overview", "acme", "--api-url", srv.URL, "--token", "t"}, strings.NewReader(""), &out, &errText)
+	if err != nil || !strings.Contains(out.String(), "user.invite") || strings.ContainsAny(out.String(), "\x1b\x07") {
+		t.Errorf("printed %q, %v\n%s", &out, err, &errText)
+	}
+}
