@@ -2,8 +2,6 @@ package metering
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -70,25 +68,6 @@ type refusalCursor struct {
 	Reason string `json:"r"`
 }
 
-func (c refusalCursor) String() string {
-	b, err := json.Marshal(c)
-	if err != nil {
-		panic("BUG: cursor: " + err.Error())
-	}
-	return base64.RawURLEncoding.EncodeToString(b)
-}
-
-func parseRefusalCursor(s string) (c refusalCursor, err error) {
-	b, err := base64.RawURLEncoding.DecodeString(s)
-	if err == nil {
-		err = json.Unmarshal(b, &c)
-	}
-	if err != nil || !plain(c.Tenant+c.Signal+c.Key+c.Reason) {
-		return refusalCursor{}, fmt.Errorf("%w: cursor is not from here", ErrFilter)
-	}
-	return c, nil
-}
-
 const (
 	defaultRefusals = 100
 	maxRefusals     = 1000
@@ -126,9 +105,9 @@ func (f RefusalFilter) where() (text string, args []any, err error) {
 		add(`r.key_id = ?`, f.Key)
 	}
 	if f.Cursor != "" {
-		c, err := parseRefusalCursor(f.Cursor)
-		if err != nil {
-			return "", nil, err
+		var c refusalCursor
+		if err := unpackCursor(f.Cursor, &c); err != nil || !plain(c.Tenant+c.Signal+c.Key+c.Reason) {
+			return "", nil, errCursor
 		}
 		add(`r.hour <= ?`, c.Hour) // says the same less exactly, in the terms of an index
 		add(`(r.hour, r.tenant_id, r.signal, r.key_id, r.reason) < (?, ?, ?, ?, ?)`, c.Hour, c.Tenant, c.Signal, c.Key, c.Reason)
@@ -157,7 +136,7 @@ func (l *Ledger) readRefusals(ctx context.Context, f RefusalFilter) (Refusals, e
 	if len(page.Rows) > limit {
 		page.Rows = page.Rows[:limit]
 		last := page.Rows[limit-1]
-		page.Next = refusalCursor{last.Hour.Unix(), last.TenantID, last.Signal, last.Key, string(last.Reason)}.String()
+		page.Next = packCursor(refusalCursor{last.Hour.Unix(), last.TenantID, last.Signal, last.Key, string(last.Reason)})
 	}
 	return page, nil
 }

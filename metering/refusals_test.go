@@ -116,7 +116,7 @@ func testRefusalPagesAreWholeAndInOrder(t *testing.T) {
 	if _, err := l.Refusals(t.Context(), RefusalFilter{Tenants: ids("a"), Cursor: "zzz"}); !errors.Is(err, ErrFilter) {
 		t.Errorf("a foreign cursor: %v", err)
 	}
-	nul := refusalCursor{Key: "\x00"}.String()
+	nul := packCursor(refusalCursor{Key: "\x00"})
 	for _, bad := range []RefusalFilter{{Cursor: nul}, {Key: "a\x00"}, {Key: "a\xff"}, {Reason: "Made Up"}} {
 		bad.Tenants = ids("a")
 		if _, err := l.Refusals(t.Context(), bad); !errors.Is(err, ErrFilter) {
