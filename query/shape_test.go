@@ -48,7 +48,7 @@ var ownText = func() map[string]bool {
 		has keys mapKeys arrayJoin
 		INNER LEFT JOIN ON toNullable toUInt8 map 'Map(String, String)' 'Nullable(String)' 'Nullable(UInt8)' 'Nullable(DateTime64(9, \'UTC\'))'
 		toStartOfHour toStartOfFiveMinutes count countIf uniq sum avgOrNull minOrNull maxOrNull argMaxOrNull quantileTDigestOrNull topK
-		indexOf has arrayExists m sipHash128 SEMI`)
+		indexOf has arrayExists m cityHash64 SEMI`)
 	return own
 }()
 

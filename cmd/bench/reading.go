@@ -86,7 +86,7 @@ func (q question) ask(ctx context.Context, s *store, t sample, to *timing) error
 	if err != nil {
 		return fmt.Errorf("%s: %w", q.name, err)
 	}
-	if len(raw) == 0 || bytes.Contains(raw[:min(len(raw), 200)], []byte(`":[]`)) {
+	if t.Share > .1 && (len(raw) == 0 || bytes.Contains(raw[:min(len(raw), 200)], []byte(`":[]`))) {
 		return fmt.Errorf("%s: the answer to tenant %s is empty", q.name, t.Name)
 	}
 	to.add(time.Since(begin), s.busy()-used, raw)
