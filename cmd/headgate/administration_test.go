@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-var update = flag.Bool("update", false, "write what the tour of docs/administration.md prints anew")
+var update = flag.Bool("update", false, "write what the tours of pages in docs print anew")
 
 // changing is what two runs print differently: ids, secrets, hashes, partitions, times, and how much the audit has.
 var changing = regexp.MustCompile(`\b[0-9A-HJKMNP-TV-Z]{26}\b|\bhg_[\w…-]+|\b[0-9a-f]{64}\b|\b[0-9a-f]{8}…|\bshared-\d\d\b|` +
@@ -104,7 +104,18 @@ func (s *shell) run(command string) string {
 // The tour of docs/administration.md is what happens: its commands are run by a shell, on a server that has just been set up, and
 // print what it shows, apart from ids, secrets and times.
 func TestTourOfTheAdministrationIsWhatHappens(t *testing.T) {
-	const path, begin, end = "../../docs/administration.md", "<!-- tour: begin -->\n", "<!-- tour: end -->"
+	dir := t.TempDir()
+	serveOn(t, filepath.Join(dir, "data"))
+	if commands := openShell(t, dir).tour("../../docs/administration.md"); commands < 20 {
+		t.Errorf("the tour has %d commands only", commands)
+	}
+}
+
+// tour runs the commands of a page's tour and returns how many there are.
+func (s *shell) tour(path string) (commands int) {
+	t := s.t
+	t.Helper()
+	const begin, end = "<!-- tour: begin -->\n", "<!-- tour: end -->"
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -114,11 +125,7 @@ func TestTourOfTheAdministrationIsWhatHappens(t *testing.T) {
 	if !ok || !ended {
 		t.Fatalf("%s has no tour", path)
 	}
-	dir := t.TempDir()
-	serveOn(t, filepath.Join(dir, "data"))
-	sh := openShell(t, dir)
 	var anew strings.Builder
-	commands := 0
 	for i, block := range strings.Split(tour, "```console\n") {
 		if i == 0 {
 			anew.WriteString(block)
@@ -136,7 +143,7 @@ func TestTourOfTheAdministrationIsWhatHappens(t *testing.T) {
 				n++
 			}
 			command, want := strings.TrimSuffix(strings.Join(lines[:n], ""), "\n"), strings.Join(lines[n:], "")
-			got := sh.run(command)
+			got := s.run(command)
 			commands++
 			if got != "" && !strings.HasSuffix(got, "\n") {
 				got += "\n"
@@ -148,14 +155,12 @@ func TestTourOfTheAdministrationIsWhatHappens(t *testing.T) {
 		}
 		anew.WriteString("```\n" + text)
 	}
-	if commands < 20 {
-		t.Errorf("the tour has %d commands only", commands)
-	}
 	if *update {
 		if err := os.WriteFile(path, []byte(before+begin+anew.String()+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return commands
 }
 
 // trimmed is text without blanks at the ends of lines.

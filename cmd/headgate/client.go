@@ -147,7 +147,12 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 		defer resp.Body.Close()
 		raw, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 		e := &apiError{}
-		if json.Unmarshal(raw, e) != nil || e.Code == "" {
+		_ = json.Unmarshal(raw, e) // what it does not find is missing below
+		var metrics struct{ ErrorType, Error string }
+		if e.Code == "" && json.Unmarshal(raw, &metrics) == nil { // the form of the Prometheus API
+			e.Status, e.Code, e.Detail = resp.StatusCode, metrics.ErrorType, metrics.Error
+		}
+		if e.Code == "" {
 			return nil, fmt.Errorf("%s answered %s; is it headgate's API?", c.base, resp.Status)
 		}
 		return nil, e

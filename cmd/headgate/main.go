@@ -75,7 +75,7 @@ Every flag can be set by an environment variable: --data-dir by HEADGATE_DATA_DI
 	root.CompletionOptions.HiddenDefaultCmd = true
 	usage := newUsage()
 	usage.AddCommand(newUsageVerify())
-	root.AddCommand(newServe(), newEngine(), newTenant(), newKey(), newQuery(), usage, newLimits(), newDecisions(),
+	root.AddCommand(newServe(), newEngine(), newTenant(), newKey(), newQuery(), newKeeping(savedQueries), newKeeping(dashboards), usage, newLimits(), newDecisions(),
 		newUser(), newSignIn(), newSignOut(), newAcceptInvitation(), newResetPassword(),
 		newAlerts(), newWebhook(), newWAL(), newBackup(), newRestore(), newRole(), newTeam(), newGrant(), newAccess(), newAudit(),
 		newDoctor(), newClickHouseSetup())

@@ -36,10 +36,20 @@ func checkQueryFormat(format string) error {
 
 // ask runs one query and prints its result.
 func (a *asking) ask(ctx context.Context, text string) error {
-	in := map[string]any{"query": text, "format": a.format}
+	return a.run(ctx, "/api/v1/query", map[string]any{"query": text, "format": a.wire()}, nil)
+}
+
+// wire is the format in which a result is asked for.
+func (a *asking) wire() string {
 	if a.format == "table" {
-		in["format"] = "ndjson"
+		return "ndjson"
 	}
+	return a.format
+}
+
+// run sends the request of a query, completed by the time range, and prints the result. rows, unless nil, makes rows in NDJSON of an
+// answer that has them in another form; for the format json the answer is printed as it is.
+func (a *asking) run(ctx context.Context, path string, in map[string]any, rows func(io.Reader) (io.Reader, error)) error {
 	for name, value := range map[string]string{"start": a.start, "end": a.end} {
 		if value != "" {
 			in[name] = value
@@ -49,17 +59,23 @@ func (a *asking) ask(ctx context.Context, text string) error {
 	if a.interactive {
 		done = showProgress(a.stderr, progressAfter)
 	}
-	resp, err := a.client.send(ctx, http.MethodPost, "/api/v1/query", nil, in)
+	resp, err := a.client.send(ctx, http.MethodPost, path, nil, in)
 	done()
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
+	body := io.Reader(resp.Body)
+	if rows != nil && a.format != "json" {
+		if body, err = rows(body); err != nil {
+			return err
+		}
+	}
 	if a.format != "table" {
-		if _, err := io.Copy(a.stdout, resp.Body); err != nil {
+		if _, err := io.Copy(a.stdout, body); err != nil {
 			return fmt.Errorf("the result was cut off: %w", err)
 		}
-	} else if err := a.table(resp.Body); err != nil {
+	} else if err := a.table(body); err != nil {
 		return err
 	}
 	if resp.Trailer.Get(query.TruncatedTrailer) == "true" {
