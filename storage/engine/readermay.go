@@ -10,7 +10,7 @@ var closedToReader = map[string]bool{
 	"file": true, "url": true, "s3": true, "remote": true, "remotesecure": true, "cluster": true, "executable": true, "loop": true,
 	"mergetreeindex": true, "mergetreeprojection": true, "mergetreetextindex": true, "mergetreeanalyzeindexes": true,
 	"system": true, "information_schema": true, "merge": true, "dictget": true, "dictionary": true, "joinget": true,
-	"hostname": true, "getserversetting": true, "getserverport": true, "catboostevaluate": true,
+	"hostname": true, "fqdn": true, "fullhostname": true, "getserversetting": true, "getserverport": true, "catboostevaluate": true,
 }
 
 // readerMay reports whether the reader may send text: it begins as a SELECT does, and none of its names is closed. That it is

@@ -55,6 +55,8 @@ func TestReaderCannotReachAroundThePolicy(t *testing.T) {
 		"SELECT * FROM mergeTreeIndex('headgate', 'otel_logs')", "SELECT * FROM merge('headgate', 'otel')",
 		"SELECT file('/etc/hostname')", "SELECT * FROM file('/etc/hostname', 'LineAsString')", "SELECT * FROM `/etc/hostname`",
 		"SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')", "SELECT * FROM remote('127.0.0.1:1', 'system.one')",
+		"SELECT * FROM viewExplain('EXPLAIN', 'actions = 1', (SELECT * FROM otel_logs))", "SELECT * FROM filesystem('/etc')",
+		"SELECT * FROM sqlite('/etc/hostname', 't')", "SELECT * FROM mysql('127.0.0.1:1', 'd', 't', 'u', 'p')", "SELECT fqdn()", "SELECT `fullHostName`()",
 		"KILL QUERY WHERE 1", "USE system",
 	} {
 		if got, err := g.ask(g.reader, own, sql); err == nil {
