@@ -2,6 +2,7 @@ package metering
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -33,63 +34,14 @@ type DayBytes struct {
 }
 
 // BilledByTenant returns the billed bytes of each of the tenants in a period of full hours, corrections with it. It is one
-// statement, however many tenants there are.
+// statement for ten thousand tenants.
 func (l *Ledger) BilledByTenant(ctx context.Context, tenants []tenant.ID, from, to time.Time) (map[string]int64, error) {
-	out := map[string]int64{}
-	if len(tenants) == 0 {
-		return out, nil
-	}
-	err := l.db.View(ctx, func(tx *store.Tx) error {
-		for part := range slices.Chunk(tenants, maxOwners) {
-			q, args := billedRows(part, from, to)
-			rows, err := tx.QueryContext(ctx, `SELECT tenant_id, CAST(SUM(billed_bytes) AS BIGINT) FROM (`+q+`) u GROUP BY tenant_id`, args...)
-			if err != nil {
-				return err
-			}
-			for rows.Next() {
-				var id string
-				var n int64
-				if err := rows.Scan(&id, &n); err != nil {
-					rows.Close()
-					return err
-				}
-				out[id] = n
-			}
-			if err := rows.Err(); err != nil {
-				return err
-			}
-			rows.Close()
-		}
-		return nil
-	})
-	return out, err
+	return sumBilled[string](ctx, l, "tenant_id", tenants, from, to)
 }
 
 // BilledByDay returns the billed bytes of all of the tenants together on each day of a period, days without any too.
 func (l *Ledger) BilledByDay(ctx context.Context, tenants []tenant.ID, from, to time.Time) ([]DayBytes, error) {
-	sums := map[int64]int64{}
-	err := l.db.View(ctx, func(tx *store.Tx) error {
-		for part := range slices.Chunk(tenants, maxOwners) {
-			q, args := billedRows(part, from, to)
-			rows, err := tx.QueryContext(ctx, `SELECT hour / 86400, CAST(SUM(billed_bytes) AS BIGINT) FROM (`+q+`) u GROUP BY hour / 86400`, args...)
-			if err != nil {
-				return err
-			}
-			for rows.Next() {
-				var day, n int64
-				if err := rows.Scan(&day, &n); err != nil {
-					rows.Close()
-					return err
-				}
-				sums[day] += n
-			}
-			if err := rows.Err(); err != nil {
-				return err
-			}
-			rows.Close()
-		}
-		return nil
-	})
+	sums, err := sumBilled[int64](ctx, l, "hour / 86400", tenants, from, to)
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +50,41 @@ func (l *Ledger) BilledByDay(ctx context.Context, tenants []tenant.ID, from, to 
 		out = append(out, DayBytes{time.Unix(day*daySeconds, 0).UTC().Format(time.DateOnly), sums[day]})
 	}
 	return out, nil
+}
+
+// sumBilled adds the billed bytes of the tenants in a period up by an expression of the rows.
+func sumBilled[K string | int64](ctx context.Context, l *Ledger, by string, tenants []tenant.ID, from, to time.Time) (map[K]int64, error) {
+	out := map[K]int64{}
+	err := l.db.View(ctx, func(tx *store.Tx) error {
+		for part := range slices.Chunk(tenants, maxOwners) {
+			if err := addBilled(ctx, tx, by, part, from, to, out); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("add up billed bytes: %w", err)
+	}
+	return out, nil
+}
+
+func addBilled[K string | int64](ctx context.Context, tx *store.Tx, by string, tenants []tenant.ID, from, to time.Time, out map[K]int64) error {
+	q, args := billedRows(tenants, from, to)
+	rows, err := tx.QueryContext(ctx, `SELECT `+by+`, CAST(SUM(billed_bytes) AS BIGINT) FROM (`+q+`) u GROUP BY `+by, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var k K
+		var n int64
+		if err := rows.Scan(&k, &n); err != nil {
+			return err
+		}
+		out[k] += n
+	}
+	return rows.Err()
 }
 
 // maxOwners bounds the arguments of one statement: each tenant is named in it twice.
