@@ -80,11 +80,13 @@ type matrix struct {
 	inactive string            // the tenant that is disabled now
 	n        int               // things made
 
+	answered map[string]map[int]bool // statuses, by endpoint
+
 	statements []string // of the last request: the time it takes must not tell foreign things from missing ones either
 }
 
 func newMatrix(t *testing.T) *matrix {
-	m := &matrix{server: start(t), token: map[string]string{}, made: map[string]string{}, askers: map[string]string{}, savers: map[string]string{}}
+	m := &matrix{server: start(t), token: map[string]string{}, made: map[string]string{}, askers: map[string]string{}, savers: map[string]string{}, answered: map[string]map[int]bool{}}
 	mux := http.NewServeMux()
 	m.api.Register(mux)
 	m.handler = mux
@@ -322,6 +324,7 @@ type endpoint struct {
 	method, path string
 	query        []string
 	body         bool
+	statuses     []string // that the document tells of
 }
 
 func (m *matrix) endpoints() (out []endpoint) {
@@ -330,6 +333,7 @@ func (m *matrix) endpoints() (out []endpoint) {
 		Paths map[string]map[string]struct {
 			Parameters []struct{ Name, In string }
 			Body       any `json:"requestBody"`
+			Responses  map[string]any
 		}
 	}
 	status, text := m.ask("", "GET", "/api/openapi.json", "")
@@ -339,7 +343,7 @@ func (m *matrix) endpoints() (out []endpoint) {
 	delete(doc.Paths, "/api/v1/query") // is served elsewhere
 	for path, methods := range doc.Paths {
 		for method, op := range methods {
-			e := endpoint{method: strings.ToUpper(method), path: path, body: op.Body != nil}
+			e := endpoint{method: strings.ToUpper(method), path: path, body: op.Body != nil, statuses: slices.Collect(maps.Keys(op.Responses))}
 			for _, p := range op.Parameters {
 				if p.In == "query" {
 					e.query = append(e.query, p.Name)
@@ -442,6 +446,11 @@ func (m *matrix) try(e endpoint, place, caller string) (letter byte, said string
 	q := m.request(e, place)
 	path, body := q.text()
 	status, text, header := m.askAll(m.token[caller], q.method, path, body)
+	if name := e.method + " " + e.path; m.answered[name] == nil {
+		m.answered[name] = map[int]bool{status: true}
+	} else {
+		m.answered[name][status] = true
+	}
 	letter, known := letters[status]
 	if !known {
 		return '?', fmt.Sprintf("%d %s", status, text)
@@ -537,6 +546,35 @@ func TestEveryEndpointAnswersEveryCallerAsTheTableSays(t *testing.T) {
 	}
 	for _, e := range all {
 		m.checkWithoutCredential(e, table[e.method+" "+e.path][0].state == "public")
+		m.checkRefusals(e, table[e.method+" "+e.path][0].state == "public")
+	}
+}
+
+// notProvoked are refusals that the document tells of and that need more than a caller and a place.
+var notProvoked = map[string]string{
+	"GET /api/v1/usage/verify 404":       "before the first comparison",
+	"GET /api/v1/usage/export/key 404":   "a key that is named by id",
+	"POST /api/v1/usage/verify 404":      "a tenant that is none",
+	"POST /api/v1/usage/corrections 404": "a tenant that is none",
+}
+
+// checkRefusals wants that the document tells of every refusal that was answered, and of 403 and 404 only where they were.
+func (m *matrix) checkRefusals(e endpoint, public bool) {
+	m.t.Helper()
+	name := e.method + " " + e.path
+	for status := range m.answered[name] {
+		if status >= 400 && !slices.Contains(e.statuses, strconv.Itoa(status)) {
+			m.t.Errorf("%s answers %d, and its document has %s", name, status, e.statuses)
+		}
+	}
+	for _, status := range []int{http.StatusForbidden, http.StatusNotFound} {
+		told := fmt.Sprintf("%s %d", name, status)
+		if !public && slices.Contains(e.statuses, strconv.Itoa(status)) && !m.answered[name][status] && notProvoked[told] == "" {
+			m.t.Errorf("%s: the document tells of %d, which nobody was answered: add it to notProvoked, with what it needs", name, status)
+		}
+	}
+	if told := slices.Contains(e.statuses, "401"); !public && !told {
+		m.t.Errorf("%s: the document does not tell of 401", name)
 	}
 }
 

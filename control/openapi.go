@@ -45,7 +45,7 @@ func openAPI(routes []route, version string) map[string]any {
 			"variables": map[string]any{"type": "object", "additionalProperties": map[string]any{"type": "object", "required": []string{"type", "value"},
 				"properties": map[string]any{"type": map[string]any{"type": "string"}, "value": map[string]any{}}}},
 		}}),
-		"responses": map[string]any{"200": map[string]any{"description": "the rows"}, "default": problemResponse()},
+		"responses": map[string]any{"200": map[string]any{"description": "the rows"}, "default": problemResponse("a problem")},
 	}}
 	return map[string]any{
 		"openapi":  "3.1.0",
@@ -115,10 +115,11 @@ func operation(rt route, shown bool, schemas map[string]any, asked map[reflect.T
 		success = content(kind, schemaOf(reflect.TypeOf(rt.answer), schemas, asked))
 		success["description"] = "success"
 	}
-	op := map[string]any{
-		"operationId": operationID(rt), "summary": rt.summary, "parameters": params,
-		"responses": map[string]any{strconv.Itoa(max(rt.status, http.StatusOK)): success, "default": problemResponse()},
+	responses := map[string]any{strconv.Itoa(max(rt.status, http.StatusOK)): success, "default": problemResponse("a problem")}
+	for _, status := range rt.refusals(shown) {
+		responses[strconv.Itoa(status)] = problemResponse(http.StatusText(status))
 	}
+	op := map[string]any{"operationId": operationID(rt), "summary": rt.summary, "parameters": params, "responses": responses}
 	if rt.body != nil {
 		op["requestBody"] = jsonContent(schemaOf(reflect.TypeOf(rt.body), schemas, asked))
 	}
@@ -156,9 +157,9 @@ func content(kind string, schema any) map[string]any {
 	return map[string]any{"content": map[string]any{kind: map[string]any{"schema": schema}}}
 }
 
-func problemResponse() map[string]any {
+func problemResponse(about string) map[string]any {
 	out := content("application/problem+json", map[string]any{"$ref": "#/components/schemas/Problem"})
-	out["description"] = "a problem"
+	out["description"] = about
 	return out
 }
 

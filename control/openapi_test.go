@@ -3,6 +3,7 @@ package control
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"slices"
@@ -177,7 +178,6 @@ func TestRequestsAndAnswersAreAsTheDocumentSays(t *testing.T) {
 		answer, described := op.Responses[strconv.Itoa(status)]
 		kind := header.Get("Content-Type")
 		if status >= 400 {
-			answer, described = op.Responses["default"]
 			if kind != "application/problem+json" {
 				t.Errorf("%s: %d of type %q", name, status, kind)
 			}
@@ -213,3 +213,61 @@ func TestRequestsAndAnswersAreAsTheDocumentSays(t *testing.T) {
 		}
 	}
 }
+
+// Whatever has an ETag is not changed in another state than If-Match names, and the document says so; 429 is told where tries are counted.
+func TestTheDocumentTellsOfPreconditionsAndLimits(t *testing.T) {
+	m := newMatrix(t)
+	preconditions := 0
+	for _, e := range m.endpoints() {
+		name := e.method + " " + e.path
+		if e.method == http.MethodGet || e.method == http.MethodPost {
+			if slices.Contains(e.statuses, "412") {
+				t.Errorf("%s: the document tells of 412", name)
+			}
+			continue
+		}
+		who := auditedAs[name]
+		if strings.HasPrefix(e.path, "/api/v1/account") {
+			who = "viewer"
+		} else if who == "" {
+			who = "operator"
+		}
+		there := e
+		if strings.Contains(e.path, "/grants/") {
+			there.method = http.MethodDelete // of a grant that there is
+		}
+		path, body := m.request(there, "own").text()
+		resp, text := m.server.request(m.token[who], e.method, path, body, map[string]string{"If-Match": `"another"`})
+		if resp.StatusCode != 412 {
+			t.Errorf("%s of another state: %d %s", name, resp.StatusCode, text)
+		}
+		if changes := code(text) == errChanged.Code && !strings.Contains(text, "nothing with an ETag"); changes != slices.Contains(e.statuses, "412") {
+			t.Errorf("%s: the document tells of %v, answered was %s", name, e.statuses, text)
+		} else if changes {
+			preconditions++
+		}
+	}
+	if preconditions < 10 {
+		t.Errorf("only %d changes of what has an ETag", preconditions)
+	}
+	for range failuresToLimit {
+		m.ask("", "POST", "/api/v1/sign-in", `{"slug":"org-own","email":"viewer@example.com","password":"wrong password"}`)
+	}
+	if status, text := m.ask("", "POST", "/api/v1/sign-in", `{"slug":"org-own","email":"viewer@example.com","password":"wrong password"}`); status != 429 {
+		t.Errorf("after many failures: %d %s", status, text)
+	}
+	known := map[string][]string{}
+	for _, e := range m.endpoints() {
+		known[e.method+" "+e.path] = e.statuses
+	}
+	if !slices.Contains(known["POST /api/v1/sign-in"], "429") {
+		t.Errorf("POST /api/v1/sign-in: the document tells of %v", known["POST /api/v1/sign-in"])
+	}
+	for _, name := range slices.Concat(conflicting, limited, slices.Collect(maps.Keys(publicRefusals))) {
+		if known[name] == nil {
+			t.Errorf("refusals.go names %s, which is no endpoint", name)
+		}
+	}
+}
+
+const failuresToLimit = 10 // of an account, see docs/administration.md
