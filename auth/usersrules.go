@@ -26,12 +26,24 @@ func unsafeUser(ctx context.Context, tx *store.Tx, by Principal, id string, what
 	return rows[0], by.Can(what, rows[0].Tenant)
 }
 
-// mayTouch returns ErrForbidden unless the caller has, for good, all permissions of the role that a user of the tenant has. A
-// role that there is no more allows nothing.
+// mayTouch returns ErrForbidden unless the caller has, for good, all permissions that a user of the tenant has by the own role and by
+// teams. A role that there is no more allows nothing.
 func mayTouch(ctx context.Context, tx *store.Tx, by Principal, u User) error {
 	r, err := roleIn(ctx, tx, u.Tenant, u.Role)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
+	}
+	teams, err := queryTeams(ctx, tx, `WHERE tenant_id = ? AND deleted_at IS NULL AND id IN (SELECT team_id FROM team_members WHERE user_id = ?)`,
+		u.Tenant.String(), u.ID)
+	if err != nil {
+		return err
+	}
+	for _, t := range teams {
+		given, err := t.permissions(ctx, tx)
+		if err != nil {
+			return err
+		}
+		r.Permissions |= given
 	}
 	return by.coversStanding(u.Tenant, r.Permissions)
 }
