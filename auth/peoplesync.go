@@ -91,7 +91,7 @@ func (p *people) apply(x peopleDelta, gone map[tenant.ID]bool) {
 	for _, c := range x.teams {
 		if old := p.teams[c.ID]; old != nil {
 			for _, m := range old.Members {
-				p.teamsOf[m] = slices.DeleteFunc(p.teamsOf[m], func(id string) bool { return id == c.ID })
+				putList(p.teamsOf, m, slices.DeleteFunc(p.teamsOf[m], func(id string) bool { return id == c.ID }))
 			}
 		}
 		put(p.teams, c.ID, c.gone, func() *Team { return &c.Team })
@@ -111,19 +111,23 @@ func (p *people) apply(x peopleDelta, gone map[tenant.ID]bool) {
 	}
 	for _, c := range x.grants {
 		of := p.grants[c.user]
-		if of == nil {
-			of = map[tenant.ID]struct{}{}
-			p.grants[c.user] = of
-		}
-		if delete(of, c.tenant); !c.gone {
+		switch {
+		case !c.gone && of == nil:
+			p.grants[c.user] = map[tenant.ID]struct{}{c.tenant: {}}
+		case !c.gone:
 			of[c.tenant] = struct{}{}
+		default:
+			if delete(of, c.tenant); len(of) == 0 {
+				delete(p.grants, c.user)
+			}
 		}
 	}
 	for _, c := range x.access {
-		p.access[c.user] = slices.DeleteFunc(slices.Clone(p.access[c.user]), func(a access) bool { return a.id == c.id })
+		of := slices.DeleteFunc(slices.Clone(p.access[c.user]), func(a access) bool { return a.id == c.id })
 		if !c.gone {
-			p.access[c.user] = append(p.access[c.user], c.access)
+			of = append(of, c.access)
 		}
+		putList(p.access, c.user, of)
 	}
 	for _, c := range x.sessions {
 		if old := p.sessions[c.entry.id]; old != nil && old.seen.Load() > c.entry.seen.Load() {
@@ -149,13 +153,23 @@ func (p *people) forget(gone map[tenant.ID]bool) {
 			delete(p.access, id)
 		}
 	}
-	for _, of := range p.grants {
+	maps.DeleteFunc(p.grants, func(_ string, of map[tenant.ID]struct{}) bool {
 		maps.DeleteFunc(of, func(t tenant.ID, _ struct{}) bool { return gone[t] })
-	}
+		return len(of) == 0
+	})
 	for user, of := range p.access {
-		p.access[user] = slices.DeleteFunc(slices.Clone(of), func(a access) bool { return gone[a.tenant] })
+		putList(p.access, user, slices.DeleteFunc(slices.Clone(of), func(a access) bool { return gone[a.tenant] }))
 	}
 	maps.DeleteFunc(p.sessions, func(_ string, s *sessionEntry) bool { return p.users[s.user] == nil })
+}
+
+// putList keeps a list under a user's id; of an empty one nothing.
+func putList[T any](in map[string][]T, user string, list []T) {
+	if len(list) == 0 {
+		delete(in, user)
+		return
+	}
+	in[user] = list
 }
 
 func put[T any](in map[string]*T, id string, gone bool, made func() *T) {
