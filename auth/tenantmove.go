@@ -108,12 +108,5 @@ func unsafeEndForeignReach(ctx context.Context, tx *store.Tx, moved tenant.ID, a
 		homes = ` AND NOT (1 = 1` + homes + `)`
 	}
 	foreign := `tenant_id IN (SELECT id FROM tree) AND user_id IN (SELECT u.id FROM users u WHERE u.tenant_id NOT IN (SELECT id FROM tree)` + homes + `)`
-	args := append([]any{moved.String(), at.UnixMilli(), rev}, ids...)
-	_, err := tx.ExecContext(ctx, treeOf+`UPDATE tenant_grants SET withdrawn_at = ?, rev = ? WHERE withdrawn_at IS NULL AND `+foreign, args...)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, treeOf+`UPDATE access_requests SET status = 'revoked', decided_by = 'system', decided_at = ?, rev = ?
-		WHERE status IN ('pending', 'active') AND `+foreign, args...)
-	return err
+	return unsafeEndReach(ctx, tx, treeOf, []any{moved.String()}, foreign, ids, rev, at)
 }

@@ -221,15 +221,15 @@ func unsafeRemoveUser(ctx context.Context, tx *store.Tx, u User, rev int64, at t
 	if err := revokeTokens(ctx, tx, u, "", at); err != nil {
 		return err
 	}
+	if err := unsafeEndReach(ctx, tx, "", nil, `user_id = ?`, []any{u.ID}, rev, at); err != nil {
+		return err
+	}
 	for _, st := range []struct {
 		sql  string
 		args []any
 	}{
 		{`UPDATE teams SET changed_at = ?, rev = ? WHERE id IN (SELECT team_id FROM team_members WHERE user_id = ?)`, []any{ms, rev, u.ID}},
 		{`DELETE FROM team_members WHERE user_id = ?`, []any{u.ID}},
-		{`UPDATE tenant_grants SET withdrawn_at = ?, rev = ? WHERE user_id = ? AND withdrawn_at IS NULL`, []any{ms, rev, u.ID}},
-		{`UPDATE access_requests SET status = 'revoked', decided_by = 'system', decided_at = ?, rev = ? WHERE user_id = ? AND status IN ('pending', 'active')`,
-			[]any{ms, rev, u.ID}},
 		{`UPDATE sessions SET ended_at = ?, rev = ? WHERE user_id = ? AND ended_at IS NULL`, []any{ms, rev, u.ID}},
 		{`DELETE FROM recovery_codes WHERE user_id = ?`, []any{u.ID}},
 		{`UPDATE users SET deleted_at = ?, changed_at = ?, rev = ?, status = 'inactive', password = '', totp = NULL, totp_at = NULL,
