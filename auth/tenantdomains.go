@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,7 +53,8 @@ func (s *Tenants) AddDomain(ctx context.Context, by Principal, ref, domain strin
 		if err != nil {
 			return err
 		}
-		if len(listed) >= maxDomains {
+		there := slices.ContainsFunc(listed, func(d EmailDomain) bool { return d.Domain == domain })
+		if len(listed) >= maxDomains && !there {
 			return detail(ErrState, "tenant %s: lists %d domains, which is the most", t.Name, len(listed))
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO email_domains (tenant_id, domain, added_at) VALUES (?, ?, ?)

@@ -52,6 +52,7 @@ func TestDomainsWithActiveUsersStay(t *testing.T) {
 			add(f.op, "child", fmt.Sprintf("d%d.example", i), nil)
 		}
 		add(f.op, "child", "toomany.example", ErrState)
+		add(f.op, "child", "d0.example", nil) // is listed, and stays as it is
 	})
 }
 
