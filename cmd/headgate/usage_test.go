@@ -159,6 +159,11 @@ func TestExportedFilesAreVerified(t *testing.T) {
 	if len(files) != 2 {
 		t.Errorf("%d files, want 2", len(files))
 	}
+	for _, f := range files { // of all tenants, on a machine with others
+		if info := must(f.Info()); info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", f.Name(), info.Mode())
+		}
+	}
 	whole := must(os.ReadFile(path))
 	b.write(path, bytes.Replace(whole, []byte("acme"), []byte("acne"), 1))
 	b.fails("another SHA-256", "usage", "export", "verify", path)

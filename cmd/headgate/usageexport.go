@@ -103,13 +103,13 @@ func exportTo(cmd *cobra.Command, c *client, q url.Values, path string) (m meter
 		return m, err
 	}
 	q.Set("as_of", m.AsOf.Format(time.RFC3339Nano))
-	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
+	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // mode 0600: it may be of all tenants
 	if err != nil {
 		return m, err
 	}
 	defer os.Remove(tmp.Name())
 	n, sum, err := download(cmd, c, q, tmp, m.Bytes)
-	if err := errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
+	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return m, fmt.Errorf("export to %s: %w", path, err)
 	}
 	if err := m.Check(n, sum); err != nil {
@@ -119,7 +119,11 @@ func exportTo(cmd *cobra.Command, c *client, q url.Values, path string) (m meter
 	if err != nil {
 		return m, err
 	}
-	if err := os.WriteFile(path+manifestSuffix, append(raw, '\n'), 0o644); err != nil {
+	err = writeWhole(path+manifestSuffix, func(w io.Writer) error {
+		_, err := w.Write(append(raw, '\n'))
+		return err
+	})
+	if err != nil {
 		return m, err
 	}
 	return m, os.Rename(tmp.Name(), path)
