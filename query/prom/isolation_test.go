@@ -44,9 +44,9 @@ func (d *database) poison() {
 	d.send(points...)
 }
 
-// generated is how many requests are compared: HEADGATE_TEST_PROMQL, or 320.
+// generated is how many requests are compared: HEADGATE_TEST_ISOLATION, or 320.
 func generated(t testing.TB) uint64 {
-	s := os.Getenv("HEADGATE_TEST_PROMQL")
+	s := os.Getenv("HEADGATE_TEST_ISOLATION")
 	if s == "" {
 		return 320
 	}
