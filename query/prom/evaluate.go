@@ -97,9 +97,9 @@ func (r *request) evaluate(within time.Duration, begin func(context.Context, pro
 			return answer{}, badData("error parsing lookback delta duration: %w", err)
 		}
 	}
-	expr, err := r.parser.ParseExpr(r.param("query"))
+	expr, err := r.expression()
 	if err != nil {
-		return answer{}, badParam("query", err)
+		return answer{}, err
 	}
 	if err := checkSubqueries(expr, within); err != nil {
 		return answer{}, err

@@ -40,9 +40,9 @@ func (r *request) queryExemplars() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	expr, err := r.handler.parser.ParseExpr(r.param("query"))
+	expr, err := r.expression()
 	if err != nil {
-		return answer{}, badParam("query", err)
+		return answer{}, err
 	}
 	found := map[string]exemplarSeries{}
 	q := &querier{Storage: r.storage, mint: mint, maxt: max(maxt, maxt+exemplarDelay)}

@@ -177,9 +177,9 @@ func (r *request) metadata() (answer, error) {
 
 // formatQuery answers /api/v1/format_query.
 func (r *request) formatQuery() (answer, error) {
-	expr, err := r.handler.parser.ParseExpr(r.param("query"))
+	expr, err := r.expression()
 	if err != nil {
-		return answer{}, badParam("query", err)
+		return answer{}, err
 	}
 	return answer{data: func(w *writer) { w.append(func(b []byte) []byte { return appendText(b, expr.Pretty(0)) }) }}, nil
 }

@@ -102,6 +102,10 @@ func typeOf(e *httpapi.Error) errorType {
 	switch e.Status {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return errorType{e.Code, e.Status}
+	case http.StatusNotFound: // a tenant that is named, and is not the caller's
+		return notFound
+	case http.StatusBadRequest:
+		return badRequest
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		return unavailable
 	}

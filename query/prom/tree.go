@@ -13,9 +13,9 @@ type tree map[string]any
 
 // parseQuery answers /api/v1/parse_query: the expression as a tree.
 func (r *request) parseQuery() (answer, error) {
-	expr, err := r.handler.parser.ParseExpr(r.param("query"))
+	expr, err := r.expression()
 	if err != nil {
-		return answer{}, badParam("query", err)
+		return answer{}, err
 	}
 	t, err := treeOf(expr)
 	if err != nil {
