@@ -173,6 +173,7 @@ func TestCursorHoldsForItsQueryAlone(t *testing.T) {
 		{"query without pages", srv, with("logs | count", nil), CodeCursor, other},
 		{"other range", srv, with(text, map[string]any{"start": hourStart.Add(time.Second)}), CodeCursor, other},
 		{"parquet", srv, with(text, map[string]any{"format": "parquet"}), CodeInvalid, "cursor: parquet results have no pages"},
+		{"another spelling", srv, with(text, map[string]any{"cursor": first.Next[:8] + "\n" + first.Next[8:]}), CodeCursor, altered},
 		{"no cursor at all", srv, with(text, map[string]any{"cursor": "x"}), CodeCursor, altered},
 	} {
 		status, p := askPage(t, c.srv, c.body)

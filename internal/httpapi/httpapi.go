@@ -118,13 +118,14 @@ func ReadJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, MaxBodyBytes))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(v)
-	if err == nil && dec.More() {
-		err = errors.New("more than one JSON value")
+	if err != nil {
+		return BodyError(err)
 	}
-	if err == nil {
+	// More would say that nothing follows where a closing bracket does.
+	if _, err = dec.Token(); errors.Is(err, io.EOF) {
 		return nil
 	}
-	return BodyError(err)
+	return BodyError(errors.New("more than one JSON value"))
 }
 
 // BodyError makes the answer of an error of reading a JSON body.

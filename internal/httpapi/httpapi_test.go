@@ -58,6 +58,8 @@ func TestReadJSONRefuses(t *testing.T) {
 		`{"name":`:       "body-invalid",
 		`{"nam":"x"}`:    "body-invalid",
 		`{"name":"x"}{}`: "body-invalid",
+		`{"name":"x"}]`:  "body-invalid",
+		`{"name":"x"}}`:  "body-invalid",
 		`{"name":1}`:     "body-invalid",
 		`{"name":"` + strings.Repeat("a", MaxBodyBytes) + `"}`: "body-too-large",
 	} {

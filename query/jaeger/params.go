@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -128,7 +129,15 @@ func addTags(tags map[string]string, document string) error {
 	var m map[string]any
 	dec := json.NewDecoder(strings.NewReader(document))
 	dec.UseNumber()
-	if err := dec.Decode(&m); err != nil || dec.More() {
+	err := dec.Decode(&m)
+	if err == nil {
+		if _, err = dec.Token(); errors.Is(err, io.EOF) {
+			err = nil
+		} else {
+			err = errors.New("something follows")
+		}
+	}
+	if err != nil {
 		return errors.New("cannot unmarshal JSON: want an object such as {\"http.status_code\":\"500\"}")
 	}
 	for key, v := range m {
