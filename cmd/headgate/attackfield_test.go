@@ -28,6 +28,7 @@ var attacked = time.Date(2025, 3, 4, 10, 0, 0, 0, time.UTC)
 const (
 	sharedTrace = "0af7651916cd43dd8448eb211c80319c" // acme and globex both have spans of it
 	acmeTrace   = "11111111111111111111111111111111"
+	freshTrace  = "33333333333333333333333333333333"
 )
 
 func newBattlefield(t *testing.T) *battlefield {
@@ -142,6 +143,9 @@ func (f *battlefield) telemetry(mark, key, service string, traces ...string) {
 	}
 	for i, when := range []int64{at(1), at(2), at(3), now} {
 		trace := traces[min(i, 1)]
+		if when == now {
+			trace = freshTrace // answers with now in them are not the same twice
+		}
 		spans = append(spans, quoted(`{"traceId":%q,"spanId":"%016x","name":%q,"kind":%d,"startTimeUnixNano":"%d","endTimeUnixNano":"%d",%s}`,
 			trace, i+1+len(mark)*16, "span of "+mark, i+1, when, when+1_000_000, attributes))
 	}
