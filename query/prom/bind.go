@@ -26,7 +26,7 @@ import (
 // SECURITY: what is parsed has no value in it. Values are put into literals of the tree, and a variable whose placeholder became anything
 // but one literal of those is refused, so no value can become another part of a query whatever it holds.
 func (t *template) bind(p parser.Parser) (parser.Expr, error) {
-	expr, err := p.ParseExpr(t.text)
+	expr, err := parse(p, t.text)
 	if err != nil {
 		return nil, t.unread(err)
 	}

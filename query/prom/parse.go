@@ -1,6 +1,11 @@
 package prom
 
-import "github.com/prometheus/prometheus/promql/parser"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/prometheus/promql/parser"
+)
 
 // maxDepth is how deep an expression may nest; a chain of operators nests as deep as it is long. maxJoints is how many
 // operators, parentheses and calls its text may have.
@@ -12,18 +17,36 @@ const (
 	maxJoints = 2000
 )
 
-// expression parses the parameter query.
-func (r *request) expression() (parser.Expr, error) {
-	text := r.param("query")
+// boundError says which bound of an expression's shape a text is beyond.
+type boundError string
+
+// Error implements error.
+func (e boundError) Error() string { return string(e) }
+
+// parse parses a text within the bounds. Errors are boundError and the parser's.
+func parse(p parser.Parser, text string) (parser.Expr, error) {
 	if joints(text) > maxJoints {
-		return nil, badData("the query has more than %d operators and parentheses: write it in parts", maxJoints)
+		return nil, boundError(fmt.Sprintf("the query has more than %d operators and parentheses: write it in parts", maxJoints))
 	}
-	expr, err := r.parser.ParseExpr(text)
+	expr, err := p.ParseExpr(text)
 	if err != nil {
-		return nil, badParam("query", err)
+		return nil, err
 	}
 	if deeper(expr, maxDepth) {
-		return nil, badData("the query is nested more than %d deep: write it in parts", maxDepth)
+		return nil, boundError(fmt.Sprintf("the query is nested more than %d deep: write it in parts", maxDepth))
+	}
+	return expr, nil
+}
+
+// expression parses the parameter query.
+func (r *request) expression() (parser.Expr, error) {
+	expr, err := parse(r.parser, r.param("query"))
+	var bound boundError
+	switch {
+	case errors.As(err, &bound):
+		return nil, badData("%s", string(bound))
+	case err != nil:
+		return nil, badParam("query", err)
 	}
 	return expr, nil
 }

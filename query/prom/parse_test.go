@@ -32,3 +32,14 @@ func TestDeepExpressionsAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestDeepExpressionsAreNotKept(t *testing.T) {
+	for n, want := range map[int]string{
+		maxDepth / 2: "", maxDepth: "nested more than 128 deep", 4 * maxJoints: "more than 2000 operators and parentheses",
+	} {
+		err := Check(strings.Repeat("1+", n)+"1", "", nil)
+		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%d deep: %.200v, want %q", n, err, want)
+		}
+	}
+}
