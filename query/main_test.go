@@ -69,7 +69,7 @@ func newStore(t testing.TB) *store {
 
 func (s *store) migrate() {
 	s.t.Helper()
-	for _, file := range []string{"0001_telemetry.sql", "0003_series.sql"} {
+	for _, file := range []string{"0001_telemetry.sql", "0003_series.sql", "0004_reading.sql"} {
 		ddl, err := schema.Migrations.ReadFile(file)
 		if err != nil {
 			s.t.Fatal(err)

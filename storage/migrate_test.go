@@ -23,8 +23,8 @@ func TestMigrateMakesTenantPartitionedTables(t *testing.T) {
 	if err := Migrate(t.Context(), conn, schema.Migrations, quiet); err != nil {
 		t.Errorf("Migrate again: %v", err)
 	}
-	if n := scan[uint64](t, conn, "SELECT count() FROM headgate_migrations"); n != 3 {
-		t.Errorf("%d migrations recorded, want 3", n)
+	if n := scan[uint64](t, conn, "SELECT count() FROM headgate_migrations"); n != 4 {
+		t.Errorf("%d migrations recorded, want 4", n)
 	}
 }
 

@@ -117,6 +117,9 @@ func (l latencies) at(q float64) time.Duration {
 	return l.took[int(q*float64(len(l.took)-1))]
 }
 
+// neighbourRecords are in each request of a neighbour.
+const neighbourRecords = 20
+
 // neighbour sends a request of 20 records every 50 ms over each of four connections, as an agent that minds its own business.
 func neighbour(ctx context.Context, addr, key string, d time.Duration) (all latencies) {
 	var mu sync.Mutex
@@ -132,7 +135,7 @@ func neighbour(ctx context.Context, addr, key string, d time.Duration) (all late
 				if begin.Sub(start) > d {
 					return
 				}
-				body := otlpgen.Logs(uint64(begin.UnixNano())+uint64(i), 20) // none twice: a repeated one is cheap
+				body := otlpgen.Logs(uint64(begin.UnixNano())+uint64(i), neighbourRecords) // none twice: a repeated one is cheap
 				begin = time.Now()
 				err := post(ctx, client, addr, key, body)
 				mu.Lock()

@@ -43,7 +43,8 @@ func hostileReading(ctx context.Context, o options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := s.lightly(ctx, asking, sending, 2*time.Second); err != nil { // warm
+	_, warm, err := s.lightly(ctx, asking, sending, 2*time.Second)
+	if err != nil {
 		return err
 	}
 	alone, acks, err := s.lightly(ctx, asking, sending, o.duration)
@@ -77,6 +78,13 @@ func hostileReading(ctx context.Context, o options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	acked := int64(0)
+	for _, l := range []latencies{warm, acks, acksBeside} {
+		acked += neighbourRecords * int64(len(l.took)-l.refused)
+	}
+	if stored := after - before; stored < acked {
+		return fmt.Errorf("%d records were acked and %d are stored", acked, stored)
+	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	fmt.Fprintf(w, "\talone: median ms\tp99\tbeside: median ms\tp99\tratio of p99\trefused\t\n")
@@ -87,7 +95,7 @@ func hostileReading(ctx context.Context, o options, out io.Writer) error {
 		fmt.Fprintf(w, "%s\t%.1f\t%.1f\t%.1f\t%.1f\t%.2f\t%d of %d\t\n", l.name, ms(l.alone.at(.5)), ms(l.alone.at(.99)), ms(l.beside.at(.5)), ms(l.beside.at(.99)),
 			ms(l.beside.at(.99))/ms(l.alone.at(.99)), l.beside.refused, len(l.beside.took))
 	}
-	fmt.Fprintf(w, "the attacker got %d answers and %d refusals; of the records sent, %d are stored\n", answered.Load(), refused.Load(), after-before)
+	fmt.Fprintf(w, "the attacker got %d answers and %d refusals; %d records were acked, %d are stored\n", answered.Load(), refused.Load(), acked, after-before)
 	return w.Flush()
 }
 
