@@ -266,11 +266,11 @@ func FuzzBind(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, s string, n int64) {
 		raw, err := json.Marshal(s)
 		if err != nil {
-			t.Skip()
+			t.Skip("no query that can be bound")
 		}
 		v, err := oql.VarString.Read(raw)
 		if err != nil {
-			t.Skip()
+			t.Skip("no query that can be bound")
 		}
 		whole, err := oql.VarInt.Read(fmt.Append(nil, n))
 		if err != nil {
