@@ -19,7 +19,8 @@ import (
 
 // Serve runs the engine in this process and answers on ln until ctx is done, then stops cleanly: no new connections,
 // running statements get StopTimeout and are cancelled then, the engine closes its files. ready is called once requests are
-// served. Serve closes ln. A process can serve one engine in its life; opts.Command is not used.
+// served. Serve closes ln. A process can serve one engine in its life; opts.Command is not used. When statements do not end
+// within StopTimeout of being cancelled, Serve returns an error while they run, and the process is to end.
 //
 // The errors ErrLibraryMissing, ErrLibraryVersion and ErrDataDirLocked are final; others may pass.
 func Serve(ctx context.Context, ln net.Listener, opts Options, secrets Secrets, log *slog.Logger, ready func()) error {
@@ -36,7 +37,12 @@ func Serve(ctx context.Context, ln net.Listener, opts Options, secrets Secrets, 
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	idle := true // nothing runs in the library
+	defer func() {
+		if idle {
+			unlock()
+		}
+	}()
 	lib, err := load(path)
 	if err != nil {
 		return err
@@ -54,8 +60,13 @@ func Serve(ctx context.Context, ln net.Listener, opts Options, secrets Secrets, 
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	return s.serve(ctx, ln, ready)
+	err = s.serve(ctx, ln, ready)
+	// Under a statement that may still run the library cannot be taken down: it crashes. Then it ends with the process, which the
+	// tables outlive, and so does the lock.
+	if idle = err == nil; idle {
+		s.close()
+	}
+	return err
 }
 
 func (s *server) serve(ctx context.Context, ln net.Listener, ready func()) error {

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
@@ -327,5 +329,43 @@ func TestOptionsAreValidatedTogether(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("NewSupervisor = %v, want %q in it", err, want)
 		}
+	}
+}
+
+// A statement that cannot be cancelled in time does not take the engine's library down under itself: the process ends as it is.
+func TestStopUnderAStatementThatStaysIsNoCrash(t *testing.T) {
+	opts := chtest.Options(t.TempDir())
+	opts.StopTimeout = time.Millisecond
+	var log bytes.Buffer
+	sup, err := engine.NewSupervisor(opts, slog.New(slog.NewTextHandler(&log, nil)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- sup.Run(ctx) }()
+	select {
+	case <-sup.Ready():
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	conn, err := clickhouse.Open(sup.WriterOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for range 4 {
+		go func() {
+			_ = conn.Exec(context.Background(), "SELECT sum(sleepEachRow(0.5)) FROM numbers(100) SETTINGS max_block_size = 6, max_threads = 1")
+		}()
+	}
+	eventually(t, "the statements run", func() bool { return running(t, conn, "sleepEachRow") == 4 })
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("the supervisor ended with %v", err)
+	}
+	if text := log.String(); !strings.Contains(text, "statements still run") || strings.Contains(text, "SIG") {
+		t.Errorf("the engine's end: %s", text)
 	}
 }
