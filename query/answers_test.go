@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
@@ -59,7 +60,7 @@ func answersStore(t *testing.T) *store {
 // TestAnswersAreRight compares queries with answers found by hand. An answer is one line per row, values by column.
 func TestAnswersAreRight(t *testing.T) {
 	s := answersStore(t)
-	scope := scopeOf(t, "a")
+	scope := chtest.Scope(t, "a")
 	test := func(query string, want ...string) {
 		t.Helper()
 		rows, err := s.ask(scope, hour(), query)
@@ -287,7 +288,7 @@ func TestRangeIsHalfOpen(t *testing.T) {
 	}{{"starts at", 0, 1, "1"}, {"ends at", -1, 0, "0"}, {"starts after", 1, 2, "0"}, {"is around", -1, 1, "1"}} {
 		b := hour()
 		b.Start, b.End = moment.Add(c.from), moment.Add(c.to)
-		rows, err := s.ask(scopeOf(t, "a"), b, "logs | count")
+		rows, err := s.ask(chtest.Scope(t, "a"), b, "logs | count")
 		if err != nil || rows[0]["count"] != c.want {
 			t.Errorf("range that %s the row: %v, %v, want %v", c.name, rows, err, c.want)
 		}

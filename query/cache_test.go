@@ -46,7 +46,7 @@ func countOf(t testing.TB, srv *httptest.Server, more map[string]any) (n int, ag
 func TestAnswersAreKeptOnRequest(t *testing.T) {
 	s := newStore(t)
 	s.caching()
-	srv := s.serve(scopeOf(t, "a"))
+	srv := s.serve(chtest.Scope(t, "a"))
 	kept := map[string]any{"max_age": "1m"}
 	s.insert(schema.Logs, row{"TenantId": "a", "Timestamp": at(1)})
 	if n, aged := countOf(t, srv, kept); n != 1 || aged {
@@ -80,7 +80,7 @@ func TestAnswersAreKeptOnRequest(t *testing.T) {
 func TestSettledRangesAreKeptUnasked(t *testing.T) {
 	s := newStore(t)
 	s.caching()
-	srv := httptest.NewServer(NewHandler(s.reader, HandlerOptions{Authenticate: as(scopeOf(t, "a")), Now: func() time.Time { return hourEnd }, MaxAge: time.Minute}))
+	srv := httptest.NewServer(NewHandler(s.reader, HandlerOptions{Authenticate: as(chtest.Scope(t, "a")), Now: func() time.Time { return hourEnd }, MaxAge: time.Minute}))
 	defer srv.Close()
 	for _, c := range []struct {
 		start, end any
@@ -106,7 +106,7 @@ func TestKeptAnswersAreOfOneScope(t *testing.T) {
 	s.caching()
 	for range 2 { // the second round is answered from the cache
 		for scope, want := range map[string]int{"a": 60, "b": 120, "a b": 180, "c": 0} {
-			if n, _ := countOf(t, s.serve(scopeOf(t, strings.Fields(scope)...)), map[string]any{"max_age": "1m"}); n != want {
+			if n, _ := countOf(t, s.serve(chtest.Scope(t, strings.Fields(scope)...)), map[string]any{"max_age": "1m"}); n != want {
 				t.Errorf("scope %s: %d, want %d", scope, n, want)
 			}
 		}
@@ -121,18 +121,18 @@ func TestRefusedCallerGetsNoKeptAnswer(t *testing.T) {
 	s := newStore(t)
 	s.fill(true)
 	s.caching()
-	caller := as(scopeOf(t, "a"))
+	caller := as(chtest.Scope(t, "a"))
 	srv := httptest.NewServer(NewHandler(s.reader, HandlerOptions{Now: func() time.Time { return hourEnd }, Authenticate: func(r *http.Request) (Caller, error) { return caller(r) }}))
 	defer srv.Close()
 	body := ranged("logs | count", map[string]any{"max_age": "1m"})
 	first := post(t, srv, body)
 	caller = func(*http.Request) (Caller, error) {
-		return Caller{Scope: scopeOf(t, "a")}, httpapi.Errorf(http.StatusUnauthorized, "key-revoked", "the key was revoked")
+		return Caller{Scope: chtest.Scope(t, "a")}, httpapi.Errorf(http.StatusUnauthorized, "key-revoked", "the key was revoked")
 	}
 	if got := post(t, srv, body); got.status != 401 || strings.Contains(got.body, "60") {
 		t.Errorf("disabled key: %d %s", got.status, got.body)
 	}
-	caller = as(scopeOf(t, "b")) // the key's tenant was moved, say
+	caller = as(chtest.Scope(t, "b")) // the key's tenant was moved, say
 	if got := post(t, srv, body); got.status != 200 || got.body == first.body {
 		t.Errorf("changed scope: %d %s", got.status, got.body)
 	}
@@ -144,7 +144,7 @@ func TestErrorsAndCutResultsAreNotKept(t *testing.T) {
 	s.many(120_000)
 	s.caching()
 	s.reader.limits.MaxRows = 200_000
-	srv := s.serve(scopeOf(t, "a"))
+	srv := s.serve(chtest.Scope(t, "a"))
 	ask := func(query string, limit, rows int) {
 		t.Helper()
 		for range 2 {

@@ -32,7 +32,7 @@ func TestNothingRunsOnForWhoLeft(t *testing.T) {
 	s := newStore(t)
 	s.many(300_000)
 	s.reader = NewReader(chtest.Start(t).OpenReader(t, s.name), ReaderOptions{CacheBytes: 8 << 20, Limits: Limits{Concurrent: 1, MaxWait: time.Minute, MaxThreads: 1, MaxExecution: 5 * time.Minute, MaxRows: 1_000_000}})
-	srv := s.serve(scopeOf(t, "a"))
+	srv := s.serve(chtest.Scope(t, "a"))
 	start := func(ctx context.Context, query string, f Format) (*http.Response, error) {
 		body, err := json.Marshal(ranged(query, map[string]any{"format": f, "limit": 300_000, "max_age": "1m"}))
 		if err != nil {
@@ -86,7 +86,7 @@ func TestBrokenBytesDoNotParse(t *testing.T) {
 		srv := httptest.NewServer(httpapi.Handle(s.reader.log, func(w http.ResponseWriter, r *http.Request) error {
 			b := hour()
 			b.Limit, b.Named = 200_000, true
-			st, err := Print(mustParse(t, "logs | project body"), scopeOf(t, "a"), b)
+			st, err := Print(mustParse(t, "logs | project body"), chtest.Scope(t, "a"), b)
 			if err != nil {
 				return err
 			}

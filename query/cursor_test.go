@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
@@ -55,7 +56,7 @@ func TestPagesGiveEachRowOnce(t *testing.T) {
 		for _, size := range sizes {
 			s := newStore(t)
 			n := s.crowd("old ")
-			srv := s.serve(scopeOf(t, "a"))
+			srv := s.serve(chtest.Scope(t, "a"))
 			want := map[string]int{}
 			_, all := askPage(t, srv, ranged(query, nil))
 			if len(all.Rows) != n || all.Truncated || all.Next != "" {
@@ -103,7 +104,7 @@ func TestPagesGiveEachRowOnce(t *testing.T) {
 func TestPagesOfEveryRowFormatAndSource(t *testing.T) {
 	s := newStore(t)
 	s.fill(true)
-	srv := s.serve(scopeOf(t, "a"))
+	srv := s.serve(chtest.Scope(t, "a"))
 	for _, source := range []string{"logs", "spans", "metrics"} {
 		_, all := askPage(t, srv, ranged(source+" | project time", nil))
 		var got []string
@@ -137,7 +138,7 @@ func TestPagesOfEveryRowFormatAndSource(t *testing.T) {
 func TestCursorHoldsForItsQueryAlone(t *testing.T) {
 	s := newStore(t)
 	s.fill(true)
-	srv := s.serve(scopeOf(t, "a"))
+	srv := s.serve(chtest.Scope(t, "a"))
 	ask := func(body map[string]any) (int, onePage) {
 		t.Helper()
 		return askPage(t, srv, body)
@@ -165,9 +166,9 @@ func TestCursorHoldsForItsQueryAlone(t *testing.T) {
 	}{
 		{"own", srv, with(text, nil), "", ""},
 		{"other limit and format", srv, with(text, map[string]any{"limit": 2, "format": "json"}), "", ""},
-		{"another replica", s.serve(scopeOf(t, "a")), with(text, nil), "", ""},
-		{"foreign scope", s.serve(scopeOf(t, "b")), with(text, nil), CodeCursor, altered},
-		{"wider scope", s.serve(scopeOf(t, "a", "b")), with(text, nil), CodeCursor, altered},
+		{"another replica", s.serve(chtest.Scope(t, "a")), with(text, nil), "", ""},
+		{"foreign scope", s.serve(chtest.Scope(t, "b")), with(text, nil), CodeCursor, altered},
+		{"wider scope", s.serve(chtest.Scope(t, "a", "b")), with(text, nil), CodeCursor, altered},
 		{"other query", srv, with("logs", nil), CodeCursor, other},
 		{"other literal", srv, with(strings.Replace(text, "debug", "info", 1), nil), CodeCursor, other},
 		{"query without pages", srv, with("logs | count", nil), CodeCursor, other},
@@ -194,7 +195,7 @@ func TestCursorHoldsForItsQueryAlone(t *testing.T) {
 	}
 	c := newCursors([32]byte{1})
 	for _, late := range []time.Duration{cursorLife, cursorLife + 1} {
-		_, err := c.read(first.Next, scopeOf(t, "a"), hourEnd.Add(late))
+		_, err := c.read(first.Next, chtest.Scope(t, "a"), hourEnd.Add(late))
 		if expired := err != nil && strings.Contains(err.Error(), "it expired"); expired != (late > cursorLife) {
 			t.Errorf("after %v: %v", late, err)
 		}
@@ -206,7 +207,7 @@ func TestRelativeRangeStandsStillOverPages(t *testing.T) {
 	s := newStore(t)
 	s.fill(false)
 	now := hourEnd
-	h := NewHandler(s.reader, HandlerOptions{Authenticate: as(scopeOf(t, "a")), Now: func() time.Time { return now }})
+	h := NewHandler(s.reader, HandlerOptions{Authenticate: as(chtest.Scope(t, "a")), Now: func() time.Time { return now }})
 	srv := httptest.NewServer(h)
 	defer srv.Close()
 	body := map[string]any{"query": "logs | where time > ago(2h) | project body", "start": "-1h", "limit": 7}
@@ -231,7 +232,7 @@ func TestCrowdedMomentHasNoNextPage(t *testing.T) {
 	defer func(n int) { maxMomentBytes = n }(maxMomentBytes)
 	s := newStore(t)
 	s.crowd("x")
-	srv := s.serve(scopeOf(t, "a"))
+	srv := s.serve(chtest.Scope(t, "a"))
 	_, first := askPage(t, srv, ranged("logs", map[string]any{"limit": 3}))
 	maxMomentBytes = 500
 	if _, p := askPage(t, srv, ranged("logs", map[string]any{"limit": 3})); len(p.Rows) != 3 || !p.Truncated || p.Next != "" {
@@ -244,7 +245,7 @@ func TestCrowdedMomentHasNoNextPage(t *testing.T) {
 
 // FuzzCursor: no text but that of a cursor is one.
 func FuzzCursor(f *testing.F) {
-	c, scope := newCursors([32]byte{1}), scopeOf(f, "a")
+	c, scope := newCursors([32]byte{1}), chtest.Scope(f, "a")
 	in := cursor{now: hourEnd, place: place{at: hourStart.UnixNano(), same: 2, skip: 3}}
 	good := c.text(in, scope)
 	f.Add(good)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/query/oql"
 	"github.com/headgate-io/headgate/query/plan"
 	"github.com/headgate-io/headgate/storage/schema"
@@ -27,7 +28,7 @@ var (
 func TestGuidesAreTrue(t *testing.T) {
 	s := newStore(t)
 	s.fillShop()
-	srv := s.serve(scopeOf(t, "a"))
+	srv := s.serve(chtest.Scope(t, "a"))
 	for path, least := range map[string]int{"../docs/query.md": 2, "../docs/oql.md": 17} {
 		b, err := os.ReadFile(path)
 		if err != nil {
@@ -59,7 +60,7 @@ func TestGuidesAreTrue(t *testing.T) {
 			got := post(t, srv, request)
 			out := got.body
 			if m[3] == "error" {
-				_, err := s.ask(scopeOf(t, "a"), hour(), m[2])
+				_, err := s.ask(chtest.Scope(t, "a"), hour(), m[2])
 				if err == nil || got.status != 400 {
 					t.Errorf("%s: no error", m[2])
 					return example

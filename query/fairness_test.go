@@ -52,7 +52,7 @@ func TestHostileQueriesSlowNeighboursLittle(t *testing.T) {
 		}
 		return err
 	}
-	neighbour := scopeOf(t, "n")
+	neighbour := chtest.Scope(t, "n")
 	measure := func() []time.Duration {
 		var took []time.Duration
 		for began := time.Now(); time.Since(began) < span; {
@@ -78,7 +78,7 @@ func TestHostileQueriesSlowNeighboursLittle(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				err := run(ctx, scopeOf(t, "h"), slow)
+				err := run(ctx, chtest.Scope(t, "h"), slow)
 				mu.Lock()
 				if err == nil {
 					done++

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/query/oql"
 	"github.com/headgate-io/headgate/query/plan"
 )
@@ -16,7 +17,7 @@ func (s *store) checkPrinted(t *testing.T, name string, p *plan.Plan) {
 	for _, named := range []bool{false, true} {
 		b := hour()
 		b.Named = named
-		st, err := Print(p, scopeOf(t, "a", "b"), b)
+		st, err := Print(p, chtest.Scope(t, "a", "b"), b)
 		if errors.Is(err, ErrTooComplex) {
 			return
 		}

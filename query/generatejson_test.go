@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/query/oql"
 	"github.com/headgate-io/headgate/query/plan"
 )
@@ -218,12 +219,12 @@ func TestGeneratedPlansEqualTheirTexts(t *testing.T) {
 			t.Errorf("%s is written as %s: %v", a, text, err)
 			continue
 		}
-		one, err := Print(p, scopeOf(t, "a"), hour())
+		one, err := Print(p, chtest.Scope(t, "a"), hour())
 		if err != nil {
 			t.Errorf("%s: %v", a, err)
 			continue
 		}
-		two, err := Print(q, scopeOf(t, "a"), hour())
+		two, err := Print(q, chtest.Scope(t, "a"), hour())
 		if err != nil || one.sql != two.sql || fmt.Sprint(one.params) != fmt.Sprint(two.params) {
 			t.Errorf("%s and its text %s differ:\n%s\n%s\n%v", a, text, one.sql, two.sql, err)
 		}

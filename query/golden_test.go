@@ -13,6 +13,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/query/plan"
 	"github.com/headgate-io/headgate/storage/schema"
 )
@@ -31,7 +32,7 @@ func TestPlansPrintAs(t *testing.T) {
 	for _, c := range strings.Split(strings.TrimSuffix(string(b), "\n"), "\n\n") {
 		query, want, _ := strings.Cut(c, "\n----\n")
 		query = strings.TrimSuffix(query, "\n----")
-		st, err := Print(mustParse(t, query), scopeOf(t, "a"), hour())
+		st, err := Print(mustParse(t, query), chtest.Scope(t, "a"), hour())
 		if err != nil {
 			t.Errorf("%s: %v", query, err)
 			continue
@@ -76,7 +77,7 @@ func TestEveryColumnHasSQL(t *testing.T) {
 	s := newStore(t)
 	for _, src := range plan.Sources() {
 		for _, f := range plan.Fields(src) {
-			st, err := Print(mustParse(t, string(src)+" | project "+f.Name), scopeOf(t, "a"), hour())
+			st, err := Print(mustParse(t, string(src)+" | project "+f.Name), chtest.Scope(t, "a"), hour())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -113,7 +114,7 @@ func TestConditionsPrune(t *testing.T) {
 		"1741082400000000000 + intDiv(number, 50) * 1000000000, 'UTC') FROM numbers(180000)")
 	b := hour()
 	b.End = b.Start.Add(5 * time.Minute)
-	st, err := Print(mustParse(t, "logs | summarize max(severity_number)"), scopeOf(t, "many"), b)
+	st, err := Print(mustParse(t, "logs | summarize max(severity_number)"), chtest.Scope(t, "many"), b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +139,7 @@ func TestConditionsPrune(t *testing.T) {
 		`logs | where time < ago(30d) | count`:       {"Prewhere filter column:  0\n"},
 		`logs | extend x = 1 | where service == "q"`: {"ServiceName"},
 	} {
-		st, err = Print(mustParse(t, query), scopeOf(t, "a"), hour())
+		st, err = Print(mustParse(t, query), chtest.Scope(t, "a"), hour())
 		if err != nil {
 			t.Fatal(err)
 		}

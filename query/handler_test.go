@@ -34,7 +34,7 @@ func TestFormatsCarryTheSameRows(t *testing.T) {
 	s.insert(schema.Logs,
 		row{"TenantId": "a", "Timestamp": at(1), "Body": "say \"hi\",\n<you> é", "SeverityNumber": 17, "LogAttributes": map[string]string{"k": "v"}},
 		row{"TenantId": "a", "Timestamp": at(2), "Body": "", "LogAttributes": map[string]string{"http.status_code": "200"}})
-	srv := s.serve(scopeOf(t, "a"))
+	srv := s.serve(chtest.Scope(t, "a"))
 	const text = `logs | sort by time | project time, severity, 1 + 1, body, code = status_code, attributes, ok = status_code == 200`
 
 	got := post(t, srv, ranged(text, nil))
@@ -90,7 +90,7 @@ func TestLimitsCutAndSaySo(t *testing.T) {
 	s := newStore(t)
 	s.fill(false)
 	s.reader.limits.DefaultRows, s.reader.limits.DefaultGroups, s.reader.limits.MaxRows = 10, 20, 50
-	srv := s.serve(scopeOf(t, "a"))
+	srv := s.serve(chtest.Scope(t, "a"))
 	for _, c := range []struct {
 		query string
 		limit int
@@ -118,7 +118,7 @@ func TestLimitsCutAndSaySo(t *testing.T) {
 
 func TestRequestsThatAreWrongSayWhy(t *testing.T) {
 	s := newStore(t)
-	srv := s.serve(scopeOf(t, "a"))
+	srv := s.serve(chtest.Scope(t, "a"))
 	for _, c := range []struct {
 		body map[string]any
 		code string
@@ -199,7 +199,7 @@ func TestEngineFailuresAreOurs(t *testing.T) {
 		{Limits{}, "logs | where body =~ `" + strings.Repeat("(x{1,100}|[a-zé]{1,100})", 40) + "`", 0, ""},
 	} {
 		s.reader = NewReader(chtest.Start(t).OpenReader(t, s.name), ReaderOptions{Limits: c.limits})
-		got := post(t, s.serve(scopeOf(t, "a")), ranged(c.query, nil))
+		got := post(t, s.serve(chtest.Scope(t, "a")), ranged(c.query, nil))
 		if c.code != "" && (got.status != c.status || !strings.Contains(got.body, `"code":"`+c.code+`"`)) {
 			t.Errorf("%s with %+v: %d %s, want %s", c.query, c.limits, got.status, got.body, c.code)
 		}
@@ -211,7 +211,7 @@ func TestEngineFailuresAreOurs(t *testing.T) {
 	}
 	// No table: an error that has no code of its own.
 	s.exec("DROP TABLE otel_traces SYNC")
-	got := post(t, s.serve(scopeOf(t, "a")), ranged("spans", nil))
+	got := post(t, s.serve(chtest.Scope(t, "a")), ranged("spans", nil))
 	if got.status != 500 || !strings.Contains(got.body, CodeFailed) || !strings.Contains(got.body, `"request_id"`) || strings.Contains(got.body, "otel") {
 		t.Errorf("missing table: %d %s", got.status, got.body)
 	}
@@ -224,7 +224,7 @@ func TestEngineFailuresAreOurs(t *testing.T) {
 	opts.Addr = []string{ln.Addr().String()}
 	ln.Close()
 	s.reader = newTestReader(t, opts)
-	got = post(t, s.serve(scopeOf(t, "a")), ranged("logs", nil))
+	got = post(t, s.serve(chtest.Scope(t, "a")), ranged("logs", nil))
 	if got.status != 503 || !strings.Contains(got.body, CodeUnavailable) || !strings.Contains(got.header, "Retry-After") {
 		t.Errorf("no engine: %d %s %s", got.status, got.header, got.body)
 	}
@@ -241,7 +241,7 @@ func TestTimeoutIsOurs(t *testing.T) {
 	s := newStore(t)
 	s.many(300_000)
 	s.reader = NewReader(chtest.Start(t).OpenReader(t, s.name), ReaderOptions{Limits: Limits{MaxExecution: 20 * time.Millisecond, MaxThreads: 1}})
-	got := post(t, s.serve(scopeOf(t, "a")), ranged(slow, nil))
+	got := post(t, s.serve(chtest.Scope(t, "a")), ranged(slow, nil))
 	if got.status != 504 || !strings.Contains(got.body, CodeTimeout) {
 		t.Errorf("slow query: %d %s", got.status, got.body)
 	}
@@ -267,7 +267,7 @@ func TestFailureAfterTheFirstByteIsTold(t *testing.T) {
 			b := hour()
 			b.Limit = 200_000
 			p := mustParse(t, "logs | project body")
-			st, err := Print(p, scopeOf(t, "a"), b)
+			st, err := Print(p, chtest.Scope(t, "a"), b)
 			if err != nil {
 				return err
 			}
@@ -322,7 +322,7 @@ func TestQueryEndsWithItsClient(t *testing.T) {
 	s := newStore(t)
 	s.many(300_000)
 	s.reader = NewReader(chtest.Start(t).OpenReader(t, s.name), ReaderOptions{Limits: Limits{Concurrent: 1, ConcurrentPerTenant: 1, WaitingPerTenant: 1, MaxWait: time.Millisecond, MaxThreads: 1, MaxExecution: 5 * time.Minute}})
-	srv := s.serve(scopeOf(t, "a"))
+	srv := s.serve(chtest.Scope(t, "a"))
 	ctx, cancel := context.WithCancel(t.Context())
 	body, err := json.Marshal(ranged(slow, nil))
 	if err != nil {

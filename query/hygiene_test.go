@@ -72,7 +72,7 @@ func TestNoEngineTextReachesACaller(t *testing.T) {
 		"SELECT count(), 'secret_canary' FROM numbers(10) AS a JOIN numbers(100000) AS b ON a.number = b.number % 7": {MaxJoinKeys: 10},
 	} {
 		r := NewReader(conn, ReaderOptions{Limits: l})
-		st := Stmt{sql: sql, scope: scopeOf(t, "a"), limit: 1 << 30, columns: make([]Column, 1)}
+		st := Stmt{sql: sql, scope: chtest.Scope(t, "a"), limit: 1 << 30, columns: make([]Column, 1)}
 		err := drained(t, r, st)
 		var e *httpapi.Error
 		if !errors.As(err, &e) {

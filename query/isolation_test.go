@@ -17,6 +17,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/query/oql"
 	"github.com/headgate-io/headgate/storage/schema"
@@ -94,7 +95,7 @@ func TestAnswersDoNotDependOnOtherTenants(t *testing.T) {
 	alone, shared := newStore(t), newStore(t)
 	alone.fill(false)
 	shared.fill(true)
-	scope := scopeOf(t, "a")
+	scope := chtest.Scope(t, "a")
 	one, two := alone.serve(scope), shared.serve(scope)
 	formats := []Format{FormatJSON, FormatNDJSON, FormatCSV}
 	for form, generate := range map[string]func(uint64) asked{"texts": generateAsked, "plans": generatePlan} {
@@ -138,7 +139,7 @@ func TestEachTableIsReadInsideAScan(t *testing.T) {
 		}
 		b := hour()
 		b.Named = seed%2 == 0
-		st, err := Print(p, scopeOf(t, "a", "zz"), b)
+		st, err := Print(p, chtest.Scope(t, "a", "zz"), b)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -240,7 +241,7 @@ func TestScopeIsTheOnlyWayIn(t *testing.T) {
 	for _, c := range []struct {
 		scope tenant.Scope
 		n     json.Number
-	}{{scopeOf(t, "a"), "60"}, {scopeOf(t, "b"), "120"}, {scopeOf(t, "a", "b"), "180"}, {scopeOf(t, "c"), "0"}, {scopeOf(t, "A"), "0"}} {
+	}{{chtest.Scope(t, "a"), "60"}, {chtest.Scope(t, "b"), "120"}, {chtest.Scope(t, "a", "b"), "180"}, {chtest.Scope(t, "c"), "0"}, {chtest.Scope(t, "A"), "0"}} {
 		rows, err := s.ask(c.scope, hour(), "logs | count")
 		if err != nil || len(rows) != 1 || rows[0]["count"] != c.n {
 			t.Errorf("scope %v: %v, %v, want %v", c.scope.Strings(), rows, err, c.n)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/httpapi"
 	"github.com/headgate-io/headgate/query/oql"
 )
@@ -13,7 +14,7 @@ import (
 // answersOf runs a query and returns its rows as JSON, a line each, members in order of their names.
 func (s *store) answersOf(query string) (string, error) {
 	s.t.Helper()
-	rows, err := s.ask(scopeOf(s.t, "a"), hour(), query)
+	rows, err := s.ask(chtest.Scope(s.t, "a"), hour(), query)
 	if err != nil {
 		return "", err
 	}
@@ -103,7 +104,7 @@ func TestBothSidesReadTheSameTenantsAndRange(t *testing.T) {
 		"logs | union (spans) | distinct tenant | count":                       "1",
 		"logs | join left (spans) on span_id | where duration != null | count": "30",
 	} {
-		rows, err := s.ask(scopeOf(t, "a"), b, query)
+		rows, err := s.ask(chtest.Scope(t, "a"), b, query)
 		if err != nil || len(rows) != 1 || rows[0]["count"] != want {
 			t.Errorf("%s: %v, %v, want %v", query, rows, err, want)
 		}

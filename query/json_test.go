@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/headgate-io/headgate/internal/chtest"
 )
 
 // TestPlanIsAskedAsJSON: POST /api/v1/query takes the JSON form in the place of the text, and answers the same.
 func TestPlanIsAskedAsJSON(t *testing.T) {
 	s := answersStore(t)
-	srv := s.serve(scopeOf(t, "a"))
+	srv := s.serve(chtest.Scope(t, "a"))
 	ask := func(body map[string]any) answer {
 		body["start"], body["end"], body["format"] = hourStart, hourEnd, "ndjson"
 		return post(t, srv, body)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/query/oql"
 	"github.com/headgate-io/headgate/query/plan"
+	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
@@ -31,23 +33,6 @@ var (
 )
 
 func hour() Bounds { return Bounds{Start: hourStart, End: hourEnd, Now: hourEnd, Limit: 1000} }
-
-func scopeOf(t testing.TB, ids ...string) tenant.Scope {
-	t.Helper()
-	var parsed []tenant.ID
-	for _, s := range ids {
-		id, err := tenant.ParseID(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		parsed = append(parsed, id)
-	}
-	s, err := tenant.NewScope(parsed...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 // store is a database with the telemetry tables.
 type store struct {
@@ -69,16 +54,8 @@ func newStore(t testing.TB) *store {
 
 func (s *store) migrate() {
 	s.t.Helper()
-	for _, file := range []string{"0001_telemetry.sql", "0003_series.sql", "0004_reading.sql"} {
-		ddl, err := schema.Migrations.ReadFile(file)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		for _, stmt := range strings.Split(string(ddl), ";\n") {
-			if strings.TrimSpace(stmt) != "" {
-				s.exec(stmt)
-			}
-		}
+	if err := storage.Migrate(s.t.Context(), s.writer, schema.Migrations, slog.New(slog.DiscardHandler)); err != nil {
+		s.t.Fatal(err)
 	}
 }
 

@@ -133,7 +133,7 @@ func TestLiteralsMeanWhatTheySay(t *testing.T) {
 		if got := p.Stages[0].(plan.Where).Cond.Args[1].Value; got != v {
 			t.Fatalf("literal %s = %q, want %q", lit, got, v)
 		}
-		got, err := s.ask(scopeOf(t, "a"), b, "logs | where body == "+lit+" and body in ("+lit+", \"no\") and exists(attr["+lit+"]) and attr["+lit+"] == "+lit+" | project body, a = attr["+lit+"], l = "+lit)
+		got, err := s.ask(chtest.Scope(t, "a"), b, "logs | where body == "+lit+" and body in ("+lit+", \"no\") and exists(attr["+lit+"]) and attr["+lit+"] == "+lit+" | project body, a = attr["+lit+"], l = "+lit)
 		if err != nil || len(got) != 1 || got[0]["body"] != v || got[0]["a"] != v || got[0]["l"] != v {
 			t.Errorf("%q: %q, %v", v, got, err)
 		}
@@ -144,7 +144,7 @@ func TestLiteralsMeanWhatTheySay(t *testing.T) {
 func TestHostileTextIsRefusedOrHarmless(t *testing.T) {
 	s := newStore(t)
 	s.fill(true)
-	srv := s.serve(scopeOf(t, "a"))
+	srv := s.serve(chtest.Scope(t, "a"))
 	nested := func(open, mid, end string, n int) string {
 		return strings.Repeat(open, n) + mid + strings.Repeat(end, n)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/storage/schema"
 )
@@ -40,7 +41,7 @@ func readings(scope tenant.Scope, tenants []string) map[string]func() (Stmt, err
 // engine agrees.
 func TestSeriesAreReadInsideAScan(t *testing.T) {
 	s := newStore(t)
-	for name, print := range readings(scopeOf(t, "a", "zz"), nil) {
+	for name, print := range readings(chtest.Scope(t, "a", "zz"), nil) {
 		st, err := print()
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -72,12 +73,12 @@ func TestSeriesNeedAScope(t *testing.T) {
 			t.Errorf("%s: zero scope printed %s", name, st.sql)
 		}
 	}
-	for name, print := range readings(scopeOf(t, "a", "b"), []string{"c"}) {
+	for name, print := range readings(chtest.Scope(t, "a", "b"), []string{"c"}) {
 		if st, err := print(); err == nil {
 			t.Errorf("%s: a foreign tenant printed %s with %v", name, st.sql, st.params)
 		}
 	}
-	for name, print := range readings(scopeOf(t, "a", "b"), []string{"b", "c"}) {
+	for name, print := range readings(chtest.Scope(t, "a", "b"), []string{"b", "c"}) {
 		if st, err := print(); err != nil || st.params["p1"] != "['b']" {
 			t.Errorf("%s: narrowed to %s, %v", name, st.params["p1"], err)
 		}

@@ -48,7 +48,7 @@ func TestSettingsGoWithEveryStatement(t *testing.T) {
 	s.reader = NewReader(conn, ReaderOptions{CacheBytes: 1 << 20, Settings: func(scope tenant.Scope) map[string]any {
 		return map[string]any{"log_comment": "capability of " + strings.Join(scope.Strings(), ",")}
 	}})
-	srv := s.serve(scopeOf(t, "a"))
+	srv := s.serve(chtest.Scope(t, "a"))
 	for _, format := range []Format{FormatJSON, FormatNDJSON, FormatCSV, FormatParquet, FormatArrow} {
 		if got := post(t, srv, ranged("logs | project time, body", map[string]any{"format": string(format), "limit": 3})); got.status != 200 {
 			t.Errorf("%s: %d %s", format, got.status, got.body)

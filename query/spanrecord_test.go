@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/query/plan"
 	"github.com/headgate-io/headgate/storage/schema"
@@ -37,7 +38,7 @@ func TestSpanRecordsAreReadInsideAScan(t *testing.T) {
 	for name := range spanRecordColumns {
 		p.Output = append(p.Output, p.Key(name))
 	}
-	st, err := Print(p, scopeOf(t, "a", "zz"), hour())
+	st, err := Print(p, chtest.Scope(t, "a", "zz"), hour())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,18 +93,18 @@ func TestDependenciesAreCallsBetweenServices(t *testing.T) {
 		}
 		return out
 	}
-	if got, want := ask(scopeOf(t, "a"), hour()), []string{`"cart""db"2`, `"front""cart"2`, `"""front"1`}; !slices.Equal(got, want) {
+	if got, want := ask(chtest.Scope(t, "a"), hour()), []string{`"cart""db"2`, `"front""cart"2`, `"""front"1`}; !slices.Equal(got, want) {
 		t.Errorf("dependencies of a: %s, want %s", got, want)
 	}
-	if got, want := ask(scopeOf(t, "b"), hour()), []string{`"canary""other"1`}; !slices.Equal(got, want) {
+	if got, want := ask(chtest.Scope(t, "b"), hour()), []string{`"canary""other"1`}; !slices.Equal(got, want) {
 		t.Errorf("dependencies of b: %s, want %s", got, want)
 	}
-	if got, want := ask(scopeOf(t, "a", "b"), hour()), []string{`"cart""db"2`, `"front""cart"2`, `"""front"1`, `"canary""other"1`}; !slices.Equal(got, want) {
+	if got, want := ask(chtest.Scope(t, "a", "b"), hour()), []string{`"cart""db"2`, `"front""cart"2`, `"""front"1`, `"canary""other"1`}; !slices.Equal(got, want) {
 		t.Errorf("dependencies of both: %s, want %s", got, want)
 	}
 	early := hour()
 	early.End = early.Start.Add(4500 * time.Millisecond)
-	if got, want := ask(scopeOf(t, "a"), early), []string{`"cart""db"1`, `"front""cart"1`}; !slices.Equal(got, want) {
+	if got, want := ask(chtest.Scope(t, "a"), early), []string{`"cart""db"1`, `"front""cart"1`}; !slices.Equal(got, want) {
 		t.Errorf("dependencies before the fifth second: %s, want %s", got, want)
 	}
 	if st, err := Dependencies(tenant.Scope{}, hour()); err == nil {

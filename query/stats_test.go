@@ -26,7 +26,7 @@ func TestStatsTellOfOwnRowsOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		srv := s.serve(scopeOf(t, "a"))
+		srv := s.serve(chtest.Scope(t, "a"))
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL, bytes.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
@@ -61,7 +61,7 @@ func TestStatsTellOfOwnRowsOnly(t *testing.T) {
 			t.Errorf("%s: alone %+v, shared %+v", f, a, b)
 		}
 	}
-	if got := post(t, alone.serve(scopeOf(t, "a")), ranged("logs | count", nil)); strings.Contains(got.body+got.header, "elapsed") {
+	if got := post(t, alone.serve(chtest.Scope(t, "a")), ranged("logs | count", nil)); strings.Contains(got.body+got.header, "elapsed") {
 		t.Errorf("not asked for: %+v", got)
 	}
 }
@@ -74,7 +74,7 @@ func TestSlowQueriesAreLoggedWithoutValues(t *testing.T) {
 	ask := func(slow time.Duration) string {
 		log.Reset()
 		s.reader = NewReader(chtest.Start(t).OpenReader(t, s.name), ReaderOptions{Slow: slow, Log: slog.New(slog.NewJSONHandler(&log, nil))})
-		post(t, s.serve(scopeOf(t, "a")), ranged(`logs | where body ~ "secret word" or attr["secret key"] == "x" | extend secret_name = 1`, nil))
+		post(t, s.serve(chtest.Scope(t, "a")), ranged(`logs | where body ~ "secret word" or attr["secret key"] == "x" | extend secret_name = 1`, nil))
 		return log.String()
 	}
 	line := ask(time.Nanosecond)
@@ -101,13 +101,13 @@ func TestTierIsOfThePayer(t *testing.T) {
 		Tiers: map[string]Limits{"small": {MaxGroups: 10}},
 		Tier:  func(payer tenant.ID) string { return map[string]string{"a": "small", "c": "gone"}[payer.String()] },
 	})
-	small, other := scopeOf(t, "a"), scopeOf(t, "b")
+	small, other := chtest.Scope(t, "a"), chtest.Scope(t, "b")
 	for _, c := range []struct {
 		scope  tenant.Scope
 		status int
 	}{
-		{small, 422}, {other, 200}, {small.PaidBy(other.Payer()), 200}, {other.PaidBy(small.Payer()), 422}, {scopeOf(t, "c"), 200},
-		{scopeOf(t, "b", "c").PaidBy(small.Payer()), 422},
+		{small, 422}, {other, 200}, {small.PaidBy(other.Payer()), 200}, {other.PaidBy(small.Payer()), 422}, {chtest.Scope(t, "c"), 200},
+		{chtest.Scope(t, "b", "c").PaidBy(small.Payer()), 422},
 	} {
 		if got := post(t, s.serve(c.scope), ranged("logs | summarize count() by body", nil)); got.status != c.status {
 			t.Errorf("%v paid by %v: %d %s, want %d", c.scope.Strings(), c.scope.Payer(), got.status, got.body, c.status)

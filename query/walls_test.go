@@ -97,7 +97,7 @@ func TestPoliciesHoldWithoutThePrinter(t *testing.T) {
 	alone, shared := newStore(t), guardedStore(t, nil)
 	alone.fill(false)
 	shared.fill(true)
-	scope := scopeOf(t, "a")
+	scope := chtest.Scope(t, "a")
 	ran, said := 0, 0
 	for seed := uint64(0); seed < generated(t); seed += 4 {
 		text := generate(seed)
@@ -126,7 +126,7 @@ func TestPoliciesHoldWithoutThePrinter(t *testing.T) {
 func TestMutationIsSeen(t *testing.T) {
 	s := newStore(t)
 	s.fill(true)
-	st, _ := statementOf(t, "logs | summarize count()", scopeOf(t, "a"))
+	st, _ := statementOf(t, "logs | summarize count()", chtest.Scope(t, "a"))
 	if got := s.lines(without(t, st)); got != "180\n" {
 		t.Errorf("rows without either wall = %q, want those of both tenants, 180", got)
 	}
@@ -142,15 +142,15 @@ func TestNothingIsReadWithoutItsCapability(t *testing.T) {
 		"none":      func(policy.Key, tenant.Scope) string { return "" },
 		"other key": func(_ policy.Key, s tenant.Scope) string { return policy.NewKey().Tenants(s) },
 		"unsigned":  func(_ policy.Key, s tenant.Scope) string { return ":" + strings.Join(s.Strings(), ",") },
-		"another's": func(k policy.Key, _ tenant.Scope) string { return k.Tenants(scopeOf(t, "b")) },
+		"another's": func(k policy.Key, _ tenant.Scope) string { return k.Tenants(chtest.Scope(t, "b")) },
 		"altered": func(k policy.Key, s tenant.Scope) string {
-			return k.Tenants(scopeOf(t, "b")) + "," + strings.Join(s.Strings(), ",")
+			return k.Tenants(chtest.Scope(t, "b")) + "," + strings.Join(s.Strings(), ",")
 		},
 	} {
 		s := guardedStore(t, settings)
 		s.fill(true)
 		for _, text := range []string{"logs | count", "spans | count", `metrics("load", "requests", "latency", "size", "gc") | count`} {
-			st, ok := statementOf(t, text, scopeOf(t, "a"))
+			st, ok := statementOf(t, text, chtest.Scope(t, "a"))
 			if !ok {
 				t.Fatalf("%s does not parse", text)
 			}
@@ -167,7 +167,7 @@ func TestRefusedReaderAnswersNothing(t *testing.T) {
 	s := newStore(t)
 	s.fill(false)
 	s.reader = NewReader(chtest.Start(t).OpenReader(t, s.name), ReaderOptions{CacheBytes: 1 << 20, Refuse: func() error { return refusal }, Log: slog.New(slog.DiscardHandler)})
-	st, _ := statementOf(t, "logs | count", scopeOf(t, "a"))
+	st, _ := statementOf(t, "logs | count", chtest.Scope(t, "a"))
 	run := func() error {
 		res, err := s.reader.RunWithin(t.Context(), st, time.Hour)
 		if err == nil {

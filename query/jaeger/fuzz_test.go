@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/httpapi"
 	"github.com/headgate-io/headgate/query"
 )
@@ -40,7 +41,7 @@ func FuzzParameters(f *testing.F) {
 			if err != nil {
 				t.Fatalf("%q: %v", text, err)
 			}
-			if _, err := query.Print(p, scopeOf(t, "a"), h.bounds(firstTime, endTime, h.opts.MaxSpans)); err != nil {
+			if _, err := query.Print(p, chtest.Scope(t, "a"), h.bounds(firstTime, endTime, h.opts.MaxSpans)); err != nil {
 				t.Fatalf("%q: %v", text, err)
 			}
 		}
@@ -53,7 +54,7 @@ func FuzzParameters(f *testing.F) {
 			start, end, err := ranged(q)
 			mustBeMistake(t, text, err)
 			if err == nil {
-				if _, err := query.Dependencies(scopeOf(t, "a"), h.bounds(start, end, 1)); err != nil {
+				if _, err := query.Dependencies(chtest.Scope(t, "a"), h.bounds(start, end, 1)); err != nil {
 					t.Fatalf("%q: %v", text, err)
 				}
 			}
@@ -76,7 +77,7 @@ func mustPrint(t *testing.T, text string, h *handler, c criteria) {
 	if b.err != nil {
 		t.Fatalf("%q: %v", text, b.err)
 	}
-	_, err := h.print(p, scopeOf(t, "a"), h.bounds(c.start, c.end, c.limit))
+	_, err := h.print(p, chtest.Scope(t, "a"), h.bounds(c.start, c.end, c.limit))
 	mustBeMistake(t, text, err)
 }
 

@@ -41,19 +41,6 @@ func tenantID(t testing.TB, s string) tenant.ID {
 	return id
 }
 
-func scopeOf(t testing.TB, names ...string) tenant.Scope {
-	t.Helper()
-	var ids []tenant.ID
-	for _, n := range names {
-		ids = append(ids, tenantID(t, n))
-	}
-	s, err := tenant.NewScope(ids...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // store is a database with the telemetry tables.
 type store struct {
 	t      testing.TB
@@ -104,7 +91,7 @@ func (s *store) handler(tenants ...string) http.Handler {
 	s.t.Helper()
 	opts := s.opts
 	opts.Now = func() time.Time { return hourEnd }
-	scope := scopeOf(s.t, tenants...)
+	scope := chtest.Scope(s.t, tenants...)
 	opts.Authenticate = func(*http.Request) (query.Caller, error) { return query.Caller{Scope: scope, Key: "k"}, nil }
 	return New(s.reader, opts)
 }

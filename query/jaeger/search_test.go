@@ -94,11 +94,11 @@ func TestNewestAreFoundFromTheEnd(t *testing.T) {
 	for range 40 {
 		c := criteria{start: hourStart.Add(-time.Duration(r.IntN(90)) * time.Minute), limit: 1 + r.IntN(70), service: genServices[r.IntN(4)]}
 		c.end = hourStart.Add(time.Duration(1+r.IntN(100)) * time.Minute)
-		got, err := h.find(t.Context(), scopeOf(t, "a"), c)
+		got, err := h.find(t.Context(), chtest.Scope(t, "a"), c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := h.findIn(t.Context(), scopeOf(t, "a"), c, c.start)
+		want, err := h.findIn(t.Context(), chtest.Scope(t, "a"), c, c.start)
 		if err != nil || !slices.Equal(got.ids, want.ids) {
 			t.Errorf("%+v: %v, want %v, %v", c, got.ids, want.ids, err)
 		}

@@ -12,6 +12,7 @@ import (
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/query"
 )
 
@@ -21,7 +22,7 @@ var noon = time.Date(2025, 3, 4, 12, 0, 0, 0, time.UTC)
 // serve starts the API on d for callers who may read tenants.
 func (d *database) serve(t testing.TB, opts Options, tenants ...string) *httptest.Server {
 	t.Helper()
-	scope := scopeOf(t, tenants...)
+	scope := chtest.Scope(t, tenants...)
 	opts.Authenticate = func(*http.Request) (query.Caller, error) { return query.Caller{Scope: scope, Key: "k"}, nil }
 	if opts.Now == nil {
 		opts.Now = func() time.Time { return noon }

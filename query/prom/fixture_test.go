@@ -5,37 +5,20 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"log/slog"
 	"math"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/headgate-io/headgate/internal/chtest"
-	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/query"
+	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
 func TestMain(m *testing.M) { chtest.Main(m) }
-
-func scopeOf(t testing.TB, ids ...string) tenant.Scope {
-	t.Helper()
-	var parsed []tenant.ID
-	for _, s := range ids {
-		id, err := tenant.ParseID(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		parsed = append(parsed, id)
-	}
-	s, err := tenant.NewScope(parsed...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 // database is a database with the telemetry tables, and a reader on it.
 type database struct {
@@ -50,25 +33,8 @@ func newDatabase(t testing.TB) *database {
 	engine := chtest.Start(t)
 	d := &database{t: t, writer: engine.Open(t, name)}
 	d.reader = query.NewReader(engine.OpenReader(t, name), query.ReaderOptions{Limits: query.Limits{MaxThreads: 1}})
-	files, err := schema.Migrations.ReadDir(".")
-	if err != nil {
+	if err := storage.Migrate(t.Context(), d.writer, schema.Migrations, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
-	}
-	for _, f := range files {
-		ddl, err := schema.Migrations.ReadFile(f.Name())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for stmt := range strings.SplitSeq(string(ddl), ";\n") {
-			if strings.TrimSpace(stmt) == "" {
-				continue
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			if err := d.writer.Exec(ctx, stmt); err != nil {
-				t.Fatalf("%.300s: %v", stmt, err)
-			}
-			cancel()
-		}
 	}
 	return d
 }

@@ -18,7 +18,7 @@ import (
 func question(t testing.TB, h *Handler, tenant, body string) (int, string) {
 	t.Helper()
 	w := httptest.NewRecorder()
-	h.Questions(query.Caller{Scope: scopeOf(t, tenant), Key: "k"}).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "POST", "/", strings.NewReader(body)))
+	h.Questions(query.Caller{Scope: chtest.Scope(t, tenant), Key: "k"}).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "POST", "/", strings.NewReader(body)))
 	if got := w.Header().Get("Content-Type"); got != "application/json" {
 		t.Errorf("%s is answered as %s", body, got)
 	}

@@ -24,6 +24,8 @@ import (
 	"github.com/prometheus/prometheus/promql/promqltest"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/headgate-io/headgate/internal/chtest"
 )
 
 var noTranslation = otlptranslator.NoTranslation
@@ -41,7 +43,7 @@ type testStorage struct {
 }
 
 func (s *testStorage) Querier(mint, maxt int64) (storage.Querier, error) {
-	st := NewStorage(s.reader, scopeOf(s.t, s.tenant), noTranslation, Limits{})
+	st := NewStorage(s.reader, chtest.Scope(s.t, s.tenant), noTranslation, Limits{})
 	st.starts, st.zeroThreshold = true, 0
 	if s.full {
 		return st.Querier(mint, maxt)

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/storage/policy"
 )
 
@@ -13,7 +14,7 @@ func TestPolicyHoldsWhateverTheStatement(t *testing.T) {
 	g := start(t)
 	g.fill(3, "a", "b")
 	g.exec("INSERT INTO otel_logs (TenantId, Partition, RetentionDays, ReceivedAt, Body) SELECT 'b', 'shared-00', 30, now(), 'canary'")
-	own := g.key.Tenants(scopeOf(t, "a"))
+	own := g.key.Tenants(chtest.Scope(t, "a"))
 	for sql, want := range map[string]string{
 		"SELECT count(), any(TenantId) FROM otel_logs":                                                              "3\ta",
 		"SELECT count() FROM otel_logs WHERE TenantId = 'b'":                                                        "0",
@@ -44,7 +45,7 @@ func TestPolicyHoldsWhateverTheStatement(t *testing.T) {
 func TestReaderCannotReachAroundThePolicy(t *testing.T) {
 	g := start(t)
 	g.fill(3, "a", "b")
-	own, others := g.key.Tenants(scopeOf(t, "a")), g.key.Tenants(scopeOf(t, "b"))
+	own, others := g.key.Tenants(chtest.Scope(t, "a")), g.key.Tenants(chtest.Scope(t, "b"))
 	for _, sql := range []string{
 		"SHOW CREATE ROW POLICY default ON otel_logs", "SHOW ACCESS", "SHOW ROW POLICIES", "SHOW GRANTS",
 		"SELECT * FROM system.row_policies", "SELECT * FROM system.processes", "SELECT * FROM system.parts",
@@ -72,7 +73,7 @@ func TestClosedTablesAreEmptyWithoutTheInternalCapability(t *testing.T) {
 	g.fill(3, "a", "b")
 	for _, table := range []string{"row_policies", "processes", "parts"} {
 		sql := "SELECT count() > 0 FROM system." + table
-		if got, err := g.ask(g.writer, g.key.Tenants(scopeOf(t, "a")), sql); err != nil || got != "0" {
+		if got, err := g.ask(g.writer, g.key.Tenants(chtest.Scope(t, "a")), sql); err != nil || got != "0" {
 			t.Errorf("%s with a tenant's capability = %q, %v, want 0", sql, got, err)
 		}
 		if got, err := g.ask(g.writer, g.key.Internal(), sql); err != nil || got != "1" {
@@ -97,12 +98,12 @@ func TestSmuggledSettingGainsNothing(t *testing.T) {
 	for smuggled, want := range map[string]string{
 		"":  "0",
 		"b": "0",
-		strings.SplitN(g.key.Tenants(scopeOf(t, "a")), ":", 2)[0] + ":b": "0",
-		policy.NewKey().Tenants(scopeOf(t, "b")):                         "0",
-		g.key.Tenants(scopeOf(t, "a")):                                   "3",
+		strings.SplitN(g.key.Tenants(chtest.Scope(t, "a")), ":", 2)[0] + ":b": "0",
+		policy.NewKey().Tenants(chtest.Scope(t, "b")):                         "0",
+		g.key.Tenants(chtest.Scope(t, "a")):                                   "3",
 	} {
 		sql := "SELECT count() FROM (SELECT * FROM otel_logs SETTINGS log_comment = '" + smuggled + "')"
-		if got, err := g.ask(g.writer, g.key.Tenants(scopeOf(t, "a")), sql); err != nil || got != want {
+		if got, err := g.ask(g.writer, g.key.Tenants(chtest.Scope(t, "a")), sql); err != nil || got != want {
 			t.Errorf("%s = %q, %v, want %q", sql, got, err, want)
 		}
 	}

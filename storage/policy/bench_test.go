@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/storage/policy"
 )
 
@@ -23,7 +24,7 @@ func BenchmarkRead(b *testing.B) {
 		many = append(many, fmt.Sprintf("%03d", i))
 	}
 	for _, scope := range [][]string{{"007"}, many} {
-		capability := g.key.Tenants(scopeOf(b, scope...))
+		capability := g.key.Tenants(chtest.Scope(b, scope...))
 		for _, table := range []string{"plain", "otel_logs"} {
 			sql := "SELECT SeverityNumber, count() FROM " + table + " PREWHERE TenantId IN ['" + strings.Join(scope, "','") +
 				"'] AND Timestamp > now64(9) - INTERVAL 1 DAY GROUP BY SeverityNumber"

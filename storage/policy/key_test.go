@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/storage/policy"
 )
@@ -26,7 +27,7 @@ func TestCapabilityIsTheMACOfItsTenants(t *testing.T) {
 	raw, _ := hex.DecodeString(secret)
 	mac := hmac.New(sha256.New, raw)
 	mac.Write([]byte("a,b"))
-	if got, want := k.Tenants(scopeOf(t, "b", "a", "b")), hex.EncodeToString(mac.Sum(nil))+":a,b"; got != want {
+	if got, want := k.Tenants(chtest.Scope(t, "b", "a", "b")), hex.EncodeToString(mac.Sum(nil))+":a,b"; got != want {
 		t.Errorf("capability %q, want %q", got, want)
 	}
 }
@@ -37,7 +38,7 @@ func TestNothingIsSignedWithoutKeyOrScope(t *testing.T) {
 		t.Errorf("zero scope: %q", c)
 	}
 	var none policy.Key
-	if c := none.Tenants(scopeOf(t, "a")) + none.Internal(); c != "" {
+	if c := none.Tenants(chtest.Scope(t, "a")) + none.Internal(); c != "" {
 		t.Errorf("zero key: %q", c)
 	}
 	if policy.NewKey().Internal() == k.Internal() {

@@ -13,7 +13,6 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/headgate-io/headgate/internal/chtest"
-	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/policy"
 	"github.com/headgate-io/headgate/storage/schema"
@@ -91,21 +90,4 @@ func (g *guarded) sees(what, capability, sql, want string) {
 	if got, err := g.ask(g.reader, capability, sql); err != nil || got != want {
 		g.t.Errorf("%s: %s = %q, %v, want %q", what, sql, got, err, want)
 	}
-}
-
-func scopeOf(t testing.TB, ids ...string) tenant.Scope {
-	t.Helper()
-	var parsed []tenant.ID
-	for _, s := range ids {
-		id, err := tenant.ParseID(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		parsed = append(parsed, id)
-	}
-	s, err := tenant.NewScope(parsed...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }

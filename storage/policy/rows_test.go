@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/storage/policy"
 )
 
@@ -15,7 +16,7 @@ import (
 func TestRowsAreSeenOnlyWithACapability(t *testing.T) {
 	g := start(t)
 	g.fill(3, "a", "b", "c")
-	of := func(ids ...string) string { return g.key.Tenants(scopeOf(t, ids...)) }
+	of := func(ids ...string) string { return g.key.Tenants(chtest.Scope(t, ids...)) }
 	mac := func(ids ...string) string { return strings.SplitN(of(ids...), ":", 2)[0] }
 	hash := sha256.Sum256([]byte("b"))
 	cases := map[string]struct{ capability, want string }{
@@ -30,7 +31,7 @@ func TestRowsAreSeenOnlyWithACapability(t *testing.T) {
 		"empty mac":                 {":b", ""},
 		"zeros":                     {strings.Repeat("0", 64) + ":b", ""},
 		"plain hash":                {hex.EncodeToString(hash[:]) + ":b", ""},
-		"other key":                 {policy.NewKey().Tenants(scopeOf(t, "b")), ""},
+		"other key":                 {policy.NewKey().Tenants(chtest.Scope(t, "b")), ""},
 		"other key's everything":    {policy.NewKey().Internal(), ""},
 		"replayed for another":      {mac("a") + ":b", ""},
 		"tenant added":              {of("a") + ",b", ""},
@@ -114,7 +115,7 @@ func TestPolicyFoldsAndPrunes(t *testing.T) {
 	g := start(t)
 	g.exec("INSERT INTO otel_logs (TenantId, Partition, RetentionDays, ReceivedAt, Timestamp) SELECT leftPad(toString(number % 50), 3, '0'), 'shared-00', 30, now(), now() FROM numbers(300000)")
 	g.exec("OPTIMIZE TABLE otel_logs FINAL")
-	plan, err := g.ask(g.writer, g.key.Tenants(scopeOf(t, "007", "031")), "EXPLAIN indexes = 1 SELECT sum(SeverityNumber) FROM otel_logs")
+	plan, err := g.ask(g.writer, g.key.Tenants(chtest.Scope(t, "007", "031")), "EXPLAIN indexes = 1 SELECT sum(SeverityNumber) FROM otel_logs")
 	if err != nil {
 		t.Fatal(err)
 	}

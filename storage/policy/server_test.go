@@ -62,8 +62,8 @@ func TestServerReaderConditionHolds(t *testing.T) {
 	g.exec("CREATE TABLE t (TenantId LowCardinality(String)) ENGINE = MergeTree ORDER BY TenantId")
 	g.exec("INSERT INTO t VALUES ('a'), ('b'), ('*')")
 	for capability, want := range map[string]string{
-		"": "0", "a": "0", s.Key.Tenants(scopeOf(t, "a")): "1", "'" + s.Key.Tenants(scopeOf(t, "a", "b")) + "'": "2",
-		s.Key.Tenants(scopeOf(t, "a")) + ",b": "0", policy.NewKey().Tenants(scopeOf(t, "a")): "0",
+		"": "0", "a": "0", s.Key.Tenants(chtest.Scope(t, "a")): "1", "'" + s.Key.Tenants(chtest.Scope(t, "a", "b")) + "'": "2",
+		s.Key.Tenants(chtest.Scope(t, "a")) + ",b": "0", policy.NewKey().Tenants(chtest.Scope(t, "a")): "0",
 	} {
 		if got, err := g.ask(g.writer, capability, "SELECT count() FROM t WHERE "+condition); err != nil || got != want {
 			t.Errorf("%s: %q, %v, want %q", capability, got, err, want)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/policy"
@@ -15,7 +16,7 @@ import (
 func TestOwnWorkGoesOnUnderThePolicies(t *testing.T) {
 	g := start(t)
 	g.fill(5, "a", "b", "c", "d")
-	all := g.key.Tenants(scopeOf(t, "a", "b", "c", "d", "kept", "old"))
+	all := g.key.Tenants(chtest.Scope(t, "a", "b", "c", "d", "kept", "old"))
 	see := func(what, want string) {
 		t.Helper()
 		const tenants = "SELECT arrayStringConcat(arraySort(groupUniqArray(toString(TenantId))), ',') FROM otel_logs"
@@ -63,8 +64,8 @@ func TestDeletionAndCountsSeeEveryRow(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, table := range policy.Tables() {
-		g.sees(table+": deleted", g.key.Tenants(scopeOf(t, "a")), "SELECT count() FROM "+table, "0")
-		g.sees(table+": another's", g.key.Tenants(scopeOf(t, "b")), "SELECT count() FROM "+table, "5")
+		g.sees(table+": deleted", g.key.Tenants(chtest.Scope(t, "a")), "SELECT count() FROM "+table, "0")
+		g.sees(table+": another's", g.key.Tenants(chtest.Scope(t, "b")), "SELECT count() FROM "+table, "5")
 	}
 }
 
@@ -82,7 +83,7 @@ func TestRestartedEngineHasThePolicies(t *testing.T) {
 			t.Fatal("the engine does not come back within a minute")
 		}
 	}
-	g.sees("after a restart", g.key.Tenants(scopeOf(t, "a")), "SELECT count(), any(TenantId) FROM otel_logs", "2\ta")
+	g.sees("after a restart", g.key.Tenants(chtest.Scope(t, "a")), "SELECT count(), any(TenantId) FROM otel_logs", "2\ta")
 	g.sees("after a restart, without a capability", "", "SELECT count() FROM otel_logs", "0")
 	if n, err := g.ask(g.writer, g.key.Internal(), "SELECT count() FROM otel_logs"); err != nil || n != "4" {
 		t.Errorf("writer sees %s rows after a restart, %v, want 4", n, err)
