@@ -2,39 +2,24 @@ package control
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/asktest"
 	"github.com/headgate-io/headgate/internal/store"
 )
 
 // request sends a request with a credential, "" for none, and headers, and returns the answer with its body read.
 func (s *server) request(token, method, path, body string, header map[string]string) (*http.Response, string) {
 	s.t.Helper()
-	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
+	h := asktest.Bearer(token)
 	for name, v := range header {
-		req.Header.Set(name, v)
+		h.Set(name, v)
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return resp, string(raw)
+	return asktest.Do(s.t, method, s.url+path, body, h)
 }
 
 func (s *server) exec(query string, args ...any) int64 {

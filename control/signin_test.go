@@ -3,13 +3,13 @@ package control
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/internal/asktest"
 	"github.com/headgate-io/headgate/internal/store/storetest"
 )
 
@@ -62,24 +62,11 @@ func (s *server) signIn(slug, email string) SignedIn {
 // send sends a request with headers, as a browser does.
 func (s *server) send(method, path, body string, header ...string) (*http.Response, string) {
 	s.t.Helper()
-	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	h := http.Header{}
 	for i := 0; i < len(header); i += 2 {
-		req.Header.Add(header[i], header[i+1])
+		h.Add(header[i], header[i+1])
 	}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := client.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return resp, string(raw)
+	return asktest.Do(s.t, method, s.url+path, body, h)
 }
 
 func TestPeopleAreInvitedSignInAndSignOut(t *testing.T) {

@@ -1,8 +1,6 @@
 package query
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,6 +15,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
+	"github.com/headgate-io/headgate/internal/asktest"
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/query/oql"
@@ -68,24 +67,10 @@ func post(t testing.TB, srv *httptest.Server, body map[string]any) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, srv.URL, bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := srv.Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	out, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatalf("%s: %v", b, err)
-	}
+	resp, out := asktest.Do(t, http.MethodPost, srv.URL, string(b), nil)
 	resp.Header.Del("Date")
 	resp.Header.Del("X-Request-Id")
-	return answer{resp.StatusCode, fmt.Sprint(resp.Header, resp.Trailer), requestIDRe.ReplaceAllString(string(out), `"request_id":""`)}
+	return answer{resp.StatusCode, fmt.Sprint(resp.Header, resp.Trailer), requestIDRe.ReplaceAllString(out, `"request_id":""`)}
 }
 
 // TestAnswersDoNotDependOnOtherTenants runs many queries on a store with one tenant's rows only and on one with another

@@ -3,13 +3,13 @@ package query
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/headgate-io/headgate/internal/asktest"
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/tenant"
 )
@@ -27,26 +27,14 @@ func TestStatsTellOfOwnRowsOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		srv := s.serve(chtest.Scope(t, "a"))
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL, bytes.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := srv.Client().Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		b, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
+		resp, text := asktest.Do(t, http.MethodPost, srv.URL, string(body), nil)
 		var out, member struct{ Stats Stats }
 		if err := json.Unmarshal([]byte(resp.Trailer.Get(StatsTrailer)), &out.Stats); err != nil {
 			t.Fatalf("%s: trailer %q: %v", f, resp.Trailer, err)
 		}
 		if f == FormatJSON {
-			if err := json.Unmarshal(b, &member); err != nil || member.Stats.Rows != 60 || member.Stats.Elapsed <= 0 {
-				t.Errorf("%v, %+v in %s", err, member, b)
+			if err := json.Unmarshal([]byte(text), &member); err != nil || member.Stats.Rows != 60 || member.Stats.Elapsed <= 0 {
+				t.Errorf("%v, %+v in %s", err, member, text)
 			}
 		}
 		return out.Stats

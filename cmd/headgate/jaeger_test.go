@@ -1,13 +1,15 @@
 package main
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/headgate-io/headgate/internal/asktest"
 )
 
 // spanOf is one span of this minute, as OTLP/JSON.
@@ -34,30 +36,17 @@ func TestJaegerAsksWithAKey(t *testing.T) {
 
 	ask := func(path string, header map[string]string) (int, string, http.Header) {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.addr.API+"/jaeger/api/"+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		h := http.Header{}
 		for k, v := range header {
-			req.Header.Set(k, v)
+			h.Set(k, v)
 		}
-		if user, ok := header["Basic"]; ok {
-			req.SetBasicAuth("anyone", user)
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		b, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, string(b), resp.Header
+		resp, text := asktest.Do(t, http.MethodGet, "http://"+p.addr.API+"/jaeger/api/"+path, "", h)
+		return resp.StatusCode, text, resp.Header
 	}
 	bearer := func(key string) map[string]string { return map[string]string{"Authorization": "Bearer " + key} }
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("anyone:"+acme))
 
-	for name, header := range map[string]map[string]string{"bearer": bearer(acme), "basic": {"Basic": acme}, "x-api-key": {"X-Api-Key": acme}, "x-clickhouse-key": {"X-ClickHouse-Key": acme, "X-ClickHouse-User": "default"},
+	for name, header := range map[string]map[string]string{"bearer": bearer(acme), "basic": {"Authorization": basic}, "x-api-key": {"X-Api-Key": acme}, "x-clickhouse-key": {"X-ClickHouse-Key": acme, "X-ClickHouse-User": "default"},
 		"another's tenant header": {"Authorization": "Bearer " + acme, "X-Scope-OrgID": "globex"}} {
 		for path, mark := range map[string]string{"traces/" + both: `"data"`, "v3/traces/" + both: `"result"`, "traces?service=shop&lookback=1h": `"data"`} {
 			status, text, _ := ask(path, header)

@@ -3,8 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,12 +12,20 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/control"
+	"github.com/headgate-io/headgate/internal/asktest"
 	"github.com/headgate-io/headgate/internal/pgtest"
 )
 
 // The four organizations that headgate is made for, each from the first tenant on, by the public API of real processes on both
 // databases. What a test knows it has from answers, as people do; what an answer has to be is written here.
 func TestOrganizationModels(t *testing.T) {
+	onBothDatabases(t, map[string]func(*site){
+		"hosted platform": hostedPlatform, "company with groups": companyWithGroups, "hosting tree": hostingTree, "tenants view": tenantsView,
+	})
+}
+
+// onBothDatabases runs scenarios that have nothing to do with each other on one headgate of each database.
+func onBothDatabases(t *testing.T, scenarios map[string]func(*site)) {
 	for _, database := range []string{"sqlite", "postgres"} {
 		t.Run(database, func(t *testing.T) {
 			var args []string
@@ -26,22 +33,8 @@ func TestOrganizationModels(t *testing.T) {
 				args = []string{"--store", pgtest.Start(t).URL()}
 			}
 			p := serveOn(t, t.TempDir(), args...)
-			raw, err := os.ReadFile(filepath.Join(p.dir, adminTokenFile))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, model := range []struct {
-				name string
-				run  func(*site)
-			}{
-				{"hosted platform", hostedPlatform},
-				{"company with groups", companyWithGroups},
-				{"hosting tree", hostingTree},
-				{"tenants view", tenantsView},
-			} {
-				t.Run(model.name, func(t *testing.T) {
-					model.run(&site{t: t, process: p, operator: strings.TrimSpace(string(raw))})
-				})
+			for _, name := range slices.Sorted(maps.Keys(scenarios)) {
+				t.Run(name, func(t *testing.T) { scenarios[name](&site{t: t, process: p, operator: p.operatorToken()}) })
 			}
 		})
 	}
@@ -56,26 +49,11 @@ type site struct {
 
 const modelPassword = "correct horse battery"
 
-// ask sends one request with a credential, "" for none.
+// ask sends one request to the API with a credential, "" for none.
 func (s *site) ask(credential, method, path, body string) (int, string) {
 	s.t.Helper()
-	req, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.addr.API+path, strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if credential != "" {
-		req.Header.Set("Authorization", "Bearer "+credential)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return resp.StatusCode, string(raw)
+	resp, text := asktest.Do(s.t, method, "http://"+s.addr.API+path, body, asktest.Bearer(credential))
+	return resp.StatusCode, text
 }
 
 // get and send return the answer of what has to succeed.

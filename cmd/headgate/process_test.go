@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -176,6 +177,16 @@ func (p *process) key(tenant string, scopes ...string) string {
 		p.t.Fatalf("key create printed %+v", key)
 	}
 	return key.Key
+}
+
+// operatorToken is the credential of the operator.
+func (p *process) operatorToken() string {
+	p.t.Helper()
+	token, err := os.ReadFile(filepath.Join(cmp.Or(p.secrets, p.dir), adminTokenFile))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(token))
 }
 
 // post sends one OTLP/HTTP request with a key.

@@ -3,10 +3,10 @@ package main
 import (
 	"encoding/json"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/headgate-io/headgate/internal/asktest"
 )
 
 // Who asks through a trusted proxy is audited under the address that the proxy saw, and nobody else chooses an address.
@@ -18,22 +18,10 @@ func TestTrustedProxyTellsWhoAsks(t *testing.T) {
 		{[]string{"--trusted-proxy", "127.0.0.0/8"}, "203.0.113.9"},
 		{nil, "127.0.0.1"},
 	} {
-		dir := t.TempDir()
-		p := serveOn(t, dir, c.args...)
-		token, err := os.ReadFile(filepath.Join(dir, adminTokenFile))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+p.addr.API+"/api/v1/tenants", strings.NewReader(`{"name":"acme"}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header = http.Header{"Authorization": {"Bearer " + strings.TrimSpace(string(token))}, "X-Forwarded-For": {"198.51.100.1, 203.0.113.9"}}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = resp.Body.Close()
+		p := serveOn(t, t.TempDir(), c.args...)
+		header := asktest.Bearer(p.operatorToken())
+		header.Set("X-Forwarded-For", "198.51.100.1, 203.0.113.9")
+		resp, _ := asktest.Do(t, http.MethodPost, "http://"+p.addr.API+"/api/v1/tenants", `{"name":"acme"}`, header)
 		if resp.StatusCode != http.StatusCreated {
 			t.Fatal(resp.Status)
 		}

@@ -1,14 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
-	"io"
-	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,6 +12,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/headgate-io/headgate/control"
+	"github.com/headgate-io/headgate/internal/asktest"
 )
 
 // Environment variables that make the test of revocation what make revocation is.
@@ -31,33 +26,17 @@ const (
 // asOperator sends a request to the API of p and returns the answer's text.
 func (p *process) asOperator(method, path, body string) string {
 	p.t.Helper()
-	token, err := os.ReadFile(filepath.Join(cmp.Or(p.secrets, p.dir), adminTokenFile))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return p.with(strings.TrimSpace(string(token)), method, path, body)
+	return p.with(p.operatorToken(), method, path, body)
 }
 
 // with sends a request with a credential, "" for none, which must succeed.
 func (p *process) with(credential, method, path, body string) string {
 	p.t.Helper()
-	req, err := http.NewRequestWithContext(p.t.Context(), method, "http://"+p.addr.API+path, strings.NewReader(body))
-	if err != nil {
-		p.t.Fatal(err)
+	resp, text := asktest.Do(p.t, method, "http://"+p.addr.API+path, body, asktest.Bearer(credential))
+	if resp.StatusCode >= 300 {
+		p.t.Fatalf("%s %s: %d %s", method, path, resp.StatusCode, text)
 	}
-	if credential != "" {
-		req.Header.Set("Authorization", "Bearer "+credential)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode >= 300 {
-		p.t.Fatalf("%s %s: %d %s %v", method, path, resp.StatusCode, raw, err)
-	}
-	return string(raw)
+	return text
 }
 
 // trial is something that is in force at every replica, and is about to be taken away.

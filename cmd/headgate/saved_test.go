@@ -1,10 +1,8 @@
 package main
 
 import (
-	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,32 +11,12 @@ import (
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/control"
-	"github.com/headgate-io/headgate/internal/pgtest"
+	"github.com/headgate-io/headgate/internal/asktest"
 )
 
 // Dashboards and scopes of several tenants, from the first tenant on, by the public API of real processes on both databases.
 func TestSavedQueriesAndScopesOfSeveralTenants(t *testing.T) {
-	for _, database := range []string{"sqlite", "postgres"} {
-		t.Run(database, func(t *testing.T) {
-			var args []string
-			if database == "postgres" {
-				args = []string{"--store", pgtest.Start(t).URL()}
-			}
-			p := serveOn(t, t.TempDir(), args...)
-			raw, err := os.ReadFile(filepath.Join(p.dir, adminTokenFile))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, scenario := range []struct {
-				name string
-				run  func(*site)
-			}{{"dashboards", sharedDashboards}, {"scopes", severalTenants}} {
-				t.Run(scenario.name, func(t *testing.T) {
-					scenario.run(&site{t: t, process: p, operator: strings.TrimSpace(string(raw))})
-				})
-			}
-		})
-	}
+	onBothDatabases(t, map[string]func(*site){"dashboards": sharedDashboards, "scopes": severalTenants})
 }
 
 // bodies returns the bodies of the rows of an answer in NDJSON, sorted.
@@ -256,23 +234,11 @@ func severalTenants(s *site) {
 // withHeader returns the bodies that a query reads with a tenant header, or the status of a refusal.
 func (s *site) withHeader(credential, tenants, body string) string {
 	s.t.Helper()
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.addr.API+"/api/v1/query", strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+credential)
-	req.Header.Set(TenantHeader, tenants)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	header := asktest.Bearer(credential)
+	header.Set(TenantHeader, tenants)
+	resp, text := asktest.Do(s.t, http.MethodPost, "http://"+s.addr.API+"/api/v1/query", body, header)
 	if resp.StatusCode != 200 {
 		return resp.Status[:3]
 	}
-	return strings.Join(bodies(s.t, string(raw)), ",")
+	return strings.Join(bodies(s.t, text), ",")
 }

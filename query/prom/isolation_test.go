@@ -2,7 +2,6 @@ package prom
 
 import (
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/headgate-io/headgate/internal/asktest"
 )
 
 // canary is in all texts of tenant b that tenant a does not have too. It must never come out.
@@ -68,28 +69,14 @@ func (r reply) String() string { return fmt.Sprintf("%d %s %.1000s", r.status, r
 // ask sends a request made of a path and its parameters.
 func ask(t testing.TB, srv *httptest.Server, method, path string, params url.Values) reply {
 	t.Helper()
-	target, body := srv.URL+Prefix+path+"?"+params.Encode(), io.Reader(http.NoBody)
+	target, body, header := srv.URL+Prefix+path+"?"+params.Encode(), "", http.Header{}
 	if method == http.MethodPost {
-		target, body = srv.URL+Prefix+path, strings.NewReader(params.Encode())
+		target, body = srv.URL+Prefix+path, params.Encode()
+		header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	req, err := http.NewRequestWithContext(t.Context(), method, target, body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if method == http.MethodPost {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	resp, err := srv.Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp, text := asktest.Do(t, method, target, body, header)
 	resp.Header.Del("Date")
-	return reply{resp.StatusCode, fmt.Sprint(resp.Header), string(b)}
+	return reply{resp.StatusCode, fmt.Sprint(resp.Header), text}
 }
 
 // TestAnswersDoNotDependOnOtherTenants sends generated requests to a store with one tenant's points only and to one with
