@@ -21,14 +21,11 @@ import (
 // A second table compares the middle tenant's answers with those of a store that has no other tenant's rows: how many others
 // there are should make no difference.
 func reading(ctx context.Context, o options, out io.Writer) error {
-	dir := o.data
-	if dir == "" {
-		var err error
-		if dir, err = os.MkdirTemp("", "headgate-reading-"); err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
+	dir, done, err := readingDir(o)
+	if err != nil {
+		return err
 	}
+	defer done()
 	s, err := openStore(ctx, o, filepath.Join(dir, "all"), 0, os.Stderr)
 	if err != nil {
 		return err

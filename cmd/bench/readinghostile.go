@@ -17,14 +17,11 @@ import (
 // hostileReading measures what one tenant that asks the heaviest questions it can, as many at a time as it likes, costs
 // a neighbour that asks small ones, and the taking in of records: their acks, and whether all that was acked is there.
 func hostileReading(ctx context.Context, o options, out io.Writer) error {
-	dir := o.data
-	if dir == "" {
-		var err error
-		if dir, err = os.MkdirTemp("", "headgate-reading-"); err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
+	dir, done, err := readingDir(o)
+	if err != nil {
+		return err
 	}
+	defer done()
 	s, err := openStore(ctx, o, filepath.Join(dir, "all"), 0, os.Stderr)
 	if err != nil {
 		return err

@@ -21,6 +21,15 @@ import (
 	"github.com/headgate-io/headgate/storage/policy"
 )
 
+// readingDir is where stores are kept: -data, or a directory that done removes.
+func readingDir(o options) (dir string, done func(), err error) {
+	if o.data != "" {
+		return o.data, func() {}, nil
+	}
+	dir, err = os.MkdirTemp("", "headgate-reading-")
+	return dir, func() { _ = os.RemoveAll(dir) }, err
+}
+
 // store is an engine with the rows of -reading, and headgate in front of it: started as with a ClickHouse server of its own,
 // so that the engine can be asked directly too.
 type store struct {

@@ -31,31 +31,41 @@ func (r *request) labelValues(name string) (answer, error) {
 	})
 }
 
+// looked is what a lookup of names or series asks for.
+type looked struct {
+	limit      int // 0 is none
+	mint, maxt int64
+	sets       [][]*labels.Matcher // nil is none
+	querier    storage.Querier
+}
+
+func (r *request) lookup() (l looked, err error) {
+	if l.limit, err = r.limit("limit"); err != nil {
+		return l, err
+	}
+	if l.mint, l.maxt, err = r.span(); err != nil {
+		return l, err
+	}
+	if l.sets, err = r.matchers(); err != nil {
+		return l, err
+	}
+	l.querier, err = r.storage.Querier(l.mint, l.maxt)
+	return l, err
+}
+
 // strings answers with what read returns for any of the selectors.
 func (r *request) strings(read func(storage.Querier, []*labels.Matcher) ([]string, annotations.Annotations, error)) (answer, error) {
-	limit, err := r.limit("limit")
+	l, err := r.lookup()
 	if err != nil {
 		return answer{}, err
 	}
-	mint, maxt, err := r.span()
-	if err != nil {
-		return answer{}, err
-	}
-	sets, err := r.matchers()
-	if err != nil {
-		return answer{}, err
-	}
-	if sets == nil {
-		sets = [][]*labels.Matcher{nil}
-	}
-	q, err := r.storage.Querier(mint, maxt)
-	if err != nil {
-		return answer{}, err
+	if l.sets == nil {
+		l.sets = [][]*labels.Matcher{nil}
 	}
 	found := map[string]struct{}{}
 	var a answer
-	for _, set := range sets {
-		list, ws, err := read(q, set)
+	for _, set := range l.sets {
+		list, ws, err := read(l.querier, set)
 		if err != nil {
 			return answer{}, err
 		}
@@ -65,8 +75,8 @@ func (r *request) strings(read func(storage.Querier, []*labels.Matcher) ([]strin
 		}
 	}
 	out := slices.Sorted(maps.Keys(found))
-	if limit > 0 && len(out) > limit {
-		out = out[:limit]
+	if l.limit > 0 && len(out) > l.limit {
+		out = out[:l.limit]
 		a.warnings.Add(errCut)
 	}
 	a.data = func(w *writer) { w.texts(out) }
@@ -75,29 +85,17 @@ func (r *request) strings(read func(storage.Querier, []*labels.Matcher) ([]strin
 
 // series answers /api/v1/series.
 func (r *request) series() (answer, error) {
-	limit, err := r.limit("limit")
-	if err != nil {
-		return answer{}, err
-	}
-	mint, maxt, err := r.span()
-	if err != nil {
-		return answer{}, err
-	}
-	sets, err := r.matchers()
+	l, err := r.lookup()
 	switch {
 	case err != nil:
 		return answer{}, err
-	case sets == nil:
+	case l.sets == nil:
 		return answer{}, badData("no match[] parameter provided")
-	}
-	q, err := r.storage.Querier(mint, maxt)
-	if err != nil {
-		return answer{}, err
 	}
 	var found []labels.Labels
 	var a answer
-	for _, matchers := range sets {
-		set := q.Select(r.Context(), true, &storage.SelectHints{Start: mint, End: maxt, Func: lookup}, matchers...)
+	for _, matchers := range l.sets {
+		set := l.querier.Select(r.Context(), true, &storage.SelectHints{Start: l.mint, End: l.maxt, Func: lookup}, matchers...)
 		for set.Next() {
 			found = append(found, set.At().Labels())
 		}
@@ -108,8 +106,8 @@ func (r *request) series() (answer, error) {
 	}
 	slices.SortFunc(found, labels.Compare)
 	found = slices.CompactFunc(found, labels.Equal)
-	if limit > 0 && len(found) > limit {
-		found = found[:limit]
+	if l.limit > 0 && len(found) > l.limit {
+		found = found[:l.limit]
 		a.warnings.Add(errCut)
 	}
 	a.data = func(w *writer) {
