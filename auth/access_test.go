@@ -68,18 +68,18 @@ func TestAccessEndsToTheMillisecondOnLiveSessions(t *testing.T) {
 		r := a.ask(a.sam, "1h", permission.AuditRead, permission.QueriesRun)
 		a.is(r.ID, AccessPending)
 		wantErr(t, "pending", a.sam.Can(permission.AuditRead, a.child.ID), ErrNotFound)
-		a.clock.add(time.Minute)
+		a.clock.Add(time.Minute)
 		r, err := s.Approve(ctx, a.ann, r.ID)
-		if err != nil || r.Status != AccessActive || !r.ExpiresAt.Equal(a.clock.now().Add(time.Hour)) || r.DecidedBy != "user:"+a.ann.User() {
+		if err != nil || r.Status != AccessActive || !r.ExpiresAt.Equal(a.clock.Now().Add(time.Hour)) || r.DecidedBy != "user:"+a.ann.User() {
 			t.Fatalf("Approve = %+v, %v", r, err)
 		}
 		a.is(r.ID, AccessActive)
 		wantErr(t, "active", a.sam.Can(permission.AuditRead, a.child.ID), nil)
 		wantErr(t, "what was not asked for", a.sam.Can(permission.UsersRead, a.child.ID), ErrForbidden)
-		a.clock.add(time.Hour - time.Millisecond)
+		a.clock.Add(time.Hour - time.Millisecond)
 		a.is(r.ID, AccessActive)
 		wantErr(t, "to the last", a.sam.Can(permission.AuditRead, a.child.ID), nil)
-		a.clock.add(time.Millisecond)
+		a.clock.Add(time.Millisecond)
 		a.is(r.ID, AccessExpired)
 		wantErr(t, "over", a.sam.Can(permission.AuditRead, a.child.ID), ErrNotFound)
 		for name, call := range map[string]func() error{
@@ -96,7 +96,7 @@ func TestAccessEndsToTheMillisecondOnLiveSessions(t *testing.T) {
 		if _, err := s.Approve(ctx, a.ann, goesOn.ID); err != nil {
 			t.Fatal(err)
 		}
-		a.clock.add(time.Second)
+		a.clock.Add(time.Second)
 		for range 2 {
 			if err := a.sweepAccess(ctx); err != nil {
 				t.Fatal(err)
@@ -283,7 +283,7 @@ func TestAccessIsExtendedToALaterEndWithinNinetyDays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		at := func(d time.Duration) Expiry { return Expiry{At: ptr(a.clock.now().Add(d))} }
+		at := func(d time.Duration) Expiry { return Expiry{At: ptr(a.clock.Now().Add(d))} }
 		for _, c := range []struct {
 			name string
 			e    Expiry
@@ -293,7 +293,7 @@ func TestAccessIsExtendedToALaterEndWithinNinetyDays(t *testing.T) {
 			{"the same end", at(30 * 24 * time.Hour), ErrInvalid},
 			{"beyond ninety days", at(MaxAccess + time.Second), ErrInvalid},
 			{"nothing", Expiry{}, ErrInvalid},
-			{"both", Expiry{Preset: "1h", At: ptr(a.clock.now().Add(MaxAccess))}, ErrInvalid},
+			{"both", Expiry{Preset: "1h", At: ptr(a.clock.Now().Add(MaxAccess))}, ErrInvalid},
 			{"no preset", Expiry{Preset: "2h"}, ErrInvalid},
 			{"a preset", Expiry{Preset: "1d"}, nil},
 			{"a time", at(MaxAccess), nil},
@@ -302,10 +302,10 @@ func TestAccessIsExtendedToALaterEndWithinNinetyDays(t *testing.T) {
 			_, err := s.Extend(ctx, a.ann, r.ID, c.e)
 			wantErr(t, c.name, err, c.want)
 		}
-		if r = a.is(r.ID, AccessActive); !r.ExpiresAt.Equal(a.clock.now().Add(MaxAccess)) {
+		if r = a.is(r.ID, AccessActive); !r.ExpiresAt.Equal(a.clock.Now().Add(MaxAccess)) {
 			t.Errorf("ends at %v", r.ExpiresAt)
 		}
-		a.clock.add(31 * 24 * time.Hour)
+		a.clock.Add(31 * 24 * time.Hour)
 		_, err = a.people.users["U-sam"], nil
 		if err != nil || a.sam.Can(permission.AuditRead, a.child.ID) != nil {
 			t.Error("an extension is not in force")
@@ -346,11 +346,11 @@ func TestAccessIsAskedForWithinTheOwnTree(t *testing.T) {
 			{"neither", a.sam, with(func(n *NewAccess) { n.Permissions = nil }), ErrInvalid},
 			{"an unknown permission", a.sam, with(func(n *NewAccess) { n.Permissions = []string{"audit.burn"} }), ErrInvalid},
 			{"no end", a.sam, with(func(n *NewAccess) { n.Expiry = Expiry{} }), ErrInvalid},
-			{"two ends", a.sam, with(func(n *NewAccess) { n.At = ptr(a.clock.now().Add(time.Hour)) }), ErrInvalid},
+			{"two ends", a.sam, with(func(n *NewAccess) { n.At = ptr(a.clock.Now().Add(time.Hour)) }), ErrInvalid},
 			{"a preset that there is not", a.sam, with(func(n *NewAccess) { n.Preset = "2h" }), ErrInvalid},
-			{"an end that has passed", a.sam, with(func(n *NewAccess) { n.Expiry = Expiry{At: ptr(a.clock.now())} }), ErrInvalid},
-			{"ninety days", a.sam, with(func(n *NewAccess) { n.Expiry = Expiry{At: ptr(a.clock.now().Add(MaxAccess))} }), nil},
-			{"more than ninety days", a.sam, with(func(n *NewAccess) { n.Expiry = Expiry{At: ptr(a.clock.now().Add(MaxAccess + time.Second))} }), ErrInvalid},
+			{"an end that has passed", a.sam, with(func(n *NewAccess) { n.Expiry = Expiry{At: ptr(a.clock.Now())} }), ErrInvalid},
+			{"ninety days", a.sam, with(func(n *NewAccess) { n.Expiry = Expiry{At: ptr(a.clock.Now().Add(MaxAccess))} }), nil},
+			{"more than ninety days", a.sam, with(func(n *NewAccess) { n.Expiry = Expiry{At: ptr(a.clock.Now().Add(MaxAccess + time.Second))} }), ErrInvalid},
 			{"a long note", a.sam, with(func(n *NewAccess) { n.Note = strings.Repeat("x", 1001) }), ErrInvalid},
 			{"a note that is no text", a.sam, with(func(n *NewAccess) { n.Note = "a\x00" }), ErrInvalid},
 		} {
@@ -393,12 +393,12 @@ func TestAccessToWhatIsNotThereAnyMoreIsNotApproved(t *testing.T) {
 	storetest.Each(t, func(t *testing.T) {
 		a := newAsylum(t)
 		s, ctx := a.Access(), t.Context()
-		late, err := s.Request(ctx, a.sam, NewAccess{Tenant: "child", Permissions: []string{"audit.read"}, Expiry: Expiry{At: ptr(a.clock.now().Add(time.Hour))}})
+		late, err := s.Request(ctx, a.sam, NewAccess{Tenant: "child", Permissions: []string{"audit.read"}, Expiry: Expiry{At: ptr(a.clock.Now().Add(time.Hour))}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		r := a.ask(a.sam, "1h", permission.AuditRead)
-		a.clock.add(time.Hour)
+		a.clock.Add(time.Hour)
 		_, err = s.Approve(ctx, a.ann, late.ID)
 		wantErr(t, "after the end that was asked for", err, ErrState)
 		_, err = s.Clone(ctx, a.sam, late.ID, Expiry{})
@@ -430,9 +430,9 @@ func TestEachSeesTheRequestsThatConcernThem(t *testing.T) {
 		s, ctx := a.Access(), t.Context()
 		a.tenant(NewTenant{Name: "grandchild", Parent: "child"})
 		r1 := a.ask(a.sam, "1h", permission.AuditRead)
-		a.clock.add(time.Second)
+		a.clock.Add(time.Second)
 		r2 := a.ask(a.vic, "1h", permission.AuditRead)
-		a.clock.add(time.Second)
+		a.clock.Add(time.Second)
 		r3, err := s.Request(ctx, a.ann, NewAccess{Tenant: "grandchild", Role: "viewer", Expiry: Expiry{Preset: "1h"}})
 		if err != nil {
 			t.Fatal(err)

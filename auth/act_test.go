@@ -41,7 +41,7 @@ func testActIsKeptWithItsEntryOrNotAtAll(t *testing.T) {
 		t.Errorf("Act = %v, placement %s", err, placement())
 	}
 	err := w.db.Update(t.Context(), func(tx *store.Tx) error {
-		return Note(t.Context(), tx, w.clock.now(), acme.ID.String(), "thing.seen", "t2", nil)
+		return Note(t.Context(), tx, w.clock.Now(), acme.ID.String(), "thing.seen", "t2", nil)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -18,8 +18,8 @@ func TestAuditIsFilteredPagedAndExported(t *testing.T) {
 		acme := w.tenant(NewTenant{Name: "acme"})
 		w.tenant(NewTenant{Name: "globex"})
 		admin := w.as("acme", ScopeAdmin)
-		w.clock.add(time.Hour)
-		later := w.clock.now()
+		w.clock.Add(time.Hour)
+		later := w.clock.Now()
 		k, _, err := w.Keys().Create(ctx, admin, NewKey{Tenant: "acme", Scopes: []KeyScope{ScopeAdmin}})
 		if err != nil {
 			t.Fatal(err)

@@ -14,20 +14,20 @@ func TestRefusedUseOfKeysIsAuditedOnceAMinute(t *testing.T) {
 		w := newWorld(t)
 		w.tenant(NewTenant{Name: "acme"})
 		live, text := w.key(NewKey{Tenant: "acme"})
-		until := w.clock.now().Add(time.Minute)
+		until := w.clock.Now().Add(time.Minute)
 		expired, expiredText := w.key(NewKey{Tenant: "acme", ExpiresAt: &until})
 		revoked, revokedText := w.key(NewKey{Tenant: "acme"})
 		if _, err := w.Keys().Revoke(t.Context(), w.op, revoked.ID); err != nil {
 			t.Fatal(err)
 		}
-		w.clock.add(time.Minute)
+		w.clock.Add(time.Minute)
 		use := func() (got map[string]int) {
 			for range 5 {
 				w.expect(text, nil)
 				w.expect(keyText(live.ID, newSecret()), ErrUnknownKey)
 				w.expect(expiredText, ErrExpired)
 				w.expect(revokedText, ErrUnknownKey)
-				w.expect(keyText(newID(w.clock.now()), newSecret()), ErrUnknownKey) // was never made
+				w.expect(keyText(newID(w.clock.Now()), newSecret()), ErrUnknownKey) // was never made
 				w.expect("hg_nonsense", ErrUnknownKey)
 				p, err := w.Authenticate(text)
 				if err != nil {
@@ -58,7 +58,7 @@ func TestRefusedUseOfKeysIsAuditedOnceAMinute(t *testing.T) {
 				expired.ID + `{"code":"key-expired"}`: n, revoked.ID + `{"code":"key-unknown"}`: n})
 		}
 		for i, wait := range []time.Duration{0, time.Minute - 1, 1} {
-			w.clock.add(wait)
+			w.clock.Add(wait)
 			if got := fmt.Sprint(use()); got != want(1+i/2) {
 				t.Errorf("after %v: %v, want %v", wait, got, want(1+i/2))
 			}

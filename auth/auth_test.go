@@ -6,38 +6,19 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/headgate-io/headgate/internal/pgtest"
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/store/storetest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
-
-// clock is a settable time source.
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
-}
 
 // world is a directory on a fresh database, and its operator.
 type world struct {
 	*Directory
 	t     *testing.T
-	clock *clock
+	clock *timetest.Clock
 	op    Principal
 	place string // of the database
 	dir   string // of the secrets
@@ -47,17 +28,17 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	return openWorld(t, storetest.Place(t), t.TempDir(), &clock{t: time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)})
+	return openWorld(t, storetest.Place(t), t.TempDir(), newClock())
 }
 
-func openWorld(t *testing.T, place, dir string, c *clock) *world {
+func openWorld(t *testing.T, place, dir string, c *timetest.Clock) *world {
 	t.Helper()
 	db, err := store.Open(place)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	d, err := Open(t.Context(), db, Options{Now: c.now, Dir: dir})
+	d, err := Open(t.Context(), db, Options{Now: c.Now, Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -223,7 +223,7 @@ func testRunKeepsLastUsesWhenItEnds(t *testing.T) {
 func TestMetricsAreWellNamed(t *testing.T) {
 	w := newWorld(t)
 	reg := prometheus.NewRegistry()
-	if _, err := Open(t.Context(), w.db, Options{Now: w.clock.now, Dir: w.dir, Registry: reg}); err != nil {
+	if _, err := Open(t.Context(), w.db, Options{Now: w.clock.Now, Dir: w.dir, Registry: reg}); err != nil {
 		t.Fatal(err)
 	}
 	problems, err := testutil.GatherAndLint(reg)

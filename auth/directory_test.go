@@ -113,7 +113,7 @@ func testCredentialsThatAreRefused(t *testing.T) {
 		"longer":                text + "x",
 		"misspelt":              strings.Replace(text, text[35:36], string('a'+(text[35]+1)%26), 1),
 		"id alone":              k.ID,
-		"unknown id":            keyText(newID(w.clock.now()), newSecret()),
+		"unknown id":            keyText(newID(w.clock.Now()), newSecret()),
 		"wrong secret":          keyText(k.ID, newSecret()),
 		"secret of another key": keyText(k.ID, other[30:62]),
 		"operator":              operatorPrefix + newSecret(),
@@ -157,10 +157,10 @@ func TestExpiryEndsAKeyToTheMoment(t *testing.T) { storetest.Each(t, testExpiryE
 func testExpiryEndsAKeyToTheMoment(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(NewTenant{Name: "acme"})
-	_, text := w.key(NewKey{Tenant: "acme", ExpiresAt: ptr(w.clock.now().Add(time.Hour))})
-	w.clock.add(time.Hour - time.Millisecond)
+	_, text := w.key(NewKey{Tenant: "acme", ExpiresAt: ptr(w.clock.Now().Add(time.Hour))})
+	w.clock.Add(time.Hour - time.Millisecond)
 	w.expect(text, nil)
-	w.clock.add(time.Millisecond)
+	w.clock.Add(time.Millisecond)
 	w.expect(text, ErrExpired)
 }
 
@@ -322,8 +322,8 @@ func testOutageKeepsTheLastKnownState(t *testing.T) {
 		t.Fatal("sync of a closed database succeeded")
 	}
 	w.expect(text, nil)
-	w.expect(keyText(newID(w.clock.now()), newSecret()), ErrKeysUnavailable)
-	w.expect(keyText(newID(w.clock.now().Add(-time.Hour)), newSecret()), ErrUnknownKey)
+	w.expect(keyText(newID(w.clock.Now()), newSecret()), ErrKeysUnavailable)
+	w.expect(keyText(newID(w.clock.Now().Add(-time.Hour)), newSecret()), ErrUnknownKey)
 	if n := testutil.ToFloat64(w.m.syncFailures); n != 1 {
 		t.Errorf("sync failures counted %v, want 1", n)
 	}

@@ -46,7 +46,7 @@ func TestExportHasTheTenantsStateWithoutSecrets(t *testing.T) {
 		userID, by := w.signedIn("ann", mine, permission.RootAdmin)
 		w.signedIn("canary", other, permission.Viewer)
 		w.sql(`INSERT INTO tenant_grants (user_id, tenant_id, granted_at, granted_by, rev) VALUES (?, ?, 0, 'operator', %d)`, userID, below.ID.String())
-		hour := w.clock.now().Truncate(time.Hour).Unix()
+		hour := w.clock.Now().Truncate(time.Hour).Unix()
 		err := w.db.Update(t.Context(), func(tx *store.Tx) error {
 			for _, id := range []tenant.ID{mine.ID, other.ID} {
 				for i := range maxPage + 3 { // more than a page

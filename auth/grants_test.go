@@ -6,6 +6,7 @@ import (
 
 	"github.com/headgate-io/headgate/auth/permission"
 	"github.com/headgate-io/headgate/internal/store/storetest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 func TestGrantsReachNoFurtherThanWhoGives(t *testing.T) {
@@ -105,9 +106,9 @@ func TestWhatIsReachedForATimeIsNotGrantedForGood(t *testing.T) {
 // giveAccess gives a user active access, beside all rules.
 func (w *world) giveAccess(user string, t Tenant, s permission.Set, length time.Duration) (id string) {
 	w.t.Helper()
-	id = newID(w.clock.now())
+	id = newID(w.clock.Now())
 	w.sql(`INSERT INTO access_requests (id, user_id, user_email, tenant_id, note, role, permissions, seconds, status, requested_at, expires_at, rev)
-		VALUES (?, ?, '', ?, '', '', ?, 0, 'active', 0, ?, %d)`, id, user, t.ID.String(), s.String(), w.clock.now().Add(length).UnixMilli())
+		VALUES (?, ?, '', ?, '', '', ?, 0, 'active', 0, ?, %d)`, id, user, t.ID.String(), s.String(), w.clock.Now().Add(length).UnixMilli())
 	return id
 }
 
@@ -127,12 +128,12 @@ func TestWithdrawnGrantsEndSessionsElsewhereWithinASecond(t *testing.T) {
 		if _, err := here.Grants().Put(t.Context(), here.op, id, "child"); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, reaches)
+		timetest.Eventually(t, "the grant is known", reaches)
 		here.sql(`UPDATE sessions SET acting = ?, rev = %d`, child.ID.String())
-		eventually(t, func() bool { p, err := there.Directory.Session(token); return err == nil && p.Tenant() == child.ID })
+		timetest.Eventually(t, "the session acts in the child", func() bool { p, err := there.Directory.Session(token); return err == nil && p.Tenant() == child.ID })
 		if err := here.Grants().Withdraw(t.Context(), here.op, id, "child"); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, func() bool { _, err := there.Directory.Session(token); return err != nil })
+		timetest.Eventually(t, "the session has ended", func() bool { _, err := there.Directory.Session(token); return err != nil })
 	})
 }

@@ -20,9 +20,9 @@ func testKeysAreListedWithoutTheirSecret(t *testing.T) {
 	w.tenant(NewTenant{Name: "acme"})
 	var want []Key
 	for range 5 {
-		w.clock.add(time.Second)
+		w.clock.Add(time.Second)
 		k, _ := w.key(NewKey{Tenant: "acme", Scopes: []KeyScope{ScopeUsage, ScopeIngest}, DailyBytes: ptr(int64(3)),
-			ExpiresAt: ptr(w.clock.now().Add(time.Hour))})
+			ExpiresAt: ptr(w.clock.Now().Add(time.Hour))})
 		want = append(want, k)
 	}
 	revoked, err := w.Keys().Revoke(t.Context(), w.op, want[2].ID)
@@ -62,7 +62,7 @@ func testRevokingTwiceKeepsTheFirstTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.clock.add(time.Hour)
+	w.clock.Add(time.Hour)
 	second, err := w.Keys().Revoke(t.Context(), w.op, k.ID)
 	if err != nil || !second.RevokedAt.Equal(*first.RevokedAt) {
 		t.Errorf("revoked at %v, then %v, %v", first.RevokedAt, second.RevokedAt, err)
@@ -79,7 +79,7 @@ func testBadKeysAreNotMade(t *testing.T) {
 		"no scope":       {},
 		"odd scope":      {Scopes: []KeyScope{"root"}},
 		"scope list":     {Scopes: []KeyScope{"ingest,admin"}},
-		"past expiry":    {Scopes: []KeyScope{ScopeIngest}, ExpiresAt: ptr(w.clock.now())},
+		"past expiry":    {Scopes: []KeyScope{ScopeIngest}, ExpiresAt: ptr(w.clock.Now())},
 		"negative limit": {Scopes: []KeyScope{ScopeIngest}, DailyBytes: ptr(int64(-1))},
 	} {
 		n.Tenant = "acme"
@@ -198,7 +198,7 @@ func testEveryChangeHasItsAuditEntry(t *testing.T) {
 		}
 		for _, e := range page {
 			got = append(got, [4]string{e.Actor, e.Action, e.Target, e.Outcome})
-			if e.Tenant != acme.ID || !e.At.Equal(w.clock.now()) || !json.Valid(e.Detail) || strings.Contains(string(e.Detail), secret) {
+			if e.Tenant != acme.ID || !e.At.Equal(w.clock.Now()) || !json.Valid(e.Detail) || strings.Contains(string(e.Detail), secret) {
 				t.Errorf("entry %+v", e)
 			}
 		}

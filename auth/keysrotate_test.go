@@ -30,7 +30,7 @@ func TestBothSecretsOpenUntilTheOverlapEnds(t *testing.T) {
 		if err := other.Directory.sync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if rotated.OldUntil == nil || !rotated.OldUntil.Equal(w.clock.now().Add(24*time.Hour)) || first == second ||
+		if rotated.OldUntil == nil || !rotated.OldUntil.Equal(w.clock.Now().Add(24*time.Hour)) || first == second ||
 			!strings.HasPrefix(second, "hg_"+k.ID+"_") {
 			t.Errorf("rotated %+v: %q", rotated, second)
 		}
@@ -42,9 +42,9 @@ func TestBothSecretsOpenUntilTheOverlapEnds(t *testing.T) {
 			}
 		}
 		both(nil, nil)
-		w.clock.add(24*time.Hour - time.Millisecond)
+		w.clock.Add(24*time.Hour - time.Millisecond)
 		both(nil, nil)
-		w.clock.add(time.Millisecond)
+		w.clock.Add(time.Millisecond)
 		both(ErrUnknownKey, nil)
 		// The secret of one key opens no other, whichever it is.
 		_, otherText := w.key(NewKey{Tenant: "acme"})
@@ -59,7 +59,7 @@ func TestRotationKeepsTwoSecretsAtMost(t *testing.T) {
 		w := newWorld(t)
 		ctx := t.Context()
 		w.tenant(NewTenant{Name: "acme"})
-		k, first := w.key(NewKey{Tenant: "acme", ExpiresAt: ptr(w.clock.now().Add(90 * 24 * time.Hour))})
+		k, first := w.key(NewKey{Tenant: "acme", ExpiresAt: ptr(w.clock.Now().Add(90 * 24 * time.Hour))})
 		for _, overlap := range []time.Duration{-1, MaxOverlap + 1} {
 			_, _, err := w.Keys().Rotate(ctx, w.op, k.ID, overlap)
 			wantErr(t, fmt.Sprintf("overlap %s", overlap), err, ErrInvalid)
@@ -74,7 +74,7 @@ func TestRotationKeepsTwoSecretsAtMost(t *testing.T) {
 		w.expect(second, ErrUnknownKey)
 		w.expect(third, nil)
 		_, fourth := w.rotate(w.op, k.ID, time.Hour)
-		w.clock.add(time.Hour) // the overlap is over
+		w.clock.Add(time.Hour) // the overlap is over
 		_, fifth := w.rotate(w.op, k.ID, time.Hour)
 		w.expect(third, ErrUnknownKey)
 		w.expect(fourth, nil)
@@ -87,8 +87,8 @@ func TestRotationKeepsTwoSecretsAtMost(t *testing.T) {
 		}
 		_, _, err = w.Keys().Rotate(ctx, w.op, k.ID, 0)
 		wantErr(t, "rotate a revoked key", err, ErrState)
-		old, _ := w.key(NewKey{Tenant: "acme", ExpiresAt: ptr(w.clock.now().Add(time.Minute))})
-		w.clock.add(time.Minute)
+		old, _ := w.key(NewKey{Tenant: "acme", ExpiresAt: ptr(w.clock.Now().Add(time.Minute))})
+		w.clock.Add(time.Minute)
 		_, _, err = w.Keys().Rotate(ctx, w.op, old.ID, 0)
 		wantErr(t, "rotate an expired key", err, ErrState)
 		_, _, err = w.Keys().Rotate(ctx, w.op, "nobody", 0)
@@ -132,7 +132,7 @@ func TestLastUseTellsWhichSecret(t *testing.T) {
 		w.tenant(NewTenant{Name: "acme"})
 		k, first := w.key(NewKey{Tenant: "acme"})
 		w.expect(first, nil)
-		used := w.clock.now().Truncate(time.Minute)
+		used := w.clock.Now().Truncate(time.Minute)
 		_, second := w.rotate(w.op, k.ID, time.Hour) // before the use is written
 		look := func(last, old *time.Time) {
 			t.Helper()
@@ -145,13 +145,13 @@ func TestLastUseTellsWhichSecret(t *testing.T) {
 			}
 		}
 		look(&used, nil)
-		w.clock.add(10 * time.Minute)
+		w.clock.Add(10 * time.Minute)
 		w.expect(first, nil)
-		old := w.clock.now().Truncate(time.Minute)
+		old := w.clock.Now().Truncate(time.Minute)
 		look(&old, &old)
-		w.clock.add(10 * time.Minute)
+		w.clock.Add(10 * time.Minute)
 		w.expect(second, nil)
-		last := w.clock.now().Truncate(time.Minute)
+		last := w.clock.Now().Truncate(time.Minute)
 		look(&last, &old)
 		w.rotate(w.op, k.ID, 0)
 		look(&last, nil)
@@ -217,10 +217,10 @@ func TestKeysAreCountedBelowEachAncestor(t *testing.T) {
 		if _, err := f.Keys().Revoke(ctx, f.op, last.ID); err != nil {
 			t.Fatal(err)
 		}
-		k, _, err := f.Keys().Create(ctx, f.op, NewKey{Tenant: "child", Scopes: []KeyScope{ScopeIngest}, ExpiresAt: ptr(f.clock.now().Add(time.Hour))})
+		k, _, err := f.Keys().Create(ctx, f.op, NewKey{Tenant: "child", Scopes: []KeyScope{ScopeIngest}, ExpiresAt: ptr(f.clock.Now().Add(time.Hour))})
 		wantErr(t, "after a revocation", err, nil)
 		create("child", ErrLimitKeys)
-		f.clock.add(time.Hour) // k has expired
+		f.clock.Add(time.Hour) // k has expired
 		create("child", nil)
 		f.rotate(f.op, create("foreign", nil).ID, time.Hour) // a second secret is no second key
 		_ = k

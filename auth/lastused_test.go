@@ -33,11 +33,11 @@ func testLastUseIsKeptToTheMinute(t *testing.T) {
 	if last(used.ID) != nil {
 		t.Error("an unused key has been used")
 	}
-	start := w.clock.now() // on a full minute
-	w.clock.add(30 * time.Second)
+	start := w.clock.Now() // on a full minute
+	w.clock.Add(30 * time.Second)
 	w.expect(text, nil)
 	id, _, _ := parseKeyText(text)
-	w.clock.add(time.Minute)
+	w.clock.Add(time.Minute)
 	w.expect(keyText(id, newSecret()), ErrUnknownKey) // no use
 	flush()
 	if got := last(used.ID); got == nil || !got.Equal(start) {

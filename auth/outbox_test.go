@@ -56,13 +56,13 @@ func TestMessagesAreSentOnceTriedAgainAndGivenUp(t *testing.T) {
 			t.Fatalf("claimed %+v, %v", m, err)
 		}
 		step(false)
-		w.clock.add(outboxLease)
+		w.clock.Add(outboxLease)
 		w.post.fail = errors.New("mail server is away")
 		step(true)
 		step(false)
-		w.clock.add(outboxFirst - time.Millisecond)
+		w.clock.Add(outboxFirst - time.Millisecond)
 		step(false)
-		w.clock.add(outboxMost)
+		w.clock.Add(outboxMost)
 		w.post.fail = nil
 		step(true)
 		step(false)
@@ -78,7 +78,7 @@ func TestMessagesAreSentOnceTriedAgainAndGivenUp(t *testing.T) {
 			if found, err := w.box.step(t.Context()); err != nil {
 				t.Fatal(err)
 			} else if !found {
-				w.clock.add(outboxMost)
+				w.clock.Add(outboxMost)
 			}
 		}
 		w.post.fail = nil
@@ -86,8 +86,8 @@ func TestMessagesAreSentOnceTriedAgainAndGivenUp(t *testing.T) {
 		if n := w.count(`SELECT count(*) FROM outbox WHERE sent_at IS NULL AND length(body) = 0 AND last_error = 'expired'`); n != 1 {
 			t.Error("a message that is too late is kept with its token")
 		}
-		w.clock.add(outboxKept)
-		wantErr(t, "sweep", w.box.sweep(t.Context(), w.clock.now()), nil)
+		w.clock.Add(outboxKept)
+		wantErr(t, "sweep", w.box.sweep(t.Context(), w.clock.Now()), nil)
 		if n := w.count(`SELECT count(*) FROM outbox`) + w.count(`SELECT count(*) FROM tokens`); n != 0 {
 			t.Errorf("%d rows are left", n)
 		}

@@ -18,7 +18,7 @@ func (w *world) person(name string, home tenant.ID, role string) (userID, token 
 	w.t.Helper()
 	userID = "U-" + name
 	err := w.db.Update(w.t.Context(), func(tx *store.Tx) error {
-		rev, at := w.bump(tx), w.clock.now()
+		rev, at := w.bump(tx), w.clock.Now()
 		_, err := tx.ExecContext(w.t.Context(), `INSERT INTO users (id, tenant_id, email, email_key, name, status, role, password, created_at, changed_at, rev)
 			VALUES (?, ?, ?, ?, ?, 'active', ?, '', ?, ?, ?)`, userID, home.String(), name+"@example.com", name+"@example.com", name, role,
 			at.UnixMilli(), at.UnixMilli(), rev)
@@ -104,15 +104,15 @@ func TestUsersReachWhatTheirRolesGrantsAndAccessSay(t *testing.T) {
 		w.sql(`UPDATE tenant_grants SET withdrawn_at = 1, rev = %d WHERE user_id = ?`, adminID)
 		check("no more granted", ann, permission.UsersManage, grandchild, ErrNotFound)
 
-		until := w.clock.now().Add(time.Hour)
+		until := w.clock.Now().Add(time.Hour)
 		w.sql(`INSERT INTO access_requests (id, user_id, user_email, tenant_id, note, role, permissions, seconds, status, requested_at, expires_at, rev)
 			VALUES ('A', ?, '', ?, '', '', 'audit.read', 3600, 'active', 0, ?, %d)`, viewerID, sibling.ID.String(), until.UnixMilli())
 		check("with access", vic, permission.AuditRead, sibling, nil)
 		check("with access", vic, permission.QueriesRun, sibling, ErrForbidden)
 		check("at home", vic, permission.AuditRead, child, ErrForbidden)
-		w.clock.add(time.Hour - time.Millisecond)
+		w.clock.Add(time.Hour - time.Millisecond)
 		check("with access", vic, permission.AuditRead, sibling, nil)
-		w.clock.add(time.Millisecond)
+		w.clock.Add(time.Millisecond)
 		check("after its end", vic, permission.AuditRead, sibling, ErrNotFound)
 
 		w.sql(`INSERT INTO roles (id, tenant_id, name, permissions, created_at, changed_at, rev) VALUES ('R', ?, 'keys', 'keys.manage', 0, 0, %d)`, child.ID.String())
@@ -147,11 +147,11 @@ func TestSessionsEnd(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	w.clock.add(SessionIdle - time.Minute)
+	w.clock.Add(SessionIdle - time.Minute)
 	w.session(token) // is used, and so goes on
-	w.clock.add(SessionIdle - time.Minute)
+	w.clock.Add(SessionIdle - time.Minute)
 	w.session(token)
-	w.clock.add(SessionIdle)
+	w.clock.Add(SessionIdle)
 	_, err := w.Session(token)
 	wantErr(t, "idle session", err, ErrSignedOut)
 	_, token = w.person("bob", home.ID, permission.Admin)
@@ -159,7 +159,7 @@ func TestSessionsEnd(t *testing.T) {
 		if _, err = w.Session(token); err != nil {
 			t.Fatal(err)
 		}
-		w.clock.add(time.Hour)
+		w.clock.Add(time.Hour)
 	}
 	_, err = w.Session(token)
 	wantErr(t, "old session", err, ErrSignedOut)

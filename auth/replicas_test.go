@@ -166,7 +166,7 @@ func TestReplicaWithItsOwnPepperIsRefused(t *testing.T) {
 }
 
 func TestTextThatNoDatabaseTakesIsNotFoundOnEither(t *testing.T) {
-	for _, w := range []*world{newWorld(t), openWorld(t, pgtest.New(t), t.TempDir(), &clock{t: time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)})} {
+	for _, w := range []*world{newWorld(t), openWorld(t, pgtest.New(t), t.TempDir(), newClock())} {
 		w.tenant(NewTenant{Name: "acme"})
 		_, text := w.key(NewKey{Tenant: "acme"})
 		for _, bad := range []string{"a\x00b", "\xff", "%", "_", "'; --", "!"} {
@@ -215,8 +215,8 @@ func testKeyOfTheOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, known := w.key(NewKey{Tenant: "acme"})
-	made := func(d time.Duration) string { return keyText(newID(w.clock.now().Add(d)), newSecret()) }
-	w.clock.add(10 * time.Minute)
+	made := func(d time.Duration) string { return keyText(newID(w.clock.Now().Add(d)), newSecret()) }
+	w.clock.Add(10 * time.Minute)
 	if err := w.sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func testKeyOfTheOutage(t *testing.T) {
 	if err := w.sync(t.Context()); err == nil {
 		t.Fatal("read without its table")
 	}
-	w.clock.add(5 * time.Minute)
+	w.clock.Add(5 * time.Minute)
 	w.expect(made(0), ErrKeysUnavailable)
 	w.expect(made(-5*time.Minute), ErrKeysUnavailable) // made when memory was last current
 	w.expect(made(-6*time.Minute-time.Second), ErrUnknownKey)

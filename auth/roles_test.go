@@ -7,6 +7,7 @@ import (
 
 	"github.com/headgate-io/headgate/auth/permission"
 	"github.com/headgate-io/headgate/internal/store/storetest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // customRole makes a custom role of a tenant.
@@ -155,7 +156,7 @@ func TestChangesOfRolesHoldOnLiveSessionsElsewhereWithinASecond(t *testing.T) {
 		_, token := here.person("kim", acme.ID, r.ID)
 		holds := func(what permission.Permission, want bool) {
 			t.Helper()
-			eventually(t, func() bool {
+			timetest.Eventually(t, "the role is known", func() bool {
 				p, err := there.Directory.Session(token)
 				return err == nil && (p.Can(what, acme.ID) == nil) == want
 			})

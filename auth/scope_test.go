@@ -55,9 +55,9 @@ func TestUsersReadWhereTheyActAndBelowWhatTheyReach(t *testing.T) {
 		f.giveAccess(olga, f.child, permission.Of(permission.UsersRead), time.Hour)
 		f.wantScope("with access", in.Scope(), "root", "grandchild", "sibling")
 		f.wantScope("at one of two that are reached", in.ScopeAt(f.sibling.ID), "sibling")
-		f.clock.add(time.Hour - time.Millisecond)
+		f.clock.Add(time.Hour - time.Millisecond)
 		f.wantScope("a moment before the end", in.Scope(), "root", "grandchild", "sibling")
-		f.clock.add(time.Millisecond)
+		f.clock.Add(time.Millisecond)
 		f.wantScope("after the end of the access", in.Scope(), "root", "grandchild")
 		if err := f.Grants().Withdraw(ctx, f.rita, olga, "grandchild"); err != nil {
 			t.Fatal(err)
@@ -228,7 +228,7 @@ func TestReadingOthersTelemetryIsRecorded(t *testing.T) {
 		read(f.rita, "child")
 		read(f.rita, "child")
 		want("one of them, twice", rita, map[string]int{"root": 3, "child": 3, "sibling": 1})
-		f.clock.add(readInterval)
+		f.clock.Add(readInterval)
 		read(f.rita, "child", "sibling")
 		want("a minute later", rita, map[string]int{"root": 4, "child": 4, "sibling": 2, "grandchild": 1})
 		key := f.as("root", ScopeQuery, ScopeDescendants)
@@ -236,7 +236,7 @@ func TestReadingOthersTelemetryIsRecorded(t *testing.T) {
 		want("another reader", key.actor(), map[string]int{"root": 1, "child": 1, "grandchild": 1, "sibling": 1})
 
 		// What cannot be recorded is not read, and the next attempt is recorded again.
-		f.clock.add(readInterval)
+		f.clock.Add(readInterval)
 		f.sql(`ALTER TABLE audit RENAME TO audit_away -- %d`)
 		s := f.rita.Scope()
 		if err := f.AuditScope(ctx, f.rita, s, "query.run"); err == nil {

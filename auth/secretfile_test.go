@@ -21,7 +21,7 @@ func reopen(t *testing.T, w *world) (*Directory, error) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	return Open(t.Context(), db, Options{Now: w.clock.now, Dir: w.dir})
+	return Open(t.Context(), db, Options{Now: w.clock.Now, Dir: w.dir})
 }
 
 func TestSecretFilesAreForTheOwnerOnly(t *testing.T) {

@@ -128,12 +128,12 @@ func TestAccountsAreGuessedAtSeldom(t *testing.T) {
 				}
 			}
 		}
-		w.clock.add(failureWindow)
+		w.clock.Add(failureWindow)
 		w.enter("acme", "ann@example.com")
 		if n := w.count(`SELECT count(*) FROM sign_in_failures`); n != 1 {
 			t.Errorf("%d accounts are counted after one has signed in, want the other one", n)
 		}
-		wantErr(t, "sweep", w.box.sweep(t.Context(), w.clock.now()), nil)
+		wantErr(t, "sweep", w.box.sweep(t.Context(), w.clock.Now()), nil)
 		if n := w.count(`SELECT count(*) FROM sign_in_failures`); n != 0 {
 			t.Errorf("%d accounts are counted after the window", n)
 		}
@@ -212,7 +212,7 @@ func TestResetsGoToActiveUsersAlone(t *testing.T) {
 		second := w.deliver()
 		_, err = w.Users().Reset(t.Context(), first.Token, goodPassword+"2")
 		wantErr(t, "a token that was replaced", err, ErrToken)
-		w.clock.add(time.Hour - time.Millisecond)
+		w.clock.Add(time.Hour - time.Millisecond)
 		_, err = w.Users().Reset(t.Context(), second.Token, goodPassword+"2")
 		wantErr(t, "reset", err, nil)
 		_, err = w.Users().Reset(t.Context(), second.Token, goodPassword+"3")
@@ -222,7 +222,7 @@ func TestResetsGoToActiveUsersAlone(t *testing.T) {
 		wantErr(t, "the old password", err, ErrSignIn)
 		ask("acme", "ann@example.com")
 		third := w.deliver()
-		w.clock.add(time.Hour)
+		w.clock.Add(time.Hour)
 		_, err = w.Users().Reset(t.Context(), third.Token, goodPassword)
 		wantErr(t, "after an hour", err, ErrToken)
 		for range 2 * failuresPerAccount { // beyond what is sent, the answer stays
@@ -244,7 +244,7 @@ func TestUsesOfSessionsReachOtherReplicas(t *testing.T) {
 		wantErr(t, "sign-in", err, nil)
 		other := openWorld(t, w.place, w.dir, w.clock)
 		for range 3 {
-			w.clock.add(SessionIdle - time.Minute)
+			w.clock.Add(SessionIdle - time.Minute)
 			_, err = w.Session(in.Token)
 			wantErr(t, "where it is used", err, nil)
 			wantErr(t, "flush", w.flushSeen(t.Context()), nil)
@@ -252,7 +252,7 @@ func TestUsesOfSessionsReachOtherReplicas(t *testing.T) {
 		}
 		_, err = other.Session(in.Token)
 		wantErr(t, "elsewhere", err, nil)
-		w.clock.add(SessionLife)
+		w.clock.Add(SessionLife)
 		wantErr(t, "flush", w.flushSeen(t.Context()), nil)
 		if n := len(w.people.sessions); n != 0 {
 			t.Errorf("%d sessions are remembered after their life", n)

@@ -9,18 +9,11 @@ import (
 
 	"github.com/headgate-io/headgate/auth/permission"
 	"github.com/headgate-io/headgate/internal/store/storetest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
-func newClock() *clock { return &clock{t: time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)} }
-
-// eventually waits until ok, which is to be within a second, with patience for a busy machine.
-func eventually(t *testing.T, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); <-time.After(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it does not come")
-		}
-	}
+func newClock() *timetest.Clock {
+	return timetest.NewClock(time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC))
 }
 
 func TestMembersHaveTheirTeamsRolesAndNobodyTakesThemBeyond(t *testing.T) {

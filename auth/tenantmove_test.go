@@ -136,7 +136,7 @@ func TestMoveEndsTheReachOfOldAncestors(t *testing.T) {
 		timed := func(name string, home tenant.ID) Principal {
 			id, token := f.person(name, home, permission.Viewer)
 			f.sql(`INSERT INTO access_requests (id, user_id, user_email, tenant_id, note, role, permissions, seconds, status, requested_at, expires_at, rev)
-				VALUES (?, ?, '', ?, '', '', 'keys.manage', 3600, 'active', 0, ?, %d)`, "A"+id, id, f.grandchild.ID.String(), f.clock.now().UnixMilli()+3600_000)
+				VALUES (?, ?, '', ?, '', '', 'keys.manage', 3600, 'active', 0, ?, %d)`, "A"+id, id, f.grandchild.ID.String(), f.clock.Now().UnixMilli()+3600_000)
 			return f.session(token)
 		}
 		fromChild := reach("org", f.child.ID, f.grandchild.ID)

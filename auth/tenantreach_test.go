@@ -91,7 +91,7 @@ func TestAccessThatATenantGivesRaisesNoLimits(t *testing.T) {
 		f := newFamily(t)
 		staffID, token := f.person("staff", f.root.ID, permission.Viewer)
 		f.sql(`INSERT INTO access_requests (id, user_id, user_email, tenant_id, note, role, permissions, seconds, status, requested_at, expires_at, rev)
-			VALUES ('A', ?, '', ?, '', '', ?, 3600, 'active', 0, ?, %d)`, staffID, f.child.ID.String(), permission.Everything.String(), f.clock.now().UnixMilli()+3600_000)
+			VALUES ('A', ?, '', ?, '', '', ?, 3600, 'active', 0, ?, %d)`, staffID, f.child.ID.String(), permission.Everything.String(), f.clock.Now().UnixMilli()+3600_000)
 		staff := f.session(token)
 		_, err := f.Tenants().Set(t.Context(), staff, "child", Patch{Owner: ptr("a@example.com")})
 		wantErr(t, "a setting", err, nil)

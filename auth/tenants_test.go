@@ -74,7 +74,7 @@ func testNewTenantHasTheDefaults(t *testing.T) {
 	w := newWorld(t)
 	a := w.tenant(NewTenant{Name: "a"})
 	if a.Status != Active || a.DailyBytes != nil || a.RetentionDays != 30 || a.AtLimit != tenant.Refuse || !a.Parent.IsZero() ||
-		!a.CreatedAt.Equal(w.clock.now()) || !regexp.MustCompile(`^shared-(0\d|1[0-5])$`).MatchString(a.Partition) {
+		!a.CreatedAt.Equal(w.clock.Now()) || !regexp.MustCompile(`^shared-(0\d|1[0-5])$`).MatchString(a.Partition) {
 		t.Errorf("tenant %+v", a)
 	}
 	if got, err := w.Tenants().Show(t.Context(), w.op, a.ID.String()); err != nil || !reflect.DeepEqual(got, a) {
@@ -145,10 +145,10 @@ func TestSetChangesWhatItNamesAndNothingElse(t *testing.T) {
 func testSetChangesWhatItNamesAndNothingElse(t *testing.T) {
 	w := newWorld(t)
 	want := w.tenant(NewTenant{Name: "a", DailyBytes: ptr(int64(5)), RetentionDays: 9, AtLimit: tenant.Sample})
-	w.clock.add(time.Minute)
+	w.clock.Add(time.Minute)
 	set := func(p Patch) {
 		t.Helper()
-		want.ChangedAt = w.clock.now()
+		want.ChangedAt = w.clock.Now()
 		got, err := w.Tenants().Set(t.Context(), w.op, want.ID.String(), p)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("Set(%+v) = %+v, %v, want %+v", p, got, err, want)

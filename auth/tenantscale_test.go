@@ -23,14 +23,14 @@ func TestTenThousandTenantsAndAHundredThousandKeys(t *testing.T) {
 		err := w.db.Update(t.Context(), func(tx *store.Tx) error {
 			rev, mac := w.bump(tx), make([]byte, 32)
 			for i := range tenants {
-				id := newID(w.clock.now())
+				id := newID(w.clock.Now())
 				_, err := tx.ExecContext(t.Context(), `INSERT INTO tenants (id, name, slug, parent_id, status, retention_days, at_limit, placement, owner_email, created_at, changed_at, rev)
 					VALUES (?, ?, ?, ?, 'active', 30, 'refuse', 'shared-00', ?, 0, 0, ?)`, id, fmt.Sprintf("t%05d", i), fmt.Sprintf("t%05d", i), root.ID.String(), fmt.Sprintf("o%d@example.com", i), rev)
 				if err != nil {
 					return err
 				}
 				for range keys {
-					_, err := tx.ExecContext(t.Context(), `INSERT INTO api_keys (id, tenant_id, mac, scopes, created_at, rev) VALUES (?, ?, ?, 'ingest', 0, ?)`, newID(w.clock.now()), id, mac, rev)
+					_, err := tx.ExecContext(t.Context(), `INSERT INTO api_keys (id, tenant_id, mac, scopes, created_at, rev) VALUES (?, ?, ?, 'ingest', 0, ?)`, newID(w.clock.Now()), id, mac, rev)
 					if err != nil {
 						return err
 					}
@@ -48,7 +48,7 @@ func TestTenThousandTenantsAndAHundredThousandKeys(t *testing.T) {
 			return m.HeapAlloc
 		}
 		before, began := heap(), time.Now()
-		d, err := Open(t.Context(), w.db, Options{Now: w.clock.now, Dir: w.dir})
+		d, err := Open(t.Context(), w.db, Options{Now: w.clock.Now, Dir: w.dir})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -53,7 +53,7 @@ func (w *town) enrol(p Principal) (secret []byte, recovery []string) {
 	return secret, recovery
 }
 
-func (w *town) codeOf(secret []byte) string { return hotp(secret, w.clock.now().Unix()/totpPeriod) }
+func (w *town) codeOf(secret []byte) string { return hotp(secret, w.clock.Now().Unix()/totpPeriod) }
 
 func TestSecondFactorIsAskedForAndUsedOnce(t *testing.T) {
 	storetest.Each(t, func(t *testing.T) {
@@ -84,7 +84,7 @@ func TestSecondFactorIsAskedForAndUsedOnce(t *testing.T) {
 		}
 		wantErr(t, "without a code", sign(""), ErrCodeNeeded)
 		wantErr(t, "the code of the enrolment again", sign(w.codeOf(secret)), ErrCode)
-		w.clock.add(totpPeriod * time.Second)
+		w.clock.Add(totpPeriod * time.Second)
 		code := w.codeOf(secret)
 		wantErr(t, "a wrong code", sign("0"+code[:5]), ErrCode)
 		wantErr(t, "with blanks", sign(code[:3]+" "+code[3:]), nil)
@@ -120,7 +120,7 @@ func TestWrongCodesAreCountedLikeWrongPasswords(t *testing.T) {
 	w.tenant(NewTenant{Name: "acme"})
 	_, ann := w.admin("acme", "ann@example.com", permission.Admin)
 	secret, _ := w.enrol(ann)
-	w.clock.add(time.Hour)
+	w.clock.Add(time.Hour)
 	in := SignIn{Slug: "acme", Email: "ann@example.com", Password: goodPassword, Code: "1"}
 	for range failuresPerAccount {
 		_, err := w.SignIn(t.Context(), in)
@@ -196,7 +196,7 @@ func TestTenantsDecideWhoMustHaveASecondFactor(t *testing.T) {
 		policy(FactorRequired)
 		_, err = w.Session(weak.Token)
 		wantErr(t, "once it is required", err, ErrSignedOut)
-		w.clock.add(time.Hour)
+		w.clock.Add(time.Hour)
 		in, err := w.SignIn(t.Context(), SignIn{Slug: "acme", Email: "ann@example.com", Password: goodPassword, Code: w.codeOf(secret)})
 		wantErr(t, "with a code", err, nil)
 		if in.Principal.MustEnrol() {

@@ -141,7 +141,7 @@ func TestInvitedUserAcceptsOnceAndSignsIn(t *testing.T) {
 		_, err = w.Users().Invite(t.Context(), ann, NewUser{Email: "late@example.com", Role: permission.NoAccess})
 		wantErr(t, "invite", err, nil)
 		token = w.deliver().Token
-		w.clock.add(7 * 24 * time.Hour)
+		w.clock.Add(7 * 24 * time.Hour)
 		_, err = w.Users().Accept(t.Context(), token, "", goodPassword)
 		wantErr(t, "after seven days", err, ErrToken)
 	})
@@ -353,7 +353,7 @@ func TestUsersAreListedByWhatIsAsked(t *testing.T) {
 		w.admin("globex", "ann@example.com", permission.Admin)
 		var vic User
 		for _, email := range []string{"vic@example.com", "v_x@example.com", "Zoe@example.com"} {
-			w.clock.add(time.Millisecond)
+			w.clock.Add(time.Millisecond)
 			var err error
 			vic, err = w.Users().Invite(t.Context(), ann, NewUser{Email: email, Role: permission.Viewer})
 			wantErr(t, email, err, nil)

@@ -10,19 +10,10 @@ import (
 
 	"github.com/headgate-io/headgate/internal/pgtest"
 	"github.com/headgate-io/headgate/internal/store/storetest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
-
-// until polls, for at most 30 s.
-func (s *server) until(what string, ok func() bool) {
-	s.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); <-time.After(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			s.t.Fatalf("%s does not come within 30 s", what)
-		}
-	}
-}
 
 // family makes a parent with a child, and a stranger.
 func (s *server) family() {
@@ -140,7 +131,7 @@ func TestAccessRequestsFromTheFirstAskingToTheEnd(t *testing.T) {
 		if !reaches() && time.Now().Before(end) {
 			t.Error("approved access is not in force")
 		}
-		s.until("the end of access", func() bool { return !reaches() })
+		timetest.Eventually(s.t, "the end of access", func() bool { return !reaches() })
 		if time.Now().Before(end) {
 			t.Error("access ended early")
 		}

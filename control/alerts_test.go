@@ -14,22 +14,10 @@ import (
 
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/internal/timetest"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/metering/alert"
 )
-
-// until polls cond for a generous while.
-func until(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	timeout := time.After(time.Minute)
-	for !cond() {
-		select {
-		case <-timeout:
-			t.Fatalf("gave up waiting: %s", what)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
 
 // sender is one tenant with a key of each kind.
 type sender struct{ name, id, ingest, usage, admin string }
@@ -63,7 +51,7 @@ func TestDecisionsTellWhyAndTellNobodyElse(t *testing.T) {
 		t.Helper()
 		return ok[metering.Refusals](s, 200, token, "GET", "/api/v1/decisions"+query, "").Rows
 	}
-	until(t, "they are counted", func() bool { return len(list(s.operator, "")) == 3 })
+	timetest.Eventually(t, "they are counted", func() bool { return len(list(s.operator, "")) == 3 })
 	rows := list(acme.usage, "")
 	if len(rows) != 2 || rows[0].TenantID != acme.id || rows[1].TenantID != acme.id {
 		t.Errorf("acme sees %+v", rows)
@@ -195,11 +183,11 @@ func TestWebhookLifeIsAuditedAndItsSecretShownOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	bodies = append(bodies, <-got)
-	until(t, "the delivery is recorded", func() bool {
+	timetest.Eventually(t, "the delivery is recorded", func() bool {
 		a := ok[Alerts](s, 200, acme.usage, "GET", "/api/v1/alerts", "").Alerts
 		return len(a) == 1 && len(a[0].Deliveries) == 1 && a[0].Deliveries[0].State == alert.StateDelivered
 	})
-	until(t, "the event is in the audit", func() bool {
+	timetest.Eventually(t, "the event is in the audit", func() bool {
 		_, audit := s.call(acme.admin, "GET", "/api/v1/audit", "")
 		return strings.Contains(audit, `"action":"alert"`)
 	})

@@ -8,12 +8,12 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc/codes"
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 func someTenant(t testing.TB) tenant.ID {
@@ -76,19 +76,6 @@ func stall(t *testing.T, g *gateway, key string, bytes int) net.Conn {
 	return c
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-		select {
-		case <-time.After(5 * time.Millisecond):
-		case <-t.Context().Done():
-		}
-	}
-}
-
 // TestX10OneTenantCannotTakeTheBudget: half of it is all that one tenant's stalled requests hold. The tenant is told to come
 // again; another one is served meanwhile; all is free when the connections end.
 func TestX10OneTenantCannotTakeTheBudget(t *testing.T) {
@@ -98,7 +85,7 @@ func TestX10OneTenantCannotTakeTheBudget(t *testing.T) {
 	budget := g.server.receiver.budget
 	const each = 1<<20 - 8<<10
 	conns := []net.Conn{stall(t, g, greedy, each), stall(t, g, greedy, each)}
-	eventually(t, "both requests are held", func() bool { return budget.inUse() == 2<<20 })
+	timetest.Eventually(t, "both requests are held", func() bool { return budget.inUse() == 2<<20 })
 
 	raw := encode(t, logs(1), protobuf)
 	send := func(key string) answer {
@@ -117,7 +104,7 @@ func TestX10OneTenantCannotTakeTheBudget(t *testing.T) {
 	for _, c := range conns {
 		_ = c.Close()
 	}
-	eventually(t, "the budget is free", func() bool { return budget.inUse() == 0 })
+	timetest.Eventually(t, "the budget is free", func() bool { return budget.inUse() == 0 })
 	want200(t, send(greedy), protoType, "")
 }
 
@@ -135,10 +122,10 @@ func TestX10GRPCMessagesAreHeldAsTheyGrow(t *testing.T) {
 	if _, err := pw.Write(prefixed(0, sized(t, 8<<20))[:4<<20]); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the half is held", func() bool { n := budget.inUse(); return n >= 3<<20 && n <= 5<<20 })
+	timetest.Eventually(t, "the half is held", func() bool { n := budget.inUse(); return n >= 3<<20 && n <= 5<<20 })
 	_ = pw.CloseWithError(io.ErrUnexpectedEOF)
 	if err := <-done; err == nil {
 		t.Error("a call that broke off succeeded")
 	}
-	eventually(t, "the budget is free", func() bool { return budget.inUse() == 0 })
+	timetest.Eventually(t, "the budget is free", func() bool { return budget.inUse() == 0 })
 }

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // A flood is what a hostile client says on an HTTP/2 connection, over and over. say writes the i-th piece of it.
@@ -277,9 +278,9 @@ func TestX8DeafClientsAreLetGo(t *testing.T) {
 		if peak/clients > h.waiting {
 			t.Errorf("%s: %d KB for each", addr, peak/clients>>10)
 		}
-		eventually(t, "their connections are closed", func() bool { return g.open() <= 3 })
+		timetest.Eventually(t, "their connections are closed", func() bool { return g.open() <= 3 })
 	}
-	eventually(t, "their memory is free", func() bool { return liveBytes()-before < 16<<20 })
+	timetest.Eventually(t, "their memory is free", func() bool { return liveBytes()-before < 16<<20 })
 }
 
 // open is the number of connections at both ports.

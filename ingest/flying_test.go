@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // TestNoRequestStaysInFlight hammers a key with requests that end in every way there is: acked, refused, undecodable, too
@@ -100,7 +101,7 @@ func TestNoRequestStaysInFlight(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	eventually(t, "none is in flight", func() bool { return g.flying(key) == 0 })
+	timetest.Eventually(t, "none is in flight", func() bool { return g.flying(key) == 0 })
 	if n := g.metric("headgate_ingest_panics_total"); n == 0 {
 		t.Error("none panicked")
 	}
@@ -109,7 +110,7 @@ func TestNoRequestStaysInFlight(t *testing.T) {
 		t.Errorf("%v were one too many, %v too slow, %v too large, %v undecodable, %v cancelled: want some of each", refused,
 			g.outcomes("too-slow"), g.outcomes("too-large"), g.outcomes("undecodable"), g.outcomes("client-gone"))
 	}
-	eventually(t, "requests are taken again", func() bool { // the key pays for what was done in vain
+	timetest.Eventually(t, "requests are taken again", func() bool { // the key pays for what was done in vain
 		return callGRPC(t, to, bytes.NewReader(prefixed(0, good)), "key", key).code == codes.OK
 	})
 }

@@ -25,6 +25,7 @@ import (
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/storage/schema"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // readAnswer reads one HTTP/1.1 response.
@@ -192,7 +193,7 @@ func TestX7ConnectionsAreBounded(t *testing.T) {
 			t.Errorf("%s: a third connection reads %d, %v, want it closed", addr, n, err)
 		}
 		_ = one.Close()
-		eventually(t, "a place is free", func() bool {
+		timetest.Eventually(t, "a place is free", func() bool {
 			c := dialRaw(t, addr)
 			defer c.Close()
 			_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))

@@ -28,6 +28,7 @@ import (
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/faultfs"
 	"github.com/headgate-io/headgate/storage"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // pingFor sends a ping every period, n times, and reports the GOAWAY that came, if any.
@@ -222,7 +223,7 @@ func TestG18DeadlineEndsTheCall(t *testing.T) {
 	if _, err := client.Export(withKey(t.Context(), key), logs(1)); err != nil {
 		t.Errorf("the next call: %v", err)
 	}
-	eventually(t, "the budget is free", func() bool { return g.server.receiver.budget.inUse() == 0 })
+	timetest.Eventually(t, "the budget is free", func() bool { return g.server.receiver.budget.inUse() == 0 })
 }
 
 func TestG20ContentTypes(t *testing.T) {
@@ -328,7 +329,7 @@ func TestG24HealthNeedsNoKey(t *testing.T) {
 			t.Errorf("%s without a key: %v", method, err)
 		}
 	}
-	eventually(t, "a check is in no metric of requests", func() bool {
+	timetest.Eventually(t, "a check is in no metric of requests", func() bool {
 		return testutil.CollectAndCount(g.server.receiver.metrics.requests) == 1 // the refusals above
 	})
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/schema"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 func TestMain(m *testing.M) { chtest.Main(m) }
@@ -146,7 +147,7 @@ func startIn(t *testing.T, dir string, conn driver.Conn, opt Options, walOpt sto
 // flushed waits until ClickHouse and the ledger have what was acked.
 func (g *gateway) flushed() {
 	g.t.Helper()
-	eventually(g.t, "the log is flushed", func() bool { return g.metric("headgate_storage_log_requests") == 0 })
+	timetest.Eventually(g.t, "the log is flushed", func() bool { return g.metric("headgate_storage_log_requests") == 0 })
 }
 
 // tenant makes a tenant and a key for it.

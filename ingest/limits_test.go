@@ -19,6 +19,7 @@ import (
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/storage"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // limitCase is one kind of limit that refuses a request of logs, of a tenant's; keys' and parents' differ in names alone.
@@ -202,7 +203,7 @@ func TestRequestsInFlightAreHeldToTheirLimit(t *testing.T) {
 			var ends []func()
 			for i := range 2 {
 				ends = append(ends, begin(key))
-				eventually(t, "it is in flight", func() bool { return g.flying(key) == int64(i+1) })
+				timetest.Eventually(t, "it is in flight", func() bool { return g.flying(key) == int64(i+1) })
 			}
 			for name, send := range senders {
 				got := send(key, logs(1))
@@ -214,14 +215,14 @@ func TestRequestsInFlightAreHeldToTheirLimit(t *testing.T) {
 				}
 			}
 			ends[0]()
-			eventually(t, "one has ended", func() bool { return g.flying(key) == 1 })
+			timetest.Eventually(t, "one has ended", func() bool { return g.flying(key) == 1 })
 			for name, send := range senders {
 				if got := send(key, logs(1)); got.code != codes.OK {
 					t.Errorf("%s beside one over %s: %+v", name, kind, got)
 				}
 			}
 			ends[1]()
-			eventually(t, "both have ended", func() bool { return g.flying(key) == 0 })
+			timetest.Eventually(t, "both have ended", func() bool { return g.flying(key) == 0 })
 		}
 	}
 }

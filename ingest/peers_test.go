@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 func addr(s string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(s)) }
@@ -135,7 +136,7 @@ func TestT4ConnectionsOfOneAddressAreBounded(t *testing.T) {
 		t.Errorf("%v counted", n)
 	}
 	_ = one.Close()
-	eventually(t, "its place is free", func() bool { _, ok := answered("127.0.0.2"); return ok })
+	timetest.Eventually(t, "its place is free", func() bool { _, ok := answered("127.0.0.2"); return ok })
 }
 
 // TestA13RefusedKeysSlowTheirConnections over each protocol: the answers stay what they are and come more slowly. A

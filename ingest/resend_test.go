@@ -23,6 +23,7 @@ import (
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/schema"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // startKnowing starts a gateway that knows requests again for a minute.
@@ -234,7 +235,7 @@ func TestEqualRequestsAtOnceAreStoredOnce(t *testing.T) {
 		})
 	}
 	q := g.server.receiver.small
-	eventually(t, "49 of 50 wait: some for the first, the others for a turn", func() bool {
+	timetest.Eventually(t, "49 of 50 wait: some for the first, the others for a turn", func() bool {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		for _, l := range q.lines { // one tenant's
@@ -328,7 +329,7 @@ func TestRequestRefusedByAFullLogIsStoredWhenItComesAgain(t *testing.T) {
 	}
 	proxy.Choose(func(*http.Request) chtest.Fault { return chtest.Pass })
 	g.wantOnce("acked before the log was full", id, 0)
-	eventually(t, "room in the log", func() bool { _, err := refused(key); return err == nil })
+	timetest.Eventually(t, "room in the log", func() bool { _, err := refused(key); return err == nil })
 	if p, err := refused(key); err != nil || p.RejectedSpans() != 1 {
 		t.Errorf("the refused request, acked by now: %d rejected, %v", p.RejectedSpans(), err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/metering"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // TestEveryRefusalAndLostRecordIsToldItsTenant sends what is refused or rejected for one reason each, over both transports, and
@@ -44,7 +45,7 @@ func TestEveryRefusalAndLostRecordIsToldItsTenant(t *testing.T) {
 	}
 
 	var rows []metering.RefusalCount
-	eventually(t, "the counts are written", func() bool {
+	timetest.Eventually(t, "the counts are written", func() bool {
 		page, err := g.ledger.UnsafeRefusalsOfAll(t.Context(), metering.RefusalFilter{})
 		if err != nil {
 			t.Fatal(err)

@@ -28,6 +28,7 @@ import (
 	grpccredentials "google.golang.org/grpc/credentials"
 
 	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // An authority signs certificates of one test.
@@ -257,14 +258,14 @@ func TestT2CertificatesAreSwappedUnderLoad(t *testing.T) {
 		seen := g.metric("headgate_ingest_tls_reload_failures_total")
 		_, foreign := ca.issue("foreign")
 		dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": foreign})
-		eventually(t, "the bad pair is seen", func() bool { return g.metric("headgate_ingest_tls_reload_failures_total") > seen })
+		timetest.Eventually(t, "the bad pair is seen", func() bool { return g.metric("headgate_ingest_tls_reload_failures_total") > seen })
 		before := serves(addr)
 		if name == "second" && before != "first" {
 			t.Errorf("after a bad pair: %q", before)
 		}
 		cert, key = ca.issue(name)
 		dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": key})
-		eventually(t, name+" is served", func() bool { return serves(addr) == name && serves(g.grpc) == name })
+		timetest.Eventually(t, name+" is served", func() bool { return serves(addr) == name && serves(g.grpc) == name })
 	}
 	stop()
 	wg.Wait()
@@ -303,12 +304,12 @@ func TestT3ClientsMustShowACertificate(t *testing.T) {
 	seen := g.metric("headgate_ingest_tls_reload_failures_total")
 	// An empty file must not mean that nobody is asked.
 	dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": nil})
-	eventually(t, "the empty file is seen", func() bool { return g.metric("headgate_ingest_tls_reload_failures_total") > seen })
+	timetest.Eventually(t, "the empty file is seen", func() bool { return g.metric("headgate_ingest_tls_reload_failures_total") > seen })
 	if a, b, c := passes(&tls.Config{RootCAs: ca.pool}); a || b || c {
 		t.Errorf("with an empty file of authorities, without a certificate: %v %v %v", a, b, c)
 	}
 	dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": fresh.pem()})
-	eventually(t, "the new authority is known", func() bool { a, b, c := passes(stranger); return a && b && c })
+	timetest.Eventually(t, "the new authority is known", func() bool { a, b, c := passes(stranger); return a && b && c })
 	if a, b, c := passes(member); a || b || c { // its sessions of before included
 		t.Errorf("the old authority: %v %v %v", a, b, c)
 	}

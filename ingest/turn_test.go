@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 func tenantNamed(t testing.TB, name string) tenant.ID {
@@ -51,7 +52,7 @@ func TestX10TenantsTakeTurns(t *testing.T) {
 				q.give(id)
 			})
 		}
-		eventually(t, "they wait", func() bool { return q.waiting(id) == n })
+		timetest.Eventually(t, "they wait", func() bool { return q.waiting(id) == n })
 	}
 	enqueue(greedy, 100)
 	enqueue(other, 1)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/store/storetest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 const testLog = "3f9a"
@@ -42,7 +43,7 @@ func refuseInserts(t *testing.T, db *store.DB, table, condition string) (mend fu
 }
 
 func newTestLedger(db *store.DB) *Ledger {
-	return NewLedger(db, LedgerOptions{Now: (&clock{t: noon}).now})
+	return NewLedger(db, LedgerOptions{Now: timetest.NewClock(noon).Now})
 }
 
 // apply applies a run and checks whether that is news to the ledger.

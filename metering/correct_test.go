@@ -10,6 +10,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/store/storetest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // correct records a correction in a transaction of its own.
@@ -30,15 +31,15 @@ func less(name string, bytes, records int64) NewCorrection {
 
 func TestCorrectionIsDatedInTheFirstOpenHour(t *testing.T) {
 	storetest.Each(t, func(t *testing.T) {
-		c := &clock{t: noon.Add(30 * time.Hour)}
-		l := NewLedger(tempDB(t), LedgerOptions{Now: c.now})
+		c := timetest.NewClock(noon.Add(30 * time.Hour))
+		l := NewLedger(tempDB(t), LedgerOptions{Now: c.Now})
 		apply(t, l, testLog, 1, true, logs("a", "k", 100, noon))
 		seal(t, l)
 		before := csvThrough(t, l, sealedNow(t, l))
 		got, err := correct(t, l, less("c1", -40, 0))
 		open := noon.Add(29 * time.Hour)
 		want := Correction{ID: "c1", Hour: open, Corrects: noon, TenantID: "a", Signal: Logs, Key: "k", BilledBytes: -40,
-			Source: sourceOperator, Reason: "sent twice by our mistake", RecordedAt: c.now(), State: Open}
+			Source: sourceOperator, Reason: "sent twice by our mistake", RecordedAt: c.Now(), State: Open}
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v, %v, want\n%+v", got, err, want)
 		}
@@ -50,7 +51,7 @@ func TestCorrectionIsDatedInTheFirstOpenHour(t *testing.T) {
 			u.Rows[1].CorrectionBytes != -40 || u.Rows[1].State != Open {
 			t.Errorf("%+v, %v", u.Rows, err)
 		}
-		c.set(noon.Add(31 * time.Hour))
+		c.Set(noon.Add(31 * time.Hour))
 		seal(t, l)
 		all, err := l.Corrections(t.Context(), CorrectionFilter{Tenants: ids("a")})
 		if err != nil || len(all.Corrections) != 1 || all.Corrections[0].State != Sealed {
@@ -61,8 +62,8 @@ func TestCorrectionIsDatedInTheFirstOpenHour(t *testing.T) {
 
 func TestCorrectionLeavesNoHourBelowZero(t *testing.T) {
 	storetest.Each(t, func(t *testing.T) {
-		c := &clock{t: noon.Add(5 * time.Hour)}
-		l := NewLedger(tempDB(t), LedgerOptions{Now: c.now})
+		c := timetest.NewClock(noon.Add(5 * time.Hour))
+		l := NewLedger(tempDB(t), LedgerOptions{Now: c.Now})
 		r := logs("a", "k", 100, noon)
 		r.Records = 3
 		apply(t, l, testLog, 1, true, r, logs("a", "k2", 1000, noon), logs("b", "k", 1000, noon))
@@ -90,14 +91,14 @@ func TestCorrectionLeavesNoHourBelowZero(t *testing.T) {
 
 func TestCorrectionIsRecordedOnce(t *testing.T) {
 	storetest.Each(t, func(t *testing.T) {
-		c := &clock{t: noon.Add(time.Hour)}
-		l := NewLedger(tempDB(t), LedgerOptions{Now: c.now})
+		c := timetest.NewClock(noon.Add(time.Hour))
+		l := NewLedger(tempDB(t), LedgerOptions{Now: c.Now})
 		apply(t, l, testLog, 1, true, logs("a", "k", 100, noon))
 		first, err := correct(t, l, less("c", -60, 0))
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.set(noon.Add(48 * time.Hour))
+		c.Set(noon.Add(48 * time.Hour))
 		seal(t, l)
 		again, err := correct(t, l, less("c", -60, 0))
 		first.State = Sealed
@@ -118,8 +119,8 @@ func TestCorrectionsThatMakeNoSenseAreRefused(t *testing.T) {
 }
 
 func testCorrectionsThatMakeNoSenseAreRefused(t *testing.T) {
-	c := &clock{t: noon}
-	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now})
+	c := timetest.NewClock(noon)
+	l := NewLedger(tempDB(t), LedgerOptions{Now: c.Now})
 	for name, change := range map[string]func(*NewCorrection){
 		"no id":          func(n *NewCorrection) { n.ID = "" },
 		"long id":        func(n *NewCorrection) { n.ID = strings.Repeat("x", 65) },
@@ -172,35 +173,35 @@ func TestCorrectionsNeverChange(t *testing.T) {
 func TestLateReceiptsCountForTheirDaysLimit(t *testing.T) {
 	storetest.Each(t, func(t *testing.T) {
 		db := tempDB(t)
-		c := &clock{t: noon.Add(20 * time.Hour)}
-		l := NewLedger(db, LedgerOptions{Now: c.now})
+		c := timetest.NewClock(noon.Add(20 * time.Hour))
+		l := NewLedger(db, LedgerOptions{Now: c.Now})
 		apply(t, l, testLog, 1, true, logs("a", "k", 100, noon))
 		seal(t, l)
 		apply(t, l, "late", 1, true, logs("a", "k", 10, noon))
 		if _, err := correct(t, l, less("c", -5, 0)); err != nil {
 			t.Fatal(err)
 		}
-		m := openMeter(t, db, c.now())
+		m := openMeter(t, db, c.Now())
 		wantUsed(t, m, false, "a", noon, 110)
 		wantUsed(t, m, true, "k", noon, 110)
-		wantUsed(t, m, false, "a", c.now(), 0)
+		wantUsed(t, m, false, "a", c.Now(), 0)
 	})
 }
 
 func TestLateReceiptsSayWhichHourTheyBelongTo(t *testing.T) {
 	storetest.Each(t, func(t *testing.T) {
-		c := &clock{t: noon.Add(20 * time.Hour)}
-		l := NewLedger(tempDB(t), LedgerOptions{Now: c.now})
+		c := timetest.NewClock(noon.Add(20 * time.Hour))
+		l := NewLedger(tempDB(t), LedgerOptions{Now: c.Now})
 		seal(t, l)
 		late := Receipt{Tenant: id("a"), Key: "k", Signal: Traces, ReceivedAt: noon, BilledBytes: 10, OverageBytes: 4,
 			UnbilledBytes: 7, Records: 3, Rejected: 2}
-		apply(t, l, "late", 7, true, late, late, logs("a", "k", 5, c.now()))
+		apply(t, l, "late", 7, true, late, late, logs("a", "k", 5, c.Now()))
 		got, err := l.Corrections(t.Context(), CorrectionFilter{Tenants: ids("a")})
 		if err != nil || len(got.Corrections) != 1 {
 			t.Fatal(got, err)
 		}
 		want := Correction{ID: got.Corrections[0].ID, Hour: noon.Add(19 * time.Hour), Corrects: noon, TenantID: "a", Signal: Traces,
-			Key: "k", BilledBytes: 20, Records: 6, Requests: 2, Source: sourceLate, Reason: lateReason, RecordedAt: c.now(), State: Open}
+			Key: "k", BilledBytes: 20, Records: 6, Requests: 2, Source: sourceLate, Reason: lateReason, RecordedAt: c.Now(), State: Open}
 		if !reflect.DeepEqual(got.Corrections[0], want) {
 			t.Errorf("%+v, want\n%+v", got.Corrections[0], want)
 		}

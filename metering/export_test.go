@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/internal/store/storetest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // export returns the bytes of an export.
@@ -84,7 +85,7 @@ func TestExportIsCompleteAndTheSameForEver(t *testing.T) {
 			if i%12 != 11 {
 				continue
 			}
-			f := ExportFilter{Tenants: ids("ID-root"), Descendants: true, AsOf: b.c.now(), From: noon.Add(-time.Hour), To: b.c.now().Add(-time.Duration(b.rng.IntN(9)) * time.Hour),
+			f := ExportFilter{Tenants: ids("ID-root"), Descendants: true, AsOf: b.c.Now(), From: noon.Add(-time.Hour), To: b.c.Now().Add(-time.Duration(b.rng.IntN(9)) * time.Hour),
 				Format: []Format{FormatCSV, FormatJSON, FormatFOCUS, FormatCloudEvents}[b.rng.IntN(4)]}
 			if f.To.Before(f.From) {
 				continue
@@ -116,7 +117,7 @@ func TestExportsOfManyPagesHaveEveryEntryOnce(t *testing.T) {
 }
 
 func testExportsOfManyPagesHaveEveryEntryOnce(t *testing.T) {
-	l := NewLedger(tempDB(t), LedgerOptions{Now: (&clock{t: noon.Add(9 * time.Hour)}).now})
+	l := NewLedger(tempDB(t), LedgerOptions{Now: timetest.NewClock(noon.Add(9 * time.Hour)).Now})
 	var rs []Receipt
 	for i := range 2*exportPage + 1 {
 		rs = append(rs, logs("a", fmt.Sprintf("%05d", i), 1, noon), logs("a", fmt.Sprintf("%05d", i), 1, noon.Add(2*time.Hour)))

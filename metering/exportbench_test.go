@@ -6,13 +6,15 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // An export of a day of 1,000 tenants with two keys each, and what of it is in memory at once.
 func BenchmarkExport(b *testing.B) {
 	db := benchDB(b)
-	c := &clock{t: noon.Add(48 * time.Hour)}
-	l := NewLedger(db, LedgerOptions{Now: c.now})
+	c := timetest.NewClock(noon.Add(48 * time.Hour))
+	l := NewLedger(db, LedgerOptions{Now: c.Now})
 	for h := range 24 {
 		var rs []Receipt
 		for i := range 2000 {

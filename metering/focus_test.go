@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // focusRule is a line of testdata/focus-1.2-columns.csv: what the specification demands of a column, and where it says so.
@@ -71,26 +73,26 @@ func (r focusRule) check(value string) string {
 func exported(t *testing.T, f ExportFilter) (*Ledger, *Export, string) {
 	t.Helper()
 	db := tempDB(t)
-	c := &clock{t: time.Date(2026, 10, 20, 12, 0, 0, 0, time.UTC)}
-	l := NewLedger(db, LedgerOptions{Now: c.now})
+	c := timetest.NewClock(time.Date(2026, 10, 20, 12, 0, 0, 0, time.UTC))
+	l := NewLedger(db, LedgerOptions{Now: c.Now})
 	addTenant(t, db, "acme", "")
 	addTenant(t, db, "acme-dev", "ID-acme")
-	r := logs("ID-acme", "key1", 5<<30+1, c.now())
+	r := logs("ID-acme", "key1", 5<<30+1, c.Now())
 	r.Records = 12
-	apply(t, l, testLog, 1, true, r, logs("ID-acme-dev", "key2", 7, c.now()), logs("ID-nobody", "key3", 9, c.now()))
-	c.set(time.Date(2026, 11, 2, 10, 30, 0, 0, time.UTC))
+	apply(t, l, testLog, 1, true, r, logs("ID-acme-dev", "key2", 7, c.Now()), logs("ID-nobody", "key3", 9, c.Now()))
+	c.Set(time.Date(2026, 11, 2, 10, 30, 0, 0, time.UTC))
 	seal(t, l)
-	apply(t, l, testLog, 2, true, logs("ID-acme", "key1", 3<<20, c.now()))
+	apply(t, l, testLog, 2, true, logs("ID-acme", "key1", 3<<20, c.Now()))
 	for _, n := range []NewCorrection{
 		{ID: "october", Tenant: id("ID-acme"), Hour: time.Date(2026, 10, 20, 12, 0, 0, 0, time.UTC), Signal: Logs, Key: "key1",
 			BilledBytes: -1 << 30, Records: -2, Reason: "agreed, with \"quotes\""},
-		{ID: "november", Tenant: id("ID-acme"), Hour: c.now(), Signal: Logs, Key: "key1", BilledBytes: -1 << 20, Reason: "test"},
+		{ID: "november", Tenant: id("ID-acme"), Hour: c.Now(), Signal: Logs, Key: "key1", BilledBytes: -1 << 20, Reason: "test"},
 	} {
 		if _, err := correct(t, l, n); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c.set(time.Date(2026, 12, 1, 1, 0, 0, 0, time.UTC))
+	c.Set(time.Date(2026, 12, 1, 1, 0, 0, 0, time.UTC))
 	seal(t, l)
 	x, err := l.UnsafeExportOfAll(deadline(t), f)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/store/storetest"
 	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 func logs(t, k string, billed int64, at time.Time) Receipt {
@@ -76,19 +77,6 @@ func testReceiptsAddUpPerTenantKeySignalAndHour(t *testing.T) {
 	}
 }
 
-// until polls cond for a generous while.
-func until(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	timeout := time.After(time.Minute)
-	for !cond() {
-		select {
-		case <-timeout:
-			t.Fatalf("gave up waiting: %s", what)
-		case <-time.After(time.Millisecond):
-		}
-	}
-}
-
 func TestEndingLedgerWritesWhatItHasCounted(t *testing.T) {
 	storetest.Each(t, testEndingLedgerWritesWhatItHasCounted)
 }
@@ -96,7 +84,7 @@ func TestEndingLedgerWritesWhatItHasCounted(t *testing.T) {
 func testEndingLedgerWritesWhatItHasCounted(t *testing.T) {
 	l := newTestLedger(tempDB(t))
 	stop := run(t, l)
-	until(t, "it has begun", func() bool { return sealedNow(t, l).After(time.Unix(0, 0)) })
+	timetest.Eventually(t, "it has begun", func() bool { return sealedNow(t, l).After(time.Unix(0, 0)) })
 	l.CountRefused(Refusal{Tenant: id("a"), Key: "k", Signal: Logs, At: noon, Bytes: 9})
 	stop()
 	u, err := l.Usage(t.Context(), Filter{Tenants: ids("a")})
@@ -111,10 +99,10 @@ func TestDatabaseFailureLosesNoCount(t *testing.T) {
 
 func testDatabaseFailureLosesNoCount(t *testing.T) {
 	db := tempDB(t)
-	l := startLedger(t, db, (&clock{t: noon}).now)
+	l := startLedger(t, db, timetest.NewClock(noon).Now)
 	mend := refuseInserts(t, db, "usage_hours", "1 = 1")
 	l.CountRefused(Refusal{Tenant: id("a"), Key: "k", Signal: Logs, At: noon, Bytes: 9, Records: 2})
-	until(t, "writing the counts fails", func() bool { return testutil.ToFloat64(l.m.commitFailures) >= 1 })
+	timetest.Eventually(t, "writing the counts fails", func() bool { return testutil.ToFloat64(l.m.commitFailures) >= 1 })
 	if applied, err := l.Apply(deadline(t), testLog, 1, []Receipt{logs("a", "k", 5, noon)}); err == nil || applied {
 		t.Errorf("Apply into a broken table = %v, %v", applied, err)
 	}
@@ -123,7 +111,7 @@ func testDatabaseFailureLosesNoCount(t *testing.T) {
 	}
 	mend()
 	apply(t, l, testLog, 1, true, logs("a", "k", 5, noon))
-	until(t, "the counts are written", func() bool {
+	timetest.Eventually(t, "the counts are written", func() bool {
 		u, err := l.Usage(t.Context(), Filter{Tenants: ids("a")})
 		if err != nil || len(u.Rows) != 1 || u.Rows[0].BilledBytes != 5 || u.Rows[0].Requests != 1 {
 			t.Fatal(u, err)
@@ -138,14 +126,14 @@ func TestRefusalsAreCountedWithoutWaiting(t *testing.T) {
 }
 
 func testRefusalsAreCountedWithoutWaiting(t *testing.T) {
-	l := NewLedger(tempDB(t), LedgerOptions{Now: (&clock{t: noon}).now})
+	l := NewLedger(tempDB(t), LedgerOptions{Now: timetest.NewClock(noon).Now})
 	for range 1000 { // nobody writes yet
 		l.CountRefused(Refusal{Tenant: id("a"), Key: "k", Signal: Metrics, At: noon, Bytes: 3})
 	}
 	l.CountRefused(Refusal{Key: "k", Signal: Metrics, At: noon})
 	l.CountRefused(Refusal{Tenant: id("a"), Signal: "smells", At: noon})
 	stop := run(t, l)
-	until(t, "they are written", func() bool {
+	timetest.Eventually(t, "they are written", func() bool {
 		u, err := l.Usage(t.Context(), Filter{Tenants: ids("a")})
 		return err == nil && len(u.Rows) == 1 && u.Rows[0].RefusedRequests == 1000 && u.Rows[0].RefusedBytes == 3000
 	})
@@ -158,7 +146,7 @@ func testRefusalsAreCountedWithoutWaiting(t *testing.T) {
 func TestWaitingCountsAreBounded(t *testing.T) { storetest.Each(t, testWaitingCountsAreBounded) }
 
 func testWaitingCountsAreBounded(t *testing.T) {
-	l := NewLedger(tempDB(t), LedgerOptions{Now: (&clock{t: noon}).now})
+	l := NewLedger(tempDB(t), LedgerOptions{Now: timetest.NewClock(noon).Now})
 	for i := range maxCounts + 10 {
 		l.CountRefused(Refusal{Tenant: id("a"), Key: fmt.Sprint(i), Signal: Logs, At: noon})
 	}

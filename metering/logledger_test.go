@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/headgate-io/headgate/internal/store/storetest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // encoded returns receipts as a log has them.
@@ -58,7 +59,7 @@ func TestNewRunUnderAUsedNumberIsAnError(t *testing.T) {
 func testNewRunUnderAUsedNumberIsAnError(t *testing.T) {
 	db := tempDB(t)
 	var text bytes.Buffer
-	l := NewLedger(db, LedgerOptions{Now: (&clock{t: noon}).now, Logger: slog.New(slog.NewTextHandler(&text, nil))})
+	l := NewLedger(db, LedgerOptions{Now: timetest.NewClock(noon).Now, Logger: slog.New(slog.NewTextHandler(&text, nil))})
 	log := l.ForLog(testLog)
 	raw := encoded(t, logs("a", "k", 10, noon))
 	do := func(run uint64, want bool) {

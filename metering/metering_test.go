@@ -16,24 +16,6 @@ import (
 
 var noon = time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// clock is a settable time source.
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = t
-}
-
 func id(s string) tenant.ID {
 	v, err := tenant.ParseID(s)
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/store/storetest"
 	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // What Limits calls remaining is what Admit admits, to the byte.
@@ -103,7 +104,7 @@ func testMeterCountsWhatItDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	NewLedger(tempDB(t), LedgerOptions{Now: (&clock{t: noon}).now, Registry: reg})
+	NewLedger(tempDB(t), LedgerOptions{Now: timetest.NewClock(noon).Now, Registry: reg})
 	c := charge("a", "k", tenant.Sample, tenant.Unlimited, 10)
 	spend(t, m, c, 10, noon)
 	spend(t, m, c, 5, noon) // a heartbeat
@@ -137,9 +138,9 @@ func testMidnightSplitsMeterAndLedgerAlike(t *testing.T) {
 	path := storetest.Place(t)
 	db := openDB(t, path)
 	midnight := time.Date(2025, 3, 2, 0, 0, 0, 0, time.UTC)
-	c := &clock{t: midnight.Add(-time.Minute)}
-	m := openMeter(t, db, c.now())
-	l := NewLedger(db, LedgerOptions{Now: c.now})
+	c := timetest.NewClock(midnight.Add(-time.Minute))
+	m := openMeter(t, db, c.Now())
+	l := NewLedger(db, LedgerOptions{Now: c.Now})
 	stop := run(t, l)
 	runs := uint64(0)
 	who := charge("a", "k", tenant.Refuse, tenant.Unlimited, 1000)
@@ -158,7 +159,7 @@ func testMidnightSplitsMeterAndLedgerAlike(t *testing.T) {
 		apply(t, l, testLog, runs, true, rc)
 	}
 	bill(900, midnight.Add(-time.Minute))
-	c.set(midnight.Add(time.Second))
+	c.Set(midnight.Add(time.Second))
 	bill(1000, midnight)
 	bill(100, midnight.Add(-1)) // came in before, is finished after
 	refusal(t, m, who, 1, midnight.Add(-1))
@@ -169,7 +170,7 @@ func testMidnightSplitsMeterAndLedgerAlike(t *testing.T) {
 		!u.Rows[0].End.Equal(midnight) || !u.Rows[1].Start.Equal(midnight) {
 		t.Errorf("rows %+v, %v", u.Rows, err)
 	}
-	again := openMeter(t, db, c.now())
+	again := openMeter(t, db, c.Now())
 	refusal(t, again, who, 1, midnight.Add(-1))
 	refusal(t, again, who, 1, midnight.Add(time.Second))
 	spend(t, again, who, 1000, midnight.AddDate(0, 0, 1))

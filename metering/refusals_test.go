@@ -11,13 +11,14 @@ import (
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/store/storetest"
 	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // refusalsOf returns the rows once there are n of them.
 func refusalsOf(t *testing.T, l *Ledger, f RefusalFilter, n int) []RefusalCount {
 	t.Helper()
 	var page Refusals
-	until(t, fmt.Sprintf("%d rows of refusals are written", n), func() bool {
+	timetest.Eventually(t, fmt.Sprintf("%d rows of refusals are written", n), func() bool {
 		var err error
 		if page, err = l.Refusals(t.Context(), f); err != nil {
 			t.Fatal(err)
@@ -32,7 +33,7 @@ func TestRefusalsAreCountedByReason(t *testing.T) { storetest.Each(t, testRefusa
 func testRefusalsAreCountedByReason(t *testing.T) {
 	db := tempDB(t)
 	addTenant(t, db, "acme", "")
-	l := startLedger(t, db, (&clock{t: noon.Add(3 * time.Hour)}).now)
+	l := startLedger(t, db, timetest.NewClock(noon.Add(3*time.Hour)).Now)
 	a := id("ID-acme")
 	count := func(at time.Time, reason Reason, signal Signal, key string, bytes, records int64) {
 		limit := &LimitError{LimitID: LimitTenant, Kind: tenant.DailyBytes, Owner: tenant.OwnerTenant, Limit: 100, Used: bytes, Reset: resetOf(at)}
@@ -92,7 +93,7 @@ func TestRefusalPagesAreWholeAndInOrder(t *testing.T) {
 
 func testRefusalPagesAreWholeAndInOrder(t *testing.T) {
 	db := tempDB(t)
-	l := startLedger(t, db, (&clock{t: noon}).now)
+	l := startLedger(t, db, timetest.NewClock(noon).Now)
 	for i := range 30 {
 		l.CountRefused(Refusal{Tenant: id("a"), Key: fmt.Sprint("k", i%5), Signal: Logs, At: noon.Add(time.Duration(i/5) * time.Hour),
 			Reason: DroppedAtLimit})
@@ -161,7 +162,7 @@ func TestSpentLimitIsAnEventOnce(t *testing.T) { storetest.Each(t, testSpentLimi
 
 func testSpentLimitIsAnEventOnce(t *testing.T) {
 	db := tempDB(t)
-	l := startLedger(t, db, (&clock{t: noon}).now)
+	l := startLedger(t, db, timetest.NewClock(noon).Now)
 	m := openMeter(t, db, noon)
 	day := dayOf(noon)
 	refuse := func(c Charge, n int64) {
@@ -191,7 +192,7 @@ func testSpentLimitIsAnEventOnce(t *testing.T) {
 		"parent": fmt.Sprintf("limit.daily_bytes tenant parent limit-daily-bytes %d 100 45/50", day),
 		"shut":   fmt.Sprintf("limit.daily_bytes tenant shut limit-daily-bytes %d 100 0/0", day),
 	} {
-		until(t, "the event of "+owner, func() bool { return len(events(t, db, owner)) > 0 })
+		timetest.Eventually(t, "the event of "+owner, func() bool { return len(events(t, db, owner)) > 0 })
 		if got := events(t, db, owner); len(got) != 1 || got[0] != want {
 			t.Errorf("events of %s: %q, want %q", owner, got, want)
 		}
@@ -210,14 +211,14 @@ func TestOldRefusalsAreRemoved(t *testing.T) { storetest.Each(t, testOldRefusals
 
 func testOldRefusalsAreRemoved(t *testing.T) {
 	db := tempDB(t)
-	c := &clock{t: noon}
-	l := startLedger(t, db, c.now)
+	c := timetest.NewClock(noon)
+	l := startLedger(t, db, c.Now)
 	l.CountRefused(Refusal{Tenant: id("a"), Key: "k", Signal: Logs, At: noon, Reason: DroppedAtLimit})
 	refusalsOf(t, l, RefusalFilter{Tenants: ids("a")}, 1)
-	c.set(noon.Add(keepRefusals + time.Hour))
+	c.Set(noon.Add(keepRefusals + time.Hour))
 	refusalsOf(t, l, RefusalFilter{Tenants: ids("a")}, 0)
 	for _, owner := range []string{"a", "b"} {
-		l.CountRefused(Refusal{Tenant: id(owner), Key: "k", Signal: Logs, At: c.now(), Reason: DroppedAtLimit})
+		l.CountRefused(Refusal{Tenant: id(owner), Key: "k", Signal: Logs, At: c.Now(), Reason: DroppedAtLimit})
 		refusalsOf(t, l, RefusalFilter{Tenants: ids(owner)}, 1)
 	}
 	if err := l.DeleteRefusals(t.Context(), id("a")); err != nil {
@@ -230,7 +231,7 @@ func testOldRefusalsAreRemoved(t *testing.T) {
 func TestRefusalsThatWaitAreBounded(t *testing.T) { storetest.Each(t, testRefusalsThatWaitAreBounded) }
 
 func testRefusalsThatWaitAreBounded(t *testing.T) {
-	l := NewLedger(tempDB(t), LedgerOptions{Now: (&clock{t: noon}).now}) // nobody writes
+	l := NewLedger(tempDB(t), LedgerOptions{Now: timetest.NewClock(noon).Now}) // nobody writes
 	for i := range maxCounts + 100 {
 		l.CountRefused(Refusal{Tenant: id("a"), Key: fmt.Sprint(i), Signal: Logs, At: noon, Reason: DroppedAtLimit})
 	}

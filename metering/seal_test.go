@@ -13,6 +13,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/store/storetest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // seal does by hand what Run does every second.
@@ -60,8 +61,8 @@ func TestHoursAreSealedFiveMinutesAfterTheirEnd(t *testing.T) {
 }
 
 func testHoursAreSealedFiveMinutesAfterTheirEnd(t *testing.T) {
-	c := &clock{t: noon.Add(sealGrace - 1)}
-	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now})
+	c := timetest.NewClock(noon.Add(sealGrace - 1))
+	l := NewLedger(tempDB(t), LedgerOptions{Now: c.Now})
 	wantSealed(t, l, time.Unix(0, 0))
 	for at, want := range map[time.Time]time.Time{
 		noon.Add(sealGrace - 1):                               noon.Add(-time.Hour),
@@ -69,8 +70,8 @@ func testHoursAreSealedFiveMinutesAfterTheirEnd(t *testing.T) {
 		noon.Add(time.Hour).In(time.FixedZone("", 5400)):      noon,
 		noon.Add(10 * time.Hour).In(time.FixedZone("", -900)): noon.Add(9 * time.Hour),
 	} {
-		c.set(at)
-		l := NewLedger(tempDB(t), LedgerOptions{Now: c.now})
+		c.Set(at)
+		l := NewLedger(tempDB(t), LedgerOptions{Now: c.Now})
 		seal(t, l)
 		wantSealed(t, l, want)
 	}
@@ -79,12 +80,12 @@ func testHoursAreSealedFiveMinutesAfterTheirEnd(t *testing.T) {
 func TestRunSealsAsTimePasses(t *testing.T) { storetest.Each(t, testRunSealsAsTimePasses) }
 
 func testRunSealsAsTimePasses(t *testing.T) {
-	c := &clock{t: noon}
-	l := startLedger(t, tempDB(t), c.now)
+	c := timetest.NewClock(noon)
+	l := startLedger(t, tempDB(t), c.Now)
 	for _, want := range []time.Time{noon.Add(-time.Hour), noon, noon.Add(time.Hour)} {
-		c.set(want.Add(time.Hour + 2*time.Minute))
-		until(t, "the hour is sealed", func() bool { return sealedNow(t, l).Equal(want) })
-		c.set(want.Add(time.Hour + sealGrace))
+		c.Set(want.Add(time.Hour + 2*time.Minute))
+		timetest.Eventually(t, "the hour is sealed", func() bool { return sealedNow(t, l).Equal(want) })
+		c.Set(want.Add(time.Hour + sealGrace))
 	}
 }
 
@@ -94,12 +95,12 @@ func TestReceiptsInTheLogKeepTheirHourOpen(t *testing.T) {
 }
 
 func testReceiptsInTheLogKeepTheirHourOpen(t *testing.T) {
-	c := &clock{t: noon}
+	c := timetest.NewClock(noon)
 	var waiting backlog
-	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now, Pending: waiting.Oldest})
+	l := NewLedger(tempDB(t), LedgerOptions{Now: c.Now, Pending: waiting.Oldest})
 	early, late := logs("a", "k", 1, noon.Add(59*time.Minute)), logs("a", "k", 2, noon.Add(3*time.Hour))
 	waiting.Add(early, late)
-	c.set(noon.Add(25 * time.Hour))
+	c.Set(noon.Add(25 * time.Hour))
 	seal(t, l)
 	wantSealed(t, l, noon)
 	apply(t, l, testLog, 1, true, early)
@@ -137,11 +138,11 @@ func testNoMomentSealsTheHourOfARequestOnItsWay(t *testing.T) {
 		for _, asked := range moments {
 			for i := range len(pauses) * len(pauses) {
 				before, after := pauses[i%len(pauses)], pauses[i/len(pauses)]
-				c := &clock{t: asked}
-				l := NewLedger(db, LedgerOptions{Now: c.now, Pending: func() (time.Time, bool) {
-					c.set(c.now().Add(before))
-					looked := c.now()
-					c.set(looked.Add(after))
+				c := timetest.NewClock(asked)
+				l := NewLedger(db, LedgerOptions{Now: c.Now, Pending: func() (time.Time, bool) {
+					c.Set(c.Now().Add(before))
+					looked := c.Now()
+					c.Set(looked.Add(after))
 					return received, !looked.Before(known)
 				}})
 				if _, through := l.sealable(); through > hourOf(received) {
@@ -173,16 +174,16 @@ func TestAcknowledgedReceiptAlwaysFindsItsHourOpen(t *testing.T) {
 func testAcknowledgedReceiptAlwaysFindsItsHourOpen(t *testing.T) {
 	for seed := range uint64(5) {
 		rng := rand.New(rand.NewPCG(seed, 51))
-		c := &clock{t: noon}
+		c := timetest.NewClock(noon)
 		var waiting backlog
 		var unknown []life
 		var inLog []Receipt
 		// pass lets time go on, and tells the backlog of each request when its time has come.
 		pass := func(d time.Duration) {
-			c.set(c.now().Add(d))
+			c.Set(c.Now().Add(d))
 			keep := unknown[:0]
 			for _, r := range unknown {
-				if r.known.After(c.now()) {
+				if r.known.After(c.Now()) {
 					keep = append(keep, r)
 					continue
 				}
@@ -194,7 +195,7 @@ func testAcknowledgedReceiptAlwaysFindsItsHourOpen(t *testing.T) {
 		minutes := func(n int) time.Duration { return time.Duration(rng.Int64N(int64(n) * int64(time.Minute))) }
 		db := tempDB(t)
 		open := func() *Ledger {
-			return NewLedger(db, LedgerOptions{Now: c.now, Pending: func() (time.Time, bool) {
+			return NewLedger(db, LedgerOptions{Now: c.Now, Pending: func() (time.Time, bool) {
 				pass(minutes(10))
 				oldest, ok := waiting.Oldest()
 				pass(minutes(10))
@@ -207,11 +208,11 @@ func testAcknowledgedReceiptAlwaysFindsItsHourOpen(t *testing.T) {
 		for range 400 {
 			switch rng.IntN(8) {
 			case 0, 1:
-				r := logs("a", "k", 1+rng.Int64N(100), c.now())
+				r := logs("a", "k", 1+rng.Int64N(100), c.Now())
 				want[r.ReceivedAt.Truncate(time.Hour)] += r.BilledBytes
-				unknown = append(unknown, life{r, c.now().Add(minutes(5))})
+				unknown = append(unknown, life{r, c.Now().Add(minutes(5))})
 			case 2: // to the last minutes of the hour, where it matters
-				pass(max(0, c.now().Truncate(time.Hour).Add(time.Hour).Sub(c.now())-minutes(4)))
+				pass(max(0, c.Now().Truncate(time.Hour).Add(time.Hour).Sub(c.Now())-minutes(4)))
 			case 3:
 				pass(minutes(3))
 			case 4, 5, 6:
@@ -255,9 +256,9 @@ func TestLateReceiptsAreBilledInTheFirstOpenHour(t *testing.T) {
 }
 
 func testLateReceiptsAreBilledInTheFirstOpenHour(t *testing.T) {
-	c := &clock{t: noon.Add(30 * time.Minute)}
+	c := timetest.NewClock(noon.Add(30 * time.Minute))
 	var waiting backlog
-	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now, Pending: waiting.Oldest})
+	l := NewLedger(tempDB(t), LedgerOptions{Now: c.Now, Pending: waiting.Oldest})
 	apply(t, l, testLog, 1, true, logs("a", "k", 1, noon.Add(-2*time.Hour)))
 	seal(t, l)
 	wantSealed(t, l, noon)
@@ -284,14 +285,14 @@ func TestSealHoldsForEveryProcess(t *testing.T) { storetest.Each(t, testSealHold
 
 func testSealHoldsForEveryProcess(t *testing.T) {
 	db := tempDB(t)
-	ahead, behind := &clock{t: noon.Add(time.Hour)}, &clock{t: noon.Add(2 * time.Minute)}
-	a, b := NewLedger(db, LedgerOptions{Now: ahead.now}), startLedger(t, db, behind.now)
+	ahead, behind := timetest.NewClock(noon.Add(time.Hour)), timetest.NewClock(noon.Add(2*time.Minute))
+	a, b := NewLedger(db, LedgerOptions{Now: ahead.Now}), startLedger(t, db, behind.Now)
 	seal(t, a)
 	wantSealed(t, b, noon)
 	apply(t, b, testLog, 2, true, logs("a", "k", 2, noon))
 	b.CountRefused(Refusal{Tenant: id("a"), Key: "k", Signal: Logs, At: noon.Add(-1), Bytes: 3})
 	apply(t, b, testLog, 1, true, logs("a", "k", 4, noon.Add(-1)))
-	until(t, "refusals are written", func() bool {
+	timetest.Eventually(t, "refusals are written", func() bool {
 		u, err := a.Usage(t.Context(), Filter{Tenants: ids("a"), By: ByHour})
 		if err != nil || len(u.Rows) != 1 || u.Rows[0].BilledBytes != 6 || !u.Rows[0].Start.Equal(noon) {
 			t.Fatal(u, err)
@@ -305,11 +306,11 @@ func TestWrongClocksDoNotBrickTheLedger(t *testing.T) {
 }
 
 func testWrongClocksDoNotBrickTheLedger(t *testing.T) {
-	c := &clock{t: noon.AddDate(10, 0, 0)}
-	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now})
+	c := timetest.NewClock(noon.AddDate(10, 0, 0))
+	l := NewLedger(tempDB(t), LedgerOptions{Now: c.Now})
 	seal(t, l)
 	wantSealed(t, l, noon.AddDate(10, 0, 0).Add(-time.Hour))
-	c.set(noon) // put right: usage must not wait ten years for its hour
+	c.Set(noon) // put right: usage must not wait ten years for its hour
 	wantSealed(t, l, time.Unix(0, 0))
 	apply(t, l, testLog, 1, true, logs("a", "k", 1, noon))
 	seal(t, l)
@@ -318,7 +319,7 @@ func testWrongClocksDoNotBrickTheLedger(t *testing.T) {
 		t.Errorf("billed %v", got)
 	}
 	// A small step back opens nothing.
-	c.set(noon.Add(-3 * time.Hour))
+	c.Set(noon.Add(-3 * time.Hour))
 	seal(t, l)
 	wantSealed(t, l, noon.Add(-time.Hour))
 	apply(t, l, testLog, 2, true, logs("a", "k", 2, noon.Add(-3*time.Hour)))
@@ -348,20 +349,20 @@ func TestSealedUsageIsTheSameForEver(t *testing.T) {
 }
 
 func testSealedUsageIsTheSameForEver(t *testing.T) {
-	c := &clock{t: noon}
+	c := timetest.NewClock(noon)
 	place := storetest.Place(t)
 	db := openDB(t, place)
 	var ls []*Ledger
 	for _, db := range []*store.DB{db, openDB(t, place)} {
-		ls = append(ls, NewLedger(db, LedgerOptions{Now: c.now}))
+		ls = append(ls, NewLedger(db, LedgerOptions{Now: c.Now}))
 	}
 	rng := rand.New(rand.NewPCG(21, 22))
 	sealed := map[time.Time]string{} // seal → what was read up to it
 	sum := int64(0)
 	for i := range 200 {
-		c.set(c.now().Add(time.Duration(rng.IntN(30)-8) * time.Minute))
+		c.Set(c.Now().Add(time.Duration(rng.IntN(30)-8) * time.Minute))
 		l := ls[rng.IntN(2)]
-		at := c.now().Add(-time.Duration(rng.IntN(200)) * time.Minute)
+		at := c.Now().Add(-time.Duration(rng.IntN(200)) * time.Minute)
 		r := logs([]string{"t0", "t1", "t2"}[rng.IntN(3)], "k", rng.Int64N(100), at)
 		switch rng.IntN(4) {
 		case 0:
@@ -400,10 +401,10 @@ func testSealedUsageIsTheSameForEver(t *testing.T) {
 func TestRacingSealsAndRunsAgree(t *testing.T) { storetest.Each(t, testRacingSealsAndRunsAgree) }
 
 func testRacingSealsAndRunsAgree(t *testing.T) {
-	c := &clock{t: noon}
+	c := timetest.NewClock(noon)
 	var grace sync.RWMutex // held for reading from a request's receive time until the backlog knows it; time waits for that
 	var waiting backlog
-	l := NewLedger(tempDB(t), LedgerOptions{Now: c.now, Pending: waiting.Oldest})
+	l := NewLedger(tempDB(t), LedgerOptions{Now: c.Now, Pending: waiting.Oldest})
 	var run atomic.Uint64
 	var billed, working, seals atomic.Int64
 	var wg sync.WaitGroup
@@ -417,7 +418,7 @@ func testRacingSealsAndRunsAgree(t *testing.T) {
 				var rs []Receipt
 				for range 1 + rng.IntN(20) {
 					grace.RLock()
-					r := logs(fmt.Sprint("t", w), "k", rng.Int64N(1000), c.now())
+					r := logs(fmt.Sprint("t", w), "k", rng.Int64N(1000), c.Now())
 					waiting.Add(r)
 					grace.RUnlock()
 					rs = append(rs, r)
@@ -431,7 +432,7 @@ func testRacingSealsAndRunsAgree(t *testing.T) {
 	sealed := map[time.Time]string{}
 	for working.Load() > 0 {
 		grace.Lock()
-		c.set(c.now().Add(13 * time.Minute))
+		c.Set(c.Now().Add(13 * time.Minute))
 		grace.Unlock()
 		seal(t, l)
 		to := sealedNow(t, l)

@@ -10,20 +10,21 @@ import (
 
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/store/storetest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // replica is a process on a shared database, with a log of its own.
 type replica struct {
 	*Ledger
-	c       *clock
+	c       *timetest.Clock
 	waiting *backlog
 }
 
 func newReplica(t *testing.T, db *store.DB, name string, now time.Time, inLog ...Receipt) *replica {
 	t.Helper()
-	r := &replica{c: &clock{t: now}, waiting: &backlog{}}
+	r := &replica{c: timetest.NewClock(now), waiting: &backlog{}}
 	r.waiting.Add(inLog...)
-	r.Ledger = NewLedger(db, LedgerOptions{Now: r.c.now, Pending: r.waiting.Oldest, Replica: ReplicaOptions{Log: name, Address: name + ":8080"}})
+	r.Ledger = NewLedger(db, LedgerOptions{Now: r.c.Now, Pending: r.waiting.Oldest, Replica: ReplicaOptions{Log: name, Address: name + ":8080"}})
 	r.say(t, false)
 	return r
 }
@@ -49,7 +50,7 @@ func testReplicaThatIsGoneHoldsTheSealUntilItIsForgotten(t *testing.T) {
 	a, b := newReplica(t, db, "a", noon), newReplica(t, db, "b", noon.Add(20*time.Minute))
 	b.waiting.Add(logs("t", "k", 1, noon.Add(10*time.Minute)))
 	b.say(t, false) // and is killed
-	a.c.set(noon.Add(9 * time.Hour))
+	a.c.Set(noon.Add(9 * time.Hour))
 	a.say(t, false)
 	seal(t, a.Ledger)
 	wantSealed(t, a.Ledger, noon)
@@ -88,7 +89,7 @@ func testReplicaThatIsGoneHoldsWhatItMayHaveAcknowledgedSince(t *testing.T) {
 	db := tempDB(t)
 	a := newReplica(t, db, "a", noon)
 	newReplica(t, db, "b", noon.Add(20*time.Minute))
-	a.c.set(noon.Add(9 * time.Hour))
+	a.c.Set(noon.Add(9 * time.Hour))
 	seal(t, a.Ledger)
 	wantSealed(t, a.Ledger, noon)
 }
@@ -115,8 +116,8 @@ func TestRunTellsAndTakesBackWhatIsPending(t *testing.T) {
 
 func testRunTellsAndTakesBackWhatIsPending(t *testing.T) {
 	db := tempDB(t)
-	c := &clock{t: noon}
-	l := NewLedger(db, LedgerOptions{Now: c.now, Replica: ReplicaOptions{Log: "a"}})
+	c := timetest.NewClock(noon)
+	l := NewLedger(db, LedgerOptions{Now: c.Now, Replica: ReplicaOptions{Log: "a"}})
 	stop := run(t, l)
 	defer stop()
 	there := func() int {
@@ -126,9 +127,9 @@ func testRunTellsAndTakesBackWhatIsPending(t *testing.T) {
 		}
 		return len(all)
 	}
-	until(t, "the replica is told", func() bool { return there() == 1 })
-	c.set(noon.Add(time.Hour + sealGrace))
-	until(t, "the seal moves", func() bool { return sealedNow(t, l).Equal(noon.Add(time.Hour)) })
+	timetest.Eventually(t, "the replica is told", func() bool { return there() == 1 })
+	c.Set(noon.Add(time.Hour + sealGrace))
+	timetest.Eventually(t, "the seal moves", func() bool { return sealedNow(t, l).Equal(noon.Add(time.Hour)) })
 	stop()
 	if n := there(); n != 0 {
 		t.Errorf("%d replicas after a good end", n)
@@ -160,10 +161,10 @@ func testReplicasNeverSealAnothersReceipts(t *testing.T) {
 			if edge := now.Truncate(time.Hour).Add(time.Hour + 4*time.Minute); rng.IntN(8) == 0 && edge.Sub(now) > 8*time.Minute {
 				now = edge // where it matters
 			}
-			r.c.set(now.Add(skew[n]))
+			r.c.Set(now.Add(skew[n]))
 			switch rng.IntN(7) {
 			case 0, 1: // received up to five minutes ago, acknowledged now
-				x := logs("t", n, 1, r.c.now().Add(-time.Duration(rng.Int64N(int64(sealGrace)))))
+				x := logs("t", n, 1, r.c.Now().Add(-time.Duration(rng.Int64N(int64(sealGrace)))))
 				r.waiting.Add(x)
 				inLog[n] = append(inLog[n], x)
 			case 2:
@@ -177,7 +178,7 @@ func testReplicasNeverSealAnothersReceipts(t *testing.T) {
 				inLog[n] = nil
 			default: // killed, and started again at some time
 				late += testutil.ToFloat64(r.m.lateReceipts)
-				rs[n] = newReplica(t, db, n, r.c.now(), inLog[n]...)
+				rs[n] = newReplica(t, db, n, r.c.Now(), inLog[n]...)
 			}
 		}
 		for _, n := range names {
@@ -202,7 +203,7 @@ func TestReplicaThatSpokeInTheNewHourHoldsTheOneBefore(t *testing.T) {
 		a := newReplica(t, db, "a", end)
 		newReplica(t, db, "b", end.Add(2*time.Minute))
 		acked := logs("t", "k", 1, end.Add(-time.Minute)) // and b is killed
-		a.c.set(end.Add(3 * time.Hour))
+		a.c.Set(end.Add(3 * time.Hour))
 		seal(t, a.Ledger)
 		wantSealed(t, a.Ledger, noon)
 		b := newReplica(t, db, "b", end.Add(3*time.Hour), acked)
@@ -210,7 +211,7 @@ func TestReplicaThatSpokeInTheNewHourHoldsTheOneBefore(t *testing.T) {
 		wantSealed(t, a.Ledger, noon)
 		apply(t, b.Ledger, "b", 1, true, acked)
 		b.waiting.Remove(acked)
-		b.c.set(end.Add(3*time.Hour + seenInterval))
+		b.c.Set(end.Add(3*time.Hour + seenInterval))
 		b.say(t, false)
 		seal(t, a.Ledger)
 		wantSealed(t, a.Ledger, end.Add(2*time.Hour))

@@ -21,7 +21,7 @@ func TestSettledIsWhatNoReplicaHasYet(t *testing.T) {
 			}
 		}
 		want("all are there", noon.Add(-settleGrace))
-		a.c.set(noon.Add(20 * time.Second))
+		a.c.Set(noon.Add(20 * time.Second))
 		want("others were seen before", noon.Add(-settleGrace))
 		b.waiting.Add(logs("t", "k", 1, noon.Add(-time.Hour)))
 		b.say(t, false)
@@ -29,9 +29,9 @@ func TestSettledIsWhatNoReplicaHasYet(t *testing.T) {
 		a.waiting.Add(logs("t", "k", 1, noon.Add(-2*time.Hour)))
 		want("itself waits for an older one", noon.Add(-2*time.Hour))
 		a.waiting.Remove(logs("t", "k", 1, noon.Add(-2*time.Hour)))
-		a.c.set(noon.Add(10 * time.Minute))
+		a.c.Set(noon.Add(10 * time.Minute))
 		want("nobody was seen lately", noon.Add(10*time.Minute-settleGrace), "b", "c")
-		c.c.set(noon.Add(10*time.Minute - time.Second))
+		c.c.Set(noon.Add(10*time.Minute - time.Second))
 		c.say(t, false)
 		want("one is back", noon.Add(10*time.Minute-time.Second-settleGrace), "b")
 		c.say(t, true)

@@ -14,12 +14,13 @@ import (
 
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/store/storetest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // fill writes rows to the ledger at once and returns them as receipts.
 func fill(t *testing.T, db *store.DB, rs []Receipt) *Ledger {
 	t.Helper()
-	l := NewLedger(db, LedgerOptions{Now: (&clock{t: noon}).now})
+	l := NewLedger(db, LedgerOptions{Now: timetest.NewClock(noon).Now})
 	rows := map[row]sums{}
 	for _, r := range rs {
 		k, s := r.row()

@@ -10,13 +10,14 @@ import (
 
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/store/storetest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // book is the ledger through one or two processes, with what is needed to fill it at random.
 type book struct {
 	*testing.T
 	rng *rand.Rand
-	c   *clock
+	c   *timetest.Clock
 	db  *store.DB
 	ls  []*Ledger
 	run uint64
@@ -24,9 +25,9 @@ type book struct {
 }
 
 func newBook(t *testing.T, seed uint64) *book {
-	b := &book{T: t, rng: rand.New(rand.NewPCG(seed, 3)), c: &clock{t: noon}, db: tempDB(t)}
+	b := &book{T: t, rng: rand.New(rand.NewPCG(seed, 3)), c: timetest.NewClock(noon), db: tempDB(t)}
 	for _, skew := range []time.Duration{0, 90 * time.Second} {
-		b.ls = append(b.ls, NewLedger(b.db, LedgerOptions{Now: func() time.Time { return b.c.now().Add(skew) }}))
+		b.ls = append(b.ls, NewLedger(b.db, LedgerOptions{Now: func() time.Time { return b.c.Now().Add(skew) }}))
 	}
 	addTenant(t, b.db, "root", "")
 	addTenant(t, b.db, "child", "ID-root")
@@ -44,7 +45,7 @@ func (b *book) tenant() string {
 // receipts returns a few receipts of the last hours: some are late.
 func (b *book) receipts() (out []Receipt) {
 	for range 1 + b.rng.IntN(4) {
-		at := b.c.now().Add(-time.Duration(b.rng.IntN(240)) * time.Minute)
+		at := b.c.Now().Add(-time.Duration(b.rng.IntN(240)) * time.Minute)
 		out = append(out, Receipt{Tenant: id(b.tenant()), Key: fmt.Sprint("k", b.rng.IntN(2)), Signal: []Signal{Logs, Traces}[b.rng.IntN(2)],
 			ReceivedAt: at, BilledBytes: b.rng.Int64N(1000), Records: b.rng.Int64N(10)})
 	}
@@ -54,7 +55,7 @@ func (b *book) receipts() (out []Receipt) {
 // step changes the ledger in some way, and tells model of receipts and corrections; hour is that which they are dated in.
 func (b *book) step(model func(hour int64, tenant string, s Signal, key string, bytes int64)) {
 	b.Helper()
-	b.c.set(b.c.now().Add(time.Duration(b.rng.IntN(35)) * time.Minute))
+	b.c.Set(b.c.Now().Add(time.Duration(b.rng.IntN(35)) * time.Minute))
 	l := b.ledger()
 	open := sealedNow(b.T, l).Unix()
 	switch b.rng.IntN(6) {
@@ -69,7 +70,7 @@ func (b *book) step(model func(hour int64, tenant string, s Signal, key string, 
 		}
 	case 4:
 		b.ids++
-		n := NewCorrection{ID: fmt.Sprint("c", b.ids), Tenant: id(b.tenant()), Hour: b.c.now().Add(-time.Duration(b.rng.IntN(600)) * time.Minute),
+		n := NewCorrection{ID: fmt.Sprint("c", b.ids), Tenant: id(b.tenant()), Hour: b.c.Now().Add(-time.Duration(b.rng.IntN(600)) * time.Minute),
 			Signal: Logs, Key: "k0", BilledBytes: b.rng.Int64N(600) - 300, Reason: "test"}
 		c, err := correct(b.T, l, n)
 		if err == nil {
@@ -119,7 +120,7 @@ func TestAnswersAsOfAMomentAreTheSameForEver(t *testing.T) {
 			if b.rng.IntN(3) > 0 {
 				continue
 			}
-			at := b.c.now()
+			at := b.c.Now()
 			if b.rng.IntN(2) == 0 {
 				at = at.Add(-time.Duration(b.rng.IntN(2000)) * time.Minute)
 			}
@@ -145,7 +146,7 @@ func TestSealIsNotDatedIntoWhatWasRead(t *testing.T) {
 	b := newBook(t, 2)
 	apply(t, b.ls[0], testLog, 1, true, logs("ID-root", "k", 1, noon.Add(-3*time.Hour)))
 	slow, fast := b.ls[0], b.ls[1] // fast is ahead of slow
-	f := Filter{Tenants: ids("ID-root"), AsOf: b.c.now().Add(80 * time.Second)}
+	f := Filter{Tenants: ids("ID-root"), AsOf: b.c.Now().Add(80 * time.Second)}
 	before, err := fast.Usage(deadline(t), f)
 	if err != nil || len(before.Rows) != 0 {
 		t.Fatal(before, err)
@@ -155,8 +156,8 @@ func TestSealIsNotDatedIntoWhatWasRead(t *testing.T) {
 	if err != nil || len(after.Rows) != 0 || !after.SealedThrough.Equal(before.SealedThrough) {
 		t.Errorf("%+v, %v, was %+v", after, err, before)
 	}
-	b.c.set(b.c.now().Add(2 * time.Minute))
-	f.AsOf = b.c.now()
+	b.c.Set(b.c.Now().Add(2 * time.Minute))
+	f.AsOf = b.c.Now()
 	if u, err := fast.Usage(deadline(t), f); err != nil || len(u.Rows) != 1 || u.Rows[0].State != Sealed {
 		t.Errorf("%+v, %v", u, err)
 	}
@@ -176,11 +177,11 @@ func TestFutureIsNotKnown(t *testing.T) {
 func TestWrongClockAsksAsOfItsTime(t *testing.T) {
 	b := newBook(t, 2)
 	apply(t, b.ls[0], testLog, 1, true, logs("ID-root", "k", 1, noon.Add(-3*time.Hour)))
-	b.c.set(noon.AddDate(5, 0, 0))
-	if _, err := b.ls[0].Usage(deadline(t), Filter{Tenants: ids("ID-root"), AsOf: b.c.now()}); err != nil {
+	b.c.Set(noon.AddDate(5, 0, 0))
+	if _, err := b.ls[0].Usage(deadline(t), Filter{Tenants: ids("ID-root"), AsOf: b.c.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	b.c.set(noon)
+	b.c.Set(noon)
 	seal(t, b.ls[0])
 	if u, err := b.ls[0].Usage(deadline(t), Filter{Tenants: ids("ID-root"), AsOf: noon}); err != nil || len(u.Rows) != 1 {
 		t.Errorf("%+v, %v", u, err)

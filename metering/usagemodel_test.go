@@ -43,7 +43,7 @@ func totals(model map[dated]int64, f Filter, in []string) map[string]int64 {
 func TestTotalsAgreeWithAModel(t *testing.T) {
 	storetest.Each(t, func(t *testing.T) {
 		b := newBook(t, 5)
-		b.c.set(time.Date(2025, 3, 28, 12, 0, 0, 0, time.UTC)) // Berlin and New York set their clocks in these weeks, a month ends
+		b.c.Set(time.Date(2025, 3, 28, 12, 0, 0, 0, time.UTC)) // Berlin and New York set their clocks in these weeks, a month ends
 		model := map[dated]int64{}
 		for range 200 {
 			b.step(func(hour int64, tenant string, s Signal, key string, n int64) {

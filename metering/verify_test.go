@@ -11,6 +11,7 @@ import (
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/store/storetest"
 	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // nothingStored is a ClickHouse without rows: right for a ledger without records.
@@ -80,16 +81,16 @@ func TestRunsAddUpToTheLedger(t *testing.T) { storetest.Each(t, testRunsAddUpToT
 func testRunsAddUpToTheLedger(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	db := tempDB(t)
-	now := &clock{t: noon}
-	l := NewLedger(db, LedgerOptions{Now: now.now})
+	now := timetest.NewClock(noon)
+	l := NewLedger(db, LedgerOptions{Now: now.Now})
 	end := noon.Add(200 * time.Hour)
 	for run := uint64(1); run <= 120; run++ {
-		now.set(noon.Add(time.Duration(run) * time.Hour))
+		now.Set(noon.Add(time.Duration(run) * time.Hour))
 		var rs []Receipt
 		for range rnd.IntN(4) {
 			billed := rnd.Int64N(1000)
 			rs = append(rs, Receipt{Tenant: id(fmt.Sprint("t", rnd.IntN(3))), Key: "k", Signal: signalCodes[1+rnd.IntN(4)],
-				ReceivedAt:  now.now().Add(-time.Duration(rnd.IntN(5*3600)) * time.Second), // some before the seal
+				ReceivedAt:  now.Now().Add(-time.Duration(rnd.IntN(5*3600)) * time.Second), // some before the seal
 				BilledBytes: billed, OverageBytes: billed / 3, UnbilledBytes: rnd.Int64N(9), Records: rnd.Int64N(50)})
 		}
 		apply(t, l, testLog, run, true, rs...)
@@ -100,7 +101,7 @@ func testRunsAddUpToTheLedger(t *testing.T) {
 			}
 		}
 		if run%30 == 0 {
-			if err := l.addUpRuns(deadline(t), now.now().Add(-10*time.Hour)); err != nil {
+			if err := l.addUpRuns(deadline(t), now.Now().Add(-10*time.Hour)); err != nil {
 				t.Fatal(err)
 			}
 			if got := ledgerDrift(t, l, end); len(got) != 0 {
@@ -113,7 +114,7 @@ func testRunsAddUpToTheLedger(t *testing.T) {
 		t.Errorf("%d runs one by one and %d added up", single, summed)
 	}
 	from, err := l.runsFrom(t.Context(), 0, hourOf(end))
-	if want := now.now().Add(-12 * time.Hour).Unix(); err != nil || from < want || from > hourOf(now.now()) {
+	if want := now.Now().Add(-12 * time.Hour).Unix(); err != nil || from < want || from > hourOf(now.Now()) {
 		t.Errorf("runs are kept from %s, %v", time.Unix(from, 0).UTC(), err)
 	}
 	execute(t, db, `UPDATE usage_hours SET unbilled_bytes = unbilled_bytes + 1 WHERE hour = (SELECT MIN(hour) FROM usage_hours)`)
@@ -265,16 +266,16 @@ func TestReplicasTellWhatTheySetAside(t *testing.T) {
 
 func testReplicasTellWhatTheySetAside(t *testing.T) {
 	db := tempDB(t)
-	now := &clock{t: noon.Add(3 * time.Hour)}
+	now := timetest.NewClock(noon.Add(3 * time.Hour))
 	refused := logs("a", "k", 10, noon)
 	refused.Records = 4
 	one, two := &nothingStored{}, &nothingStored{aside: []Receipt{refused}}
 	verifier := func(log string, s Stored) *Verifier {
-		return NewVerifier(NewLedger(db, LedgerOptions{Now: now.now, Replica: ReplicaOptions{Log: log}}), s, nil)
+		return NewVerifier(NewLedger(db, LedgerOptions{Now: now.Now, Replica: ReplicaOptions{Log: log}}), s, nil)
 	}
 	a, b := verifier("a", one), verifier("b", two)
 	apply(t, b.ledger, "b", 1, true, refused)
-	execute(t, db, `INSERT INTO usage_seal (id, through) VALUES (1, ?)`, hourOf(now.now()))
+	execute(t, db, `INSERT INTO usage_seal (id, through) VALUES (1, ?)`, hourOf(now.Now()))
 	drift := func(v *Verifier) int {
 		t.Helper()
 		r, err := v.UnsafeVerify(deadline(t), VerifyFilter{}, nil)

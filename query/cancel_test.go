@@ -13,6 +13,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/httpapi"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // processes is how many statements of the reader run on the store's database.
@@ -68,8 +69,8 @@ func TestNothingRunsOnForWhoLeft(t *testing.T) {
 		if err := <-waits; !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: who waits: %v", f, err)
 		}
-		eventually(t, string(f)+": no statement runs", func() bool { return s.processes() == 0 })
-		eventually(t, string(f)+": no place is taken", func() bool {
+		timetest.Eventually(t, string(f)+": no statement runs", func() bool { return s.processes() == 0 })
+		timetest.Eventually(t, string(f)+": no place is taken", func() bool {
 			s.reader.gate.mu.Lock()
 			defer s.reader.gate.mu.Unlock()
 			return s.reader.gate.running == 0 && len(s.reader.gate.line) == 0

@@ -18,6 +18,7 @@ import (
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/httpapi"
 	"github.com/headgate-io/headgate/storage/schema"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // ranged is a request for the fixture's hour.
@@ -346,7 +347,7 @@ func TestQueryEndsWithItsClient(t *testing.T) {
 		}
 		return itoa(int(n))
 	}
-	eventually(t, "the query runs", func() bool { return running() != "0" })
+	timetest.Eventually(t, "the query runs", func() bool { return running() != "0" })
 	if got := post(t, srv, ranged("logs | count", nil)); got.status != 429 || !strings.Contains(got.body, CodeBusy) || !strings.Contains(got.header, "Retry-After:[1]") {
 		t.Errorf("beside it: %d %s %s", got.status, got.header, got.body)
 	}
@@ -354,6 +355,6 @@ func TestQueryEndsWithItsClient(t *testing.T) {
 	if err := <-gone; !errors.Is(err, context.Canceled) {
 		t.Errorf("client: %v", err)
 	}
-	eventually(t, "the query has ended", func() bool { return running() == "0" })
-	eventually(t, "the place is free", func() bool { return post(t, srv, ranged("logs | count", nil)).status == 200 })
+	timetest.Eventually(t, "the query has ended", func() bool { return running() == "0" })
+	timetest.Eventually(t, "the place is free", func() bool { return post(t, srv, ranged("logs | count", nil)).status == 200 })
 }

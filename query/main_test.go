@@ -155,15 +155,3 @@ func newTestReader(t testing.TB, opts *clickhouse.Options) *Reader {
 	t.Cleanup(func() { _ = conn.Close() })
 	return NewReader(conn, ReaderOptions{})
 }
-
-// eventually waits until ok or fails after half a minute.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("not yet after 30 s: %s", what)
-		}
-	}
-}

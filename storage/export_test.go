@@ -15,6 +15,7 @@ import (
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/storage/schema"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // filler is an expression of the type, with values that differ by n, the name of a number; nothing is left empty throughout.
@@ -212,7 +213,7 @@ func TestAnExportThatNobodyReadsEnds(t *testing.T) {
 	if err := x.WritePart(ctx, id(t, "mine"), p.Table, p.Day, time.Now(), &bytes.Buffer{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("WritePart of a caller that is gone = %v", err)
 	}
-	eventually(t, "the queries to end", func() bool {
+	timetest.Eventually(t, "the queries to end", func() bool {
 		return scan[uint64](t, conn, "SELECT count() FROM system.processes WHERE query LIKE '%FORMAT Parquet%' OR query LIKE 'SELECT * FROM%'") <= 1
 	})
 }

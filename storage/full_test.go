@@ -14,6 +14,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/faultfs"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // A request that could not be made durable is answered so, and does not turn up.
@@ -35,7 +36,7 @@ func TestFailedAppendLeavesNothing(t *testing.T) {
 		}
 	}
 	failing.Store(false)
-	eventually(t, "the disk to be used again", func() bool { return r.append("a", 1) == nil })
+	timetest.Eventually(t, "the disk to be used again", func() bool { return r.append("a", 1) == nil })
 	r.settled()
 	r.restart()
 	r.settled()
@@ -62,7 +63,7 @@ func TestOutageFillsTheLogThenRefuses(t *testing.T) {
 	}
 	r.proxy.Choose(func(*http.Request) chtest.Fault { return chtest.Pass })
 	r.settled()
-	eventually(t, "room", func() bool { return r.append("a", 1) == nil })
+	timetest.Eventually(t, "room", func() bool { return r.append("a", 1) == nil })
 	r.settled()
 	rows["a"]++
 	for tenant, n := range rows {

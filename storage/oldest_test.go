@@ -9,6 +9,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/faultfs"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // TestOldestIsKnownUntilTheLedgerHasIt: an hour of usage is final once nothing of it is on its way, so each receipt is known
@@ -41,12 +42,12 @@ func TestOldestIsKnownUntilTheLedgerHasIt(t *testing.T) {
 	t.Cleanup(func() { close(outcome) }) // whatever fails here, the log can be closed
 	syncs <- outcome
 	go func() { failed <- r.append("a", 1) }()
-	eventually(t, "the append to begin", func() bool { return !none() })
+	timetest.Eventually(t, "the append to begin", func() bool { return !none() })
 	outcome <- errors.New("input/output error")
 	if err := <-failed; !errors.Is(err, ErrUnavailable) {
 		t.Errorf("append whose sync failed = %v, want ErrUnavailable", err)
 	}
-	eventually(t, "the failed append to be forgotten", none)
+	timetest.Eventually(t, "the failed append to be forgotten", none)
 
 	r.mustAppend("a", 1)
 	oldest, ok := r.log.Oldest()
@@ -65,12 +66,12 @@ func TestOldestIsKnownUntilTheLedgerHasIt(t *testing.T) {
 	same("after a restart")
 	r.ledger.fail.Store(true)
 	away.Store(false)
-	eventually(t, "the rows in ClickHouse", func() bool { return scan[uint64](t, r.conn, "SELECT count() FROM otel_logs") == 2 })
+	timetest.Eventually(t, "the rows in ClickHouse", func() bool { return scan[uint64](t, r.conn, "SELECT count() FROM otel_logs") == 2 })
 	same("before the ledger has it")
 	r.restart()
 	same("after a restart in between")
 	r.ledger.fail.Store(false)
 	r.settled()
-	eventually(t, "nothing to be left", none)
+	timetest.Eventually(t, "nothing to be left", none)
 	r.wantReceipts(2)
 }

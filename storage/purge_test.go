@@ -10,6 +10,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/storage/schema"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // gone lets a test say who is deleted.
@@ -57,7 +58,7 @@ func TestALogThatComesBackDropsADeletedTenant(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.run()
-	eventually(t, "the rows", func() bool {
+	timetest.Eventually(t, "the rows", func() bool {
 		return scan[uint64](t, r.conn, "SELECT count() FROM otel_logs") == 16
 	})
 	if _, cleared := r.log.Cleared(id(t, "gone"), time.Now()); cleared {

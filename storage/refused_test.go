@@ -10,6 +10,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/storage/schema"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // A request that ClickHouse never takes goes aside with its reason; the others of its run are stored, and it can be replayed.
@@ -47,7 +48,7 @@ func TestRefusedRequestIsFoundAndSetAside(t *testing.T) {
 	if err := Replay(r.dir, got.Name); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the replay", func() bool {
+	timetest.Eventually(t, "the replay", func() bool {
 		return scan[uint64](t, r.conn, "SELECT count() FROM otel_logs WHERE TenantId = 'bad'") == 3
 	})
 	r.settled()
@@ -84,7 +85,7 @@ func TestHalvesOfARefusedRunLeaveDoneTablesAlone(t *testing.T) {
 				return chtest.Pass
 			})
 			r.run()
-			eventually(t, "the halving", func() bool { return inserts.Load() > 4 })
+			timetest.Eventually(t, "the halving", func() bool { return inserts.Load() > 4 })
 			r.close()
 			r.proxy.Choose(func(*http.Request) chtest.Fault { return chtest.Pass })
 			r.open()
@@ -113,7 +114,7 @@ func TestWrongTableSetsNothingAside(t *testing.T) {
 	for range 4 {
 		r.mustAppend("a", 2)
 	}
-	eventually(t, "suspects", func() bool { return r.count("headgate_storage_split_runs_total") > 0 })
+	timetest.Eventually(t, "suspects", func() bool { return r.count("headgate_storage_split_runs_total") > 0 })
 	if err := r.conn.Exec(t.Context(), "ALTER TABLE otel_logs RENAME COLUMN Text TO Body"); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/headgate-io/headgate/internal/chtest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // ledger is what the log knows of billing: runs, and the receipts that came with them. It outlives the log's restarts.
@@ -201,25 +202,11 @@ func (r *rig) mustAppend(tenant string, n int, days ...uint16) {
 // settled waits until nothing is unfinished.
 func (r *rig) settled() {
 	r.t.Helper()
-	eventually(r.t, "everything to be settled", func() bool {
+	timetest.Eventually(r.t, "everything to be settled", func() bool {
 		r.log.mu.Lock()
 		defer r.log.mu.Unlock()
 		return r.log.entries == 0
 	})
-}
-
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(60 * time.Second)
-	for !f() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }
 
 // wantRows checks that each tenant has as many rows as it was acked, and the ledger each receipt once.

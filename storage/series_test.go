@@ -12,6 +12,7 @@ import (
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/otlpgen"
 	"github.com/headgate-io/headgate/storage/schema"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // appendMetrics acks a generated request of n points of every kind.
@@ -160,7 +161,7 @@ func TestSeriesAreThereBeforeTheirPoints(t *testing.T) {
 			r.open()
 			r.run()
 			r.appendMetrics("a", 1, 300, time.Now(), 30)
-			eventually(t, "faults", func() bool { return faults.Load() > 1 })
+			timetest.Eventually(t, "faults", func() bool { return faults.Load() > 1 })
 			r.close()
 			if strings.HasPrefix(name, "series") {
 				if n := scan[uint64](t, r.conn, "SELECT count() FROM "+allPoints); n != 0 {

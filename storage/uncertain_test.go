@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/internal/chtest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // Whatever the network and the server do to an INSERT: every row once, every receipt once.
@@ -37,7 +38,7 @@ func TestUncertainInsertsAreSettledExactly(t *testing.T) {
 				r.mustAppend("b", 7)
 				r.run()
 				if restart {
-					eventually(t, "a failed insert", func() bool { return inserts.Load() > 0 })
+					timetest.Eventually(t, "a failed insert", func() bool { return inserts.Load() > 0 })
 					r.close()
 					r.proxy.Choose(func(*http.Request) chtest.Fault { return chtest.Pass })
 					r.open()
@@ -92,7 +93,7 @@ func TestPartitionLostBehindItsTokenIsSentAgain(t *testing.T) {
 	r.open()
 	r.run()
 	r.mustAppend("a", 30, day, day+1, day+2)
-	eventually(t, "the insert", func() bool {
+	timetest.Eventually(t, "the insert", func() bool {
 		return scan[uint64](t, r.conn, "SELECT count() FROM otel_logs") == 30
 	})
 	if err := r.conn.Exec(t.Context(), "ALTER TABLE otel_logs DROP PARTITION ('shared-00', '2024-10-05')"); err != nil {
@@ -136,7 +137,7 @@ func TestTokenAloneLosesRows(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		eventually(t, "the engine's next life", func() bool { return r.conn.Exec(t.Context(), "SELECT 1") == nil })
+		timetest.Eventually(t, "the engine's next life", func() bool { return r.conn.Exec(t.Context(), "SELECT 1") == nil })
 		if err := d.insertAll(run, p.tables[0]); err != nil {
 			t.Fatal(err)
 		}
@@ -174,7 +175,7 @@ func TestQuestionAloneDoublesNothing(t *testing.T) {
 			r.run()
 			r.mustAppend("a", 30, day, day+1, day+2)
 			if restart {
-				eventually(t, "the insert", func() bool { return inserts.Load() > 0 })
+				timetest.Eventually(t, "the insert", func() bool { return inserts.Load() > 0 })
 				r.restart()
 			}
 			r.settled()
@@ -227,7 +228,7 @@ func TestAllPartitionsLostBehindTheTokenAreSentAgain(t *testing.T) {
 	r.open()
 	r.run()
 	r.mustAppend("a", 30, day, day+1, day+2)
-	eventually(t, "the insert", func() bool { return scan[uint64](t, r.conn, "SELECT count() FROM otel_logs") == 30 })
+	timetest.Eventually(t, "the insert", func() bool { return scan[uint64](t, r.conn, "SELECT count() FROM otel_logs") == 30 })
 	for _, d := range []string{"2024-10-04", "2024-10-05", "2024-10-06"} {
 		if err := r.conn.Exec(t.Context(), "ALTER TABLE otel_logs DROP PARTITION ('shared-00', '"+d+"')"); err != nil {
 			t.Fatal(err)
@@ -245,7 +246,7 @@ func TestFailingLedgerBillsOnceInTheEnd(t *testing.T) {
 	r.open()
 	r.run()
 	r.mustAppend("a", 5)
-	eventually(t, "the insert", func() bool { return scan[uint64](t, r.conn, "SELECT count() FROM otel_logs") == 5 })
+	timetest.Eventually(t, "the insert", func() bool { return scan[uint64](t, r.conn, "SELECT count() FROM otel_logs") == 5 })
 	r.restart() // between the insert and the ledger
 	r.ledger.fail.Store(false)
 	r.settled()

@@ -17,6 +17,7 @@ import (
 	"github.com/headgate-io/headgate/control"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/metering/alert"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // hookTarget takes webhooks, and checks each by its secret as receivers do.
@@ -100,7 +101,7 @@ func TestAlertsReachTheirTargetThroughAKill(t *testing.T) {
 	list := func() []alert.Alert {
 		return unmarshal[struct{ Alerts []alert.Alert }](t, p.cli("alerts", "--tenant", "acme", "--json")).Alerts
 	}
-	waitFor(t, "the four events, and an attempt at one", func() bool {
+	timetest.Eventually(t, "the four events, and an attempt at one", func() bool {
 		seen, _ := h.counts()
 		return len(list()) == 4 && seen > 0
 	})
@@ -109,7 +110,7 @@ func TestAlertsReachTheirTargetThroughAKill(t *testing.T) {
 
 	h.status.Store(200)
 	p = serveOn(t, dir, "--webhook-allow-private")
-	waitFor(t, "every event to be delivered", func() bool {
+	timetest.Eventually(t, "every event to be delivered", func() bool {
 		for _, a := range list() {
 			if len(a.Deliveries) != 1 || a.Deliveries[0].State != alert.StateDelivered {
 				return false

@@ -17,6 +17,7 @@ import (
 	"github.com/headgate-io/headgate/internal/otlpgen"
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/storage/schema"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // holdVar is a point of a deletion and a file: a headgate that reaches the point writes the file and goes no further.
@@ -101,7 +102,7 @@ func newDeletionRig(t *testing.T) *deletionRig {
 	}
 	d.create("live")
 	d.liveKey = d.a.key("live", "ingest")
-	waitFor(t, "the key at the third", func() bool {
+	timetest.Eventually(t, "the key at the third", func() bool {
 		status, _, err := d.c.post(t.Context(), "/v1/logs", "application/json", d.liveKey, []byte(record("at c 0")))
 		return err == nil && status == 200
 	})
@@ -121,7 +122,7 @@ func (d *deletionRig) create(name string, more ...string) control.Tenant {
 
 func (d *deletionRig) post(p *process, key string, seed uint64) {
 	d.t.Helper()
-	waitFor(d.t, "an ack", func() bool {
+	timetest.Eventually(d.t, "an ack", func() bool {
 		status, _, err := p.post(d.t.Context(), "/v1/logs", "application/x-protobuf", key, otlpgen.Logs(seed, 50))
 		return err == nil && status == 200
 	})
@@ -231,10 +232,10 @@ func (d *deletionRig) deleteKilled(name, point string) {
 	d.t.Setenv(holdVar, "")
 	d.a.cli("tenant", "disable", name)
 	d.a.cli("tenant", "delete", name, "--yes", "--wait=false")
-	waitFor(d.t, "the deletion to reach "+point, func() bool { _, err := os.Stat(file); return err == nil })
+	timetest.Eventually(d.t, "the deletion to reach "+point, func() bool { _, err := os.Stat(file); return err == nil })
 	d.restart()
 	var last control.Deletion
-	waitFor(d.t, "the deletion to end", func() bool {
+	timetest.Eventually(d.t, "the deletion to end", func() bool {
 		last = unmarshal[control.Deletion](d.t, d.b.cli("tenant", "deletion", name, "--json"))
 		return last.EndedAt != nil
 	})

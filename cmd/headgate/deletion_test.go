@@ -10,6 +10,7 @@ import (
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/control"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // A tenant is deleted while its neighbours send, and headgate, the engine or both are killed all the while. The deletion ends, with a
@@ -37,7 +38,7 @@ func TestKillsDoNotStopADeletionNorTouchNeighbours(t *testing.T) {
 		d.p.cli("tenant", "delete", name, "--yes", "--wait=false")
 		for deletion := d.deletion(name); deletion.EndedAt == nil; deletion = d.deletion(name) {
 			if left == 0 {
-				waitFor(t, "the deletion to end", func() bool { return d.deletion(name).EndedAt != nil })
+				timetest.Eventually(t, "the deletion to end", func() bool { return d.deletion(name).EndedAt != nil })
 				break
 			}
 			// Later steps are short: a kill waits for one of them, or the end.
@@ -98,5 +99,5 @@ func (d *load) certified(name string) {
 func (p *process) settledMore(t *testing.T) {
 	t.Helper()
 	settled := p.metric("headgate_storage_settled_requests_total")
-	waitFor(t, "some requests to be settled", func() bool { return p.metric("headgate_storage_settled_requests_total") > settled+50 })
+	timetest.Eventually(t, "some requests to be settled", func() bool { return p.metric("headgate_storage_settled_requests_total") > settled+50 })
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/headgate-io/headgate/internal/otlpgen"
 	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/schema"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // telemetry connects to the replicas' ClickHouse, beside them.
@@ -76,7 +77,7 @@ func TestExportThroughKillsHasEveryRowOfTheTenantAlone(t *testing.T) {
 		keys[name] = a.key(name, "ingest")
 	}
 	for _, name := range []string{"mine", "canary"} {
-		waitFor(t, "the key at the other replica", func() bool { return b.fill(keys[name], 1) == nil })
+		timetest.Eventually(t, "the key at the other replica", func() bool { return b.fill(keys[name], 1) == nil })
 		for seed := range uint64(10) {
 			if err := errors.Join(a.fill(keys[name], 10+seed), b.fill(keys[name], 100+seed)); err != nil {
 				t.Fatal(err)
@@ -118,7 +119,7 @@ func TestExportThroughKillsHasEveryRowOfTheTenantAlone(t *testing.T) {
 	kills := 0
 	for _, at := range []int{1, 4 + rand.IntN(4), 10 + rand.IntN(4)} {
 		cmd, out := begin()
-		waitFor(t, fmt.Sprintf("%d files", at), func() bool { return files() >= at })
+		timetest.Eventually(t, fmt.Sprintf("%d files", at), func() bool { return files() >= at })
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +130,7 @@ func TestExportThroughKillsHasEveryRowOfTheTenantAlone(t *testing.T) {
 	}
 	cmd, out := begin()
 	at := files() + 2
-	waitFor(t, fmt.Sprintf("%d files", at), func() bool { return files() >= at || strings.Contains(out.String(), "all that was received") })
+	timetest.Eventually(t, fmt.Sprintf("%d files", at), func() bool { return files() >= at || strings.Contains(out.String(), "all that was received") })
 	a.end(syscall.SIGKILL)
 	a = r.serveIn(dirs[0])
 	if err := cmd.Wait(); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/faultfs"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // badDiskVar makes the log's disk of a headgate process slow or failing.
@@ -119,7 +120,7 @@ func TestKillsOnAFullDisk(t *testing.T) {
 			fill(t, filler)
 		}
 		from := d.unacked.Load()
-		waitFor(t, "refusals", func() bool { return d.unacked.Load() > from+5 })
+		timetest.Eventually(t, "refusals", func() bool { return d.unacked.Load() > from+5 })
 		if round == 2 {
 			d.signalEngine(syscall.SIGCONT)
 			d.restart()

@@ -21,6 +21,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 
 	"github.com/headgate-io/headgate/metering"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // Environment variables that make the kill test long.
@@ -228,7 +229,7 @@ func (d *load) signalEngine(sig syscall.Signal) {
 func (d *load) acks(n int64) {
 	d.t.Helper()
 	from := d.acked.Load()
-	waitFor(d.t, fmt.Sprintf("%d acks", n), func() bool { return d.acked.Load() >= from+n })
+	timetest.Eventually(d.t, fmt.Sprintf("%d acks", n), func() bool { return d.acked.Load() >= from+n })
 }
 
 // finish stops the senders, waits until everything is settled, and compares.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/otlpgen"
 	"github.com/headgate-io/headgate/metering"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // crowd is many senders at many replicas of one database. Each sender has one replica, as an agent has one endpoint, and sends
@@ -72,7 +73,7 @@ func TestReplicasTogetherKeepEveryLimitToTheByte(t *testing.T) {
 		c.keys = append(c.keys, crowdKey{args[0], made.ID, made.Key})
 	}
 	for _, m := range c.members {
-		waitFor(t, "every key at every replica", func() bool { return c.knows(m) })
+		timetest.Eventually(t, "every key at every replica", func() bool { return c.knows(m) })
 	}
 
 	ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -99,7 +100,7 @@ func TestReplicasTogetherKeepEveryLimitToTheByte(t *testing.T) {
 	}
 	// Everybody goes on until everything is used up: what was leased and lies idle comes back meanwhile.
 	limits := []string{"limit-daily-bytes", "limit-daily-bytes-key", "limit-daily-bytes-parent", "logs"}
-	waitFor(t, "all limits to be reached", func() bool {
+	timetest.Eventually(t, "all limits to be reached", func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		for _, id := range limits {
@@ -136,7 +137,7 @@ func (c *crowd) wait(n int) {
 		return int(c.acked["requests"]) + c.refused["limit-daily-bytes-parent"]
 	}
 	from := count()
-	waitFor(c.t, "acks", func() bool { return count() >= from+n })
+	timetest.Eventually(c.t, "acks", func() bool { return count() >= from+n })
 }
 
 // send sends requests of different sizes, logs and traces, until ctx ends.

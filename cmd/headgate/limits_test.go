@@ -23,6 +23,7 @@ import (
 	"github.com/headgate-io/headgate/control"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/metering"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 func TestLimitsAreReadFromFlags(t *testing.T) {
@@ -252,7 +253,7 @@ func TestLimitsOfEveryKindRefuseRequests(t *testing.T) {
 	if _, err := io.WriteString(writer, body[:10]); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "the request to be in flight", func() bool {
+	timetest.Eventually(t, "the request to be in flight", func() bool {
 		return unmarshal[control.Limits](t, p.cli("limits", "--key", slow, "--json")).Limits[0].Used == 1
 	})
 	if code, text, err := p.post(t.Context(), "/v1/logs", "application/json", slow, []byte(record("second"))); err != nil || code != 429 || !strings.Contains(text, "(limit-in-flight-requests)") {
@@ -274,7 +275,7 @@ func TestLimitsOfEveryKindRefuseRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	p = serveOn(t, dir)
-	waitFor(t, "stored bytes to be known", func() bool {
+	timetest.Eventually(t, "stored bytes to be known", func() bool {
 		n := unmarshal[control.Tenant](t, p.cli("tenant", "show", "slow", "--json")).StorageBytes
 		return n != nil && *n > 1
 	})
@@ -282,7 +283,7 @@ func TestLimitsOfEveryKindRefuseRequests(t *testing.T) {
 	if err != nil || code != 429 || !strings.Contains(text, "of 1 are kept; delete data or wait for it to expire (limit-storage-bytes)") {
 		t.Errorf("beyond what may be kept: %d %s %v", code, text, err)
 	}
-	waitFor(t, "its event", func() bool {
+	timetest.Eventually(t, "its event", func() bool {
 		status, text := p.call(http.MethodGet, "/api/v1/alerts")
 		return status == 200 && strings.Contains(text, "limit.storage")
 	})
@@ -400,14 +401,14 @@ func TestLimitsReachOtherReplicasWithinASecond(t *testing.T) {
 			return err == nil && status == want
 		}
 	}
-	waitFor(t, "the key", send(200))
+	timetest.Eventually(t, "the key", send(200))
 	for _, c := range []struct {
 		limit string
 		want  int
 	}{{"records-per-request=0", 413}, {"records-per-request=none", 200}, {"requests-per-second=0", 429}} {
 		a.cli("tenant", "set", "acme", "--limit", c.limit)
 		changed := time.Now()
-		waitFor(t, c.limit, send(c.want))
+		timetest.Eventually(t, c.limit, send(c.want))
 		if took := time.Since(changed); took > time.Second {
 			t.Errorf("%s took %v to the other replica", c.limit, took)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/headgate-io/headgate/control"
 	"github.com/headgate-io/headgate/internal/asktest"
 	"github.com/headgate-io/headgate/internal/pgtest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // The four organizations that headgate is made for, each from the first tenant on, by the public API of real processes on both
@@ -118,7 +119,7 @@ func (s *site) signIn(slug, email string) control.SignedIn {
 // mail returns the token of the message after n others to an address, and how many there are then.
 func (s *site) mail(to string, n int) (token string, count int) {
 	s.t.Helper()
-	waitFor(s.t, "a message to "+to, func() bool {
+	timetest.Eventually(s.t, "a message to "+to, func() bool {
 		raw, err := os.ReadFile(filepath.Join(s.dir, outboxFile))
 		if err != nil {
 			return false

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/control"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // tenantsView is a pipeline's operator: tenants with limits and tenants of theirs, looked at, disabled, enabled and deleted, and
@@ -85,7 +86,7 @@ func tenantsView(s *site) {
 	s.do(rita.Token, "POST", "/api/v1/tenants/pipe-one-test/disable", "")
 	s.refuse(400, "invalid-argument", rita.Token, "DELETE", "/api/v1/tenants/pipe-one-test", `{"confirm":"yes"}`)
 	s.do(rita.Token, "DELETE", "/api/v1/tenants/pipe-one-test", `{"confirm":"pipe-one-test"}`)
-	waitFor(s.t, "the tenant to be gone", func() bool {
+	timetest.Eventually(s.t, "the tenant to be gone", func() bool {
 		status, _ := s.ask(rita.Token, "GET", "/api/v1/tenants/pipe-one-test", "")
 		return status == 404
 	})
@@ -189,7 +190,7 @@ func timeLimitedAccess(s *site, rita, one control.SignedIn) {
 	}
 	act(one, third.ID, "approve", "")
 	s.soon("the cloned access", reaches)
-	waitFor(s.t, "the access to end", func() bool { return !reaches() })
+	timetest.Eventually(s.t, "the access to end", func() bool { return !reaches() })
 	fourth := act(sam, third.ID, "clone", `{"expiry":"1h"}`)
 	for status, want := range map[string]string{"pending": fourth.ID, "expired": third.ID, "rejected": second.ID, "revoked": first.ID} {
 		found := get[control.AccessRequests](s, one.Token, path+"?search=SAM@pipe&status="+status).AccessRequests

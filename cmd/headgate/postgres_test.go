@@ -14,6 +14,7 @@ import (
 	"github.com/headgate-io/headgate/internal/pgtest"
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/metering"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // replicas are headgates of one PostgreSQL and one ClickHouse.
@@ -60,7 +61,7 @@ func TestReplicasShareOneState(t *testing.T) {
 	a.cli("tenant", "create", "acme")
 	key := unmarshal[struct{ ID, Key string }](t, a.cli("key", "create", "--tenant", "acme", "--scope", "ingest", "--scope", "query", "--scope", "usage", "--json"))
 	made := time.Now()
-	waitFor(t, "the key at the other replica", func() bool {
+	timetest.Eventually(t, "the key at the other replica", func() bool {
 		status, _, err := b.post(t.Context(), "/v1/logs", "application/json", key.Key, []byte(record("first")))
 		return err == nil && status == http.StatusOK
 	})
@@ -84,7 +85,7 @@ func TestReplicasShareOneState(t *testing.T) {
 	}
 	b.cli("key", "revoke", key.ID)
 	revoked := time.Now()
-	waitFor(t, "the revocation at the other replica", func() bool {
+	timetest.Eventually(t, "the revocation at the other replica", func() bool {
 		status, _, err := a.post(t.Context(), "/v1/logs", "application/json", key.Key, []byte(record("late")))
 		return err == nil && status == http.StatusUnauthorized
 	})
@@ -141,7 +142,7 @@ func TestPostgresOutageRefusesAndLosesNothing(t *testing.T) {
 		}
 		r.pg.Start(t)
 		p.flushed()
-		waitFor(t, "unknown keys to be refused again", func() bool {
+		timetest.Eventually(t, "unknown keys to be refused again", func() bool {
 			status, _, err := p.post(t.Context(), "/v1/logs", "application/json", strangeKey(t), []byte(record("x")))
 			return err == nil && status == http.StatusUnauthorized
 		})

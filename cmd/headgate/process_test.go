@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/internal/chtest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // asHeadgate makes the test binary headgate itself, its engine child included: tests run real processes, killable ones.
@@ -92,7 +93,7 @@ func serveOn(t *testing.T, dir string, args ...string) *process {
 		t.Fatal(err)
 	}
 	p := launch(t, dir, args...)
-	waitFor(t, "headgate to be ready", func() bool {
+	timetest.Eventually(t, "headgate to be ready", func() bool {
 		select {
 		case err := <-p.gone:
 			p.gone <- err
@@ -117,21 +118,6 @@ func (p *process) end(sig syscall.Signal) error {
 	case <-time.After(90 * time.Second):
 		p.t.Fatalf("headgate does not end:\n%s", p.out.String())
 		return nil
-	}
-}
-
-// waitFor polls until ok, at most for a minute and a half.
-func waitFor(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(90 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited too long for %s", what)
-		}
 	}
 }
 
@@ -239,7 +225,7 @@ func (p *process) flushed() {
 			p.t.Logf("headgate says:\n%s", p.out.String())
 		}
 	}()
-	waitFor(p.t, "the log to be flushed", func() bool { return p.metric("headgate_storage_log_requests") == 0 })
+	timetest.Eventually(p.t, "the log to be flushed", func() bool { return p.metric("headgate_storage_log_requests") == 0 })
 }
 
 // get reads an address of the process without a credential.

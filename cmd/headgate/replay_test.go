@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/headgate-io/headgate/internal/chtest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // moving is what every answer has another of.
@@ -42,7 +43,7 @@ func TestWholeLogReplayedTwiceChangesNothing(t *testing.T) {
 			p.mustPost("/v1/logs", key, record(fmt.Sprint("record ", i)))
 		}
 	}
-	waitFor(t, "a run that is planned and cannot be stored", func() bool { return inserts.Load() > 1 })
+	timetest.Eventually(t, "a run that is planned and cannot be stored", func() bool { return inserts.Load() > 1 })
 	p.end(syscall.SIGKILL)
 	if err := os.CopyFS(kept, os.DirFS(filepath.Join(dir, walDir))); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/headgate-io/headgate/control"
 	"github.com/headgate-io/headgate/internal/asktest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // Environment variables that make the test of revocation what make revocation is.
@@ -64,7 +65,7 @@ func TestRevocationReachesOpenConnectionsOfEveryReplica(t *testing.T) {
 	w.prepare()
 	key := w.all[0].key("others", "ingest")
 	for _, others := range otlpSenders(t, w.all, w.conns, key) {
-		waitFor(t, "the others' key at every replica", others)
+		timetest.Eventually(t, "the others' key at every replica", others)
 	}
 	sent, stop := othersSend(t, w.all, key, rate)
 	defer stop()
@@ -197,7 +198,7 @@ func (w *revocations) measure(x trial, at *process) (took []time.Duration, answe
 	t.Helper()
 	w.n++
 	for _, send := range x.senders {
-		waitFor(t, "what is to be taken away at every replica", send)
+		timetest.Eventually(t, "what is to be taken away at every replica", send)
 	}
 	last := make([]atomic.Int64, len(x.senders)) // when the last accepted request was sent
 	gone := make([]atomic.Bool, len(x.senders))

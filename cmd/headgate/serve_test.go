@@ -20,6 +20,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/metering"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // record is one log record of this minute, as OTLP/JSON.
@@ -79,7 +80,7 @@ func TestTourThroughTheProduct(t *testing.T) {
 	// A revoked key is refused within a second.
 	revoked := time.Now()
 	p.cli("key", "revoke", globex)
-	waitFor(t, "the revocation", func() bool {
+	timetest.Eventually(t, "the revocation", func() bool {
 		status, _, err := p.post(t.Context(), "/v1/logs", "application/json", globex, []byte(record("late")))
 		return err == nil && status == http.StatusUnauthorized
 	})
@@ -156,7 +157,7 @@ func TestKillNineKeepsTheDaysUse(t *testing.T) {
 				}
 			})
 		}
-		waitFor(t, "some acks", func() bool { return acked.Load() >= before+50 })
+		timetest.Eventually(t, "some acks", func() bool { return acked.Load() >= before+50 })
 		p.end(syscall.SIGKILL)
 		cancel()
 		wg.Wait()
@@ -208,7 +209,7 @@ func TestEngineDeathIsAnOutage(t *testing.T) {
 	if acked < 40 {
 		t.Errorf("%d of 60 requests were acked around one kill", acked)
 	}
-	waitFor(t, "queries to work again", func() bool {
+	timetest.Eventually(t, "queries to work again", func() bool {
 		out, _, err := p.try("query", "--key", key, "--format", "ndjson", "logs | count")
 		return err == nil && unmarshal[struct{ Count int }](t, out).Count >= acked
 	})
@@ -219,7 +220,7 @@ func TestEngineEndsWithItsParent(t *testing.T) {
 	p := serveOn(t, t.TempDir())
 	pid := p.enginePID()
 	p.end(syscall.SIGKILL)
-	waitFor(t, "the engine to end", func() bool { return syscall.Kill(pid, 0) != nil })
+	timetest.Eventually(t, "the engine to end", func() bool { return syscall.Kill(pid, 0) != nil })
 }
 
 // TestBadStarts: each says what is wrong and what to do, and ends.
@@ -331,7 +332,7 @@ func TestStartWithoutClickHouseTakesRequests(t *testing.T) {
 	free.Close()
 	dir := t.TempDir()
 	p := launch(t, dir, append(through(proxy.Addr(), engine, args), "--telemetry", telemetry)...)
-	waitFor(t, "it to say so", func() bool {
+	timetest.Eventually(t, "it to say so", func() bool {
 		resp, err := http.Get("http://" + telemetry + "/readyz")
 		if err != nil {
 			return false
@@ -343,8 +344,8 @@ func TestStartWithoutClickHouseTakesRequests(t *testing.T) {
 	if status, _ := p.get("http://" + telemetry + "/healthz"); status != 200 {
 		t.Errorf("healthz: %d", status)
 	}
-	waitFor(t, "the log to say so", func() bool { return strings.Contains(p.out.String(), "clickhouse does not answer yet") })
-	waitFor(t, "headgate to be ready all the same", func() bool { p.addr, err = readAddresses(dir); return err == nil })
+	timetest.Eventually(t, "the log to say so", func() bool { return strings.Contains(p.out.String(), "clickhouse does not answer yet") })
+	timetest.Eventually(t, "headgate to be ready all the same", func() bool { p.addr, err = readAddresses(dir); return err == nil })
 	p.cli("tenant", "create", "acme")
 	key := p.key("acme", "ingest", "query")
 	p.mustPost("/v1/logs", key, record("early"))
@@ -411,7 +412,7 @@ func TestOrderedStopFinishesWhatWasReceived(t *testing.T) {
 			}
 		})
 	}
-	waitFor(t, "some acks", func() bool { return acked.Load() >= 32 })
+	timetest.Eventually(t, "some acks", func() bool { return acked.Load() >= 32 })
 	if err := p.end(syscall.SIGTERM); err != nil {
 		t.Errorf("serve ended with %v", err)
 	}

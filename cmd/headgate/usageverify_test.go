@@ -21,6 +21,7 @@ import (
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/storage"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 const fiveMetrics = `{"resourceMetrics":[{"scopeMetrics":[{"metrics":[
@@ -193,7 +194,7 @@ func TestRowsThatNeedNotBeThereAreNoDrift(t *testing.T) {
 	if _, err := r.directory.Tenants().Set(t.Context(), r.operator, "brief", auth.Patch{RetentionDays: &days}); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "the new plan to hold", func() bool {
+	timetest.Eventually(t, "the new plan to hold", func() bool {
 		r.logsAt(8, 1, keyBrief)
 		return r.one("SELECT max(RetentionDays) FROM otel_logs") == 30
 	})
@@ -276,7 +277,7 @@ func TestRequestsSetAsideAreNoDrift(t *testing.T) {
 		}
 		return list
 	}
-	waitFor(t, "the request to be set aside", func() bool {
+	timetest.Eventually(t, "the request to be set aside", func() bool {
 		r.send(200, "/v1/logs", key, logBody(fmt.Sprint("more at ", time.Now().UnixNano()), r.now()))
 		return len(aside()) == 1
 	})
@@ -293,7 +294,7 @@ func TestRequestsSetAsideAreNoDrift(t *testing.T) {
 		if err := storage.Replay(filepath.Join(r.dir, walDir), aside()[0].Name); err != nil {
 			t.Fatal(err)
 		}
-		waitFor(t, "the replay", func() bool {
+		timetest.Eventually(t, "the replay", func() bool {
 			_, waits := r.log.Oldest()
 			return !waits && r.one("SELECT count() FROM otel_logs WHERE Body = 'refused'") == 1
 		})
@@ -338,7 +339,7 @@ func TestReplaysWhileVerifyingAreNoDrift(t *testing.T) {
 		}
 		return list
 	}
-	waitFor(t, "the requests to be set aside", func() bool {
+	timetest.Eventually(t, "the requests to be set aside", func() bool {
 		r.send(200, "/v1/logs", key, logBody(fmt.Sprint("more at ", time.Now().UnixNano()), r.now()))
 		return len(aside()) == refused
 	})
@@ -392,7 +393,7 @@ func TestSplitRunsAreNoDrift(t *testing.T) {
 		send("good")
 	}
 	send("bad")
-	waitFor(t, "the request to be set aside", func() bool {
+	timetest.Eventually(t, "the request to be set aside", func() bool {
 		send("good")
 		list, err := storage.ListRejected(filepath.Join(r.dir, walDir))
 		return err == nil && len(list) == 1
@@ -421,7 +422,7 @@ func TestLateReceiptsAreNoDrift(t *testing.T) {
 	r.logsAt(1, 2, key)
 	r.seal()
 	r.logsAt(1, 3, key) // another text: "of 3"
-	waitFor(t, "the log to be empty", func() bool { _, waits := r.log.Oldest(); return !waits })
+	timetest.Eventually(t, "the log to be empty", func() bool { _, waits := r.log.Oldest(); return !waits })
 	r.at(time.Now())
 	rep := r.verify()
 	wantLines(t, "drift", drifts(rep))

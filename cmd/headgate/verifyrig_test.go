@@ -29,6 +29,7 @@ import (
 	"github.com/headgate-io/headgate/metering/alert"
 	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/schema"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // verifyRig is a headgate whose clock is the test's: edge, log, ledger and engine are those of serve.
@@ -163,13 +164,13 @@ func logBody(text string, at time.Time) string {
 // seal waits until everything is stored, and has all hours up to now sealed.
 func (r *verifyRig) seal() {
 	r.t.Helper()
-	waitFor(r.t, "the log to be empty", func() bool { _, waits := r.log.Oldest(); return !waits })
+	timetest.Eventually(r.t, "the log to be empty", func() bool { _, waits := r.log.Oldest(); return !waits })
 	r.at(time.Now())
 	ctx, cancel := context.WithCancel(r.t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = r.ledger.Run(ctx) }()
 	defer func() { cancel(); <-done }()
-	waitFor(r.t, "the hours to be sealed", func() bool {
+	timetest.Eventually(r.t, "the hours to be sealed", func() bool {
 		u, err := r.ledger.UnsafeUsageOfAll(r.t.Context(), metering.Filter{Limit: 1})
 		return err == nil && u.SealedThrough.After(r.hour(20))
 	})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/storage/policy"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // guardedServer is an engine in the place of a server with the walls set up, and the arguments of serve for it. Custom settings
@@ -93,7 +94,7 @@ func TestQueriesAreRefusedWithoutTheWalls(t *testing.T) {
 		_, _, _ = p.try("doctor")
 	}
 	restartWith(users[:from] + users[to:])
-	waitFor(t, "queries to be refused", func() bool { look(); return p.answered(k) == "503 query-refused" })
+	timetest.Eventually(t, "queries to be refused", func() bool { look(); return p.answered(k) == "503 query-refused" })
 	if status, text := p.get("http://" + p.addr.Telemetry + "/readyz"); status != 200 || !strings.Contains(text, "otel_traces has no policy") {
 		t.Errorf("readyz %d %s, want that queries are refused", status, text)
 	}
@@ -108,7 +109,7 @@ func TestQueriesAreRefusedWithoutTheWalls(t *testing.T) {
 	p.flushed()
 
 	restartWith(users)
-	waitFor(t, "queries to be answered", func() bool { look(); return p.answered(k) == "200" })
+	timetest.Eventually(t, "queries to be answered", func() bool { look(); return p.answered(k) == "200" })
 	if out := p.cli("query", "--key", k, "--format", "ndjson", "logs | count"); unmarshal[struct{ Count int }](t, out).Count != 2 {
 		t.Errorf("count printed %s, want both records", out)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/store/storetest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // TestMessageIsWhatStandardWebhooksSays reads a message as the specification tells receivers to, with nothing of the sender's
@@ -25,7 +26,7 @@ func TestMessageIsWhatStandardWebhooksSays(t *testing.T) {
 }
 
 func testMessageIsWhatStandardWebhooksSays(t *testing.T) {
-	db, c, r := tempDB(t), &clock{t: noon.Add(time.Minute)}, listen(t, nil)
+	db, c, r := tempDB(t), timetest.NewClock(noon.Add(time.Minute)), listen(t, nil)
 	s := local(db, c)
 	_, secret := create(t, db, s, "a", r.url+"/hook?x=1")
 	record(t, db, crossing("a", 80))
@@ -48,7 +49,7 @@ func testMessageIsWhatStandardWebhooksSays(t *testing.T) {
 	if want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)); h.Get("webhook-signature") != want {
 		t.Errorf("signature %q, want %q", h.Get("webhook-signature"), want)
 	}
-	if h.Get("webhook-timestamp") != strconv.FormatInt(c.now().Unix(), 10) {
+	if h.Get("webhook-timestamp") != strconv.FormatInt(c.Now().Unix(), 10) {
 		t.Errorf("timestamp %q is not the attempt's", h.Get("webhook-timestamp"))
 	}
 	if strings.Contains(h.Get("webhook-id"), ".") || h.Get("webhook-id") == "" || h.Get("Content-Type") != "application/json" {
@@ -72,7 +73,7 @@ func testMessageIsWhatStandardWebhooksSays(t *testing.T) {
 func TestEventsAreSentInTheirOrder(t *testing.T) { storetest.Each(t, testEventsAreSentInTheirOrder) }
 
 func testEventsAreSentInTheirOrder(t *testing.T) {
-	db, c, r := tempDB(t), &clock{t: noon}, listen(t, nil)
+	db, c, r := tempDB(t), timetest.NewClock(noon), listen(t, nil)
 	s := local(db, c)
 	create(t, db, s, "a", r.url)
 	for day := range int64(10) {
@@ -101,7 +102,7 @@ func TestFailedDeliveryIsTriedAgainUntilItSucceeds(t *testing.T) {
 }
 
 func testFailedDeliveryIsTriedAgainUntilItSucceeds(t *testing.T) {
-	db, c, r := tempDB(t), &clock{t: noon}, listen(t, status(500))
+	db, c, r := tempDB(t), timetest.NewClock(noon), listen(t, status(500))
 	s := local(db, c)
 	create(t, db, s, "a", r.url)
 	record(t, db, crossing("a", 80))
@@ -112,7 +113,7 @@ func testFailedDeliveryIsTriedAgainUntilItSucceeds(t *testing.T) {
 		t.Fatalf("%d messages, %+v", len(r.take()), d)
 	}
 	r.answering(nil)
-	c.add(firstBackoff)
+	c.Add(firstBackoff)
 	turn(t, s)
 	all := r.take()
 	if d = onlyDelivery(t, s); len(all) != 2 || d.State != StateDelivered || d.Attempts != 2 || d.Error != "" || d.NextAt != nil {
@@ -121,7 +122,7 @@ func testFailedDeliveryIsTriedAgainUntilItSucceeds(t *testing.T) {
 	if a, b := all[0], all[1]; a.header.Get("webhook-id") != b.header.Get("webhook-id") || string(a.body) != string(b.body) {
 		t.Errorf("a repetition differs:\n%v %s\n%v %s", a.header, a.body, b.header, b.body)
 	}
-	c.add(time.Hour)
+	c.Add(time.Hour)
 	if turn(t, s); len(r.take()) != 2 {
 		t.Error("sent again after its success")
 	}
@@ -130,13 +131,13 @@ func testFailedDeliveryIsTriedAgainUntilItSucceeds(t *testing.T) {
 func TestDeliveryIsGivenUpAfterADay(t *testing.T) { storetest.Each(t, testDeliveryIsGivenUpAfterADay) }
 
 func testDeliveryIsGivenUpAfterADay(t *testing.T) {
-	db, c, r := tempDB(t), &clock{t: noon}, listen(t, status(503))
+	db, c, r := tempDB(t), timetest.NewClock(noon), listen(t, status(503))
 	s := local(db, c)
 	create(t, db, s, "a", r.url)
 	record(t, db, crossing("a", 80))
 	for range 24 * 60 / 5 * 2 { // two days
 		turn(t, s)
-		c.add(5 * time.Minute)
+		c.Add(5 * time.Minute)
 	}
 	d := onlyDelivery(t, s)
 	if d.State != StateFailed || d.LastAt == nil || d.LastAt.Sub(noon) > giveUpAfter+5*time.Minute || d.LastAt.Sub(noon) < giveUpAfter-2*time.Hour {
@@ -153,7 +154,7 @@ func TestRestartBetweenAttemptsGoesOn(t *testing.T) {
 
 func testRestartBetweenAttemptsGoesOn(t *testing.T) {
 	path := storetest.Place(t)
-	c, r := &clock{t: noon}, listen(t, status(500))
+	c, r := timetest.NewClock(noon), listen(t, status(500))
 	db := openDB(t, path)
 	create(t, db, local(db, c), "a", r.url)
 	record(t, db, crossing("a", 80))
@@ -168,7 +169,7 @@ func testRestartBetweenAttemptsGoesOn(t *testing.T) {
 	if n := len(r.take()); n != 1 {
 		t.Fatalf("%d messages", n)
 	}
-	c.add(firstBackoff)
+	c.Add(firstBackoff)
 	turn(t, s)
 	if d := onlyDelivery(t, s); d.State != StateDelivered || d.Attempts != 2 || len(r.ids()) != 1 {
 		t.Errorf("delivery %+v, messages %v", d, r.ids())
@@ -180,7 +181,7 @@ func TestStopDuringAnAttemptIsNoAttempt(t *testing.T) {
 }
 
 func testStopDuringAnAttemptIsNoAttempt(t *testing.T) {
-	db, c := tempDB(t), &clock{t: noon}
+	db, c := tempDB(t), timetest.NewClock(noon)
 	arrived, hold := make(chan struct{}, 1), make(chan struct{})
 	r := listen(t, func(http.ResponseWriter, *http.Request) { arrived <- struct{}{}; <-hold })
 	s := local(db, c)
@@ -206,7 +207,7 @@ func testStopDuringAnAttemptIsNoAttempt(t *testing.T) {
 func TestLeaseOfADeadProcessEnds(t *testing.T) { storetest.Each(t, testLeaseOfADeadProcessEnds) }
 
 func testLeaseOfADeadProcessEnds(t *testing.T) {
-	db, c, r := tempDB(t), &clock{t: noon}, listen(t, nil)
+	db, c, r := tempDB(t), timetest.NewClock(noon), listen(t, nil)
 	dead, alive := local(db, c), local(db, c)
 	w, _ := create(t, db, dead, "a", r.url)
 	record(t, db, crossing("a", 80))
@@ -215,11 +216,11 @@ func testLeaseOfADeadProcessEnds(t *testing.T) {
 		t.Fatal(claimed, err)
 	}
 	turn(t, alive)
-	c.add(leaseTime - time.Second)
+	c.Add(leaseTime - time.Second)
 	if turn(t, alive); len(r.take()) != 0 {
 		t.Fatal("two processes speak to one target")
 	}
-	c.add(time.Second)
+	c.Add(time.Second)
 	if turn(t, alive); len(r.take()) != 1 {
 		t.Fatalf("%d messages after the lease", len(r.take()))
 	}
@@ -265,7 +266,7 @@ func testTwoProcessesSendEachEventOnce(t *testing.T) {
 	}
 	run(t, a)
 	run(t, b)
-	until(t, "all is delivered", func() bool {
+	timetest.Eventually(t, "all is delivered", func() bool {
 		return number(t, one, `SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'`) == 0
 	})
 	for id, n := range r.ids() {
@@ -276,16 +277,16 @@ func testTwoProcessesSendEachEventOnce(t *testing.T) {
 	if n := len(r.ids()); n != 20 {
 		t.Errorf("%d events arrived", n)
 	}
-	until(t, "all is noted", func() bool { return number(t, one, `SELECT count(*) FROM alerts WHERE noted = 0`) == 0 })
+	timetest.Eventually(t, "all is noted", func() bool { return number(t, one, `SELECT count(*) FROM alerts WHERE noted = 0`) == 0 })
 	if len(audited) != 20 {
 		t.Errorf("%d audit entries for 20 events", len(audited))
 	}
 }
 
 func TestFailingAuditDelaysNoDelivery(t *testing.T) {
-	db, c, r := tempDB(t), &clock{t: noon}, listen(t, nil)
+	db, c, r := tempDB(t), timetest.NewClock(noon), listen(t, nil)
 	boom := errors.New("boom")
-	s := New(db, Options{Now: c.now, AllowPrivate: true, Audit: func(context.Context, *store.Tx, Alert) error { return boom }})
+	s := New(db, Options{Now: c.Now, AllowPrivate: true, Audit: func(context.Context, *store.Tx, Alert) error { return boom }})
 	create(t, db, s, "a", r.url)
 	record(t, db, crossing("a", 80))
 	err := s.round(t.Context())
@@ -326,10 +327,10 @@ func testHangingTargetDelaysNobody(t *testing.T) {
 		record(t, db, at(fmt.Sprint("bad", i)))
 	}
 	run(t, s)
-	until(t, "the good target has its event", func() bool { return len(good.take()) == 1 })
-	until(t, "the bad ones are spoken to", func() bool { return len(bad.take()) == 40+maxTenant })
+	timetest.Eventually(t, "the good target has its event", func() bool { return len(good.take()) == 1 })
+	timetest.Eventually(t, "the bad ones are spoken to", func() bool { return len(bad.take()) == 40+maxTenant })
 	record(t, db, func() Event { e := at("good"); e.Threshold = 90; return e }())
-	until(t, "the good target has its next event", func() bool { return len(good.take()) == 2 })
+	timetest.Eventually(t, "the good target has its next event", func() bool { return len(good.take()) == 2 })
 	if n := number(t, db, `SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND attempts > 0`); n > 0 {
 		t.Errorf("the good one waited for %d attempts at bad ones to end", n)
 	}

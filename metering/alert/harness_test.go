@@ -7,29 +7,11 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
-
-// clock is a settable time source.
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
-}
 
 func id(s string) tenant.ID {
 	v, err := tenant.ParseID(s)
@@ -40,7 +22,9 @@ func id(s string) tenant.ID {
 }
 
 // local makes a service that may speak to this machine.
-func local(db *store.DB, c *clock) *Service { return New(db, Options{Now: c.now, AllowPrivate: true}) }
+func local(db *store.DB, c *timetest.Clock) *Service {
+	return New(db, Options{Now: c.Now, AllowPrivate: true})
+}
 
 // turn does one round and waits for what it has started.
 func turn(t *testing.T, s *Service) {
@@ -63,19 +47,6 @@ func run(t *testing.T, s *Service) {
 			t.Errorf("Run = %v", err)
 		}
 	})
-}
-
-// until polls cond for a generous while.
-func until(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	timeout := time.After(time.Minute)
-	for !cond() {
-		select {
-		case <-timeout:
-			t.Fatalf("gave up waiting: %s", what)
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
 }
 
 // create makes a webhook; owner "" is the operator.

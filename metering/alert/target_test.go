@@ -10,6 +10,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/store/storetest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 func TestPublicAddresses(t *testing.T) {
@@ -61,9 +62,9 @@ func TestRefusedAddressOfAWebhookIsToldToItsOwner(t *testing.T) {
 }
 
 func testRefusedAddressOfAWebhookIsToldToItsOwner(t *testing.T) {
-	db, c, r := tempDB(t), &clock{t: noon}, listen(t, nil)
+	db, c, r := tempDB(t), timetest.NewClock(noon), listen(t, nil)
 	create(t, db, local(db, c), "a", r.url) // was allowed once
-	strict := New(db, Options{Now: c.now})
+	strict := New(db, Options{Now: c.Now})
 	record(t, db, crossing("a", 80))
 	turn(t, strict)
 	if d := onlyDelivery(t, strict); d.State != StatePending || d.Error != errAddress.Error() || len(r.take()) != 0 {
@@ -140,13 +141,13 @@ func TestSilentTargetEndsByItsTimeout(t *testing.T) {
 func TestGoneDisablesTheWebhook(t *testing.T) { storetest.Each(t, testGoneDisablesTheWebhook) }
 
 func testGoneDisablesTheWebhook(t *testing.T) {
-	db, c, r := tempDB(t), &clock{t: noon}, listen(t, status(410))
+	db, c, r := tempDB(t), timetest.NewClock(noon), listen(t, status(410))
 	s := local(db, c)
 	w, _ := create(t, db, s, "a", r.url)
 	record(t, db, crossing("a", 80))
 	turn(t, s)
 	record(t, db, crossing("a", 90)) // not for a disabled one
-	c.add(12 * time.Hour)
+	c.Add(12 * time.Hour)
 	turn(t, s)
 	if got, err := s.Webhook(t.Context(), Of(id("a")), w.ID); err != nil || got.DisabledAt == nil || len(r.take()) != 1 {
 		t.Errorf("%d requests, %+v, %v", len(r.take()), got, err)
@@ -168,7 +169,7 @@ func testGoneDisablesTheWebhook(t *testing.T) {
 func TestRetryAfterIsHeeded(t *testing.T) { storetest.Each(t, testRetryAfterIsHeeded) }
 
 func testRetryAfterIsHeeded(t *testing.T) {
-	db, c := tempDB(t), &clock{t: noon}
+	db, c := tempDB(t), timetest.NewClock(noon)
 	r := listen(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "600")
 		w.WriteHeader(429)
@@ -177,11 +178,11 @@ func testRetryAfterIsHeeded(t *testing.T) {
 	create(t, db, s, "a", r.url)
 	record(t, db, crossing("a", 80))
 	turn(t, s)
-	c.add(599 * time.Second)
+	c.Add(599 * time.Second)
 	if turn(t, s); len(r.take()) != 1 {
 		t.Errorf("%d requests before the time that the target has asked for", len(r.take()))
 	}
-	c.add(time.Second)
+	c.Add(time.Second)
 	if turn(t, s); len(r.take()) != 2 {
 		t.Errorf("%d requests at that time", len(r.take()))
 	}
@@ -199,7 +200,7 @@ func TestBackoffGrowsToAnHour(t *testing.T) {
 }
 
 func TestPlacesAreShared(t *testing.T) {
-	s := local(tempDB(t), &clock{t: noon})
+	s := local(tempDB(t), timetest.NewClock(noon))
 	taken := func(n int, tenant func(int) string, failing bool) (got int) {
 		for i := range n {
 			if s.take(newID(noon), tenant(i), failing) {

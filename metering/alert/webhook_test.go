@@ -13,10 +13,11 @@ import (
 
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/store/storetest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 func TestWebhookURLs(t *testing.T) {
-	strict := New(tempDB(t), Options{Now: (&clock{t: noon}).now})
+	strict := New(tempDB(t), Options{Now: timetest.NewClock(noon).Now})
 	for _, u := range []string{"https://example.com", "http://example.com:8080/a?b=c", "https://1.1.1.1/", "https://[2606:4700::1111]/x"} {
 		if err := strict.checkURL(u); err != nil {
 			t.Errorf("%s: %v", u, err)
@@ -35,9 +36,9 @@ func TestWebhookURLs(t *testing.T) {
 
 func TestSecretIsNotInTheDatabase(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
-	db, c := openDB(t, path), &clock{t: noon}
+	db, c := openDB(t, path), timetest.NewClock(noon)
 	key := [KeyBytes]byte{1}
-	s := New(db, Options{Now: c.now, AllowPrivate: true, Key: key})
+	s := New(db, Options{Now: c.Now, AllowPrivate: true, Key: key})
 	w, secret := create(t, db, s, "a", "http://127.0.0.1:1")
 	other, _ := create(t, db, s, "a", "http://127.0.0.1:1")
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, secretPrefix))
@@ -77,7 +78,7 @@ func TestWebhookHearsOfItsOwnTenantAlone(t *testing.T) {
 }
 
 func testWebhookHearsOfItsOwnTenantAlone(t *testing.T) {
-	db, c := tempDB(t), &clock{t: noon}
+	db, c := tempDB(t), timetest.NewClock(noon)
 	s := local(db, c)
 	err := db.Update(t.Context(), func(tx *store.Tx) error {
 		for _, row := range [][3]any{{"parent", "p", nil}, {"child", "c", "parent"}} {
@@ -135,7 +136,7 @@ func TestWebhookOutOfReachIsNotFound(t *testing.T) {
 }
 
 func testWebhookOutOfReachIsNotFound(t *testing.T) {
-	db, c := tempDB(t), &clock{t: noon}
+	db, c := tempDB(t), timetest.NewClock(noon)
 	s := local(db, c)
 	theirs, _ := create(t, db, s, "b", "http://127.0.0.1:1")
 	operators, _ := create(t, db, s, "", "http://127.0.0.1:1")
@@ -166,7 +167,7 @@ func testWebhookOutOfReachIsNotFound(t *testing.T) {
 func TestWebhookLifeCycle(t *testing.T) { storetest.Each(t, testWebhookLifeCycle) }
 
 func testWebhookLifeCycle(t *testing.T) {
-	db, c := tempDB(t), &clock{t: noon}
+	db, c := tempDB(t), timetest.NewClock(noon)
 	s := local(db, c)
 	r := listen(t, nil)
 	w, secret := create(t, db, s, "a", r.url, Users, Storage, Users)
@@ -226,7 +227,7 @@ func TestOldEventsAreRemovedAndStaleDeliveriesEnd(t *testing.T) {
 }
 
 func testOldEventsAreRemovedAndStaleDeliveriesEnd(t *testing.T) {
-	db, c, r := tempDB(t), &clock{t: noon}, listen(t, nil)
+	db, c, r := tempDB(t), timetest.NewClock(noon), listen(t, nil)
 	s := local(db, c)
 	create(t, db, s, "a", r.url)
 	record(t, db, crossing("a", 80))
@@ -237,12 +238,12 @@ func testOldEventsAreRemovedAndStaleDeliveriesEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.add(2*giveUpAfter + time.Minute)
+	c.Add(2*giveUpAfter + time.Minute)
 	turn(t, s)
 	if d := onlyDelivery(t, s); d.State != StateFailed || d.Error == "" {
 		t.Errorf("delivery %+v", d)
 	}
-	c.add(keepAlerts)
+	c.Add(keepAlerts)
 	turn(t, s)
 	if n := number(t, db, `SELECT count(*) FROM alerts`); n != 0 {
 		t.Errorf("%d old events", n)
@@ -259,7 +260,7 @@ func testChangeEndsTheTurnOfAWebhookThatIsSpokenTo(t *testing.T) {
 	off, on := false, true
 	other := listen(t, nil)
 	for name, patch := range map[string]WebhookPatch{"disabled": {Enabled: &off}, "moved": {URL: &other.url}} {
-		db, c := tempDB(t), &clock{t: noon}
+		db, c := tempDB(t), timetest.NewClock(noon)
 		arrived, hold := make(chan struct{}, 10), make(chan struct{})
 		r := listen(t, func(http.ResponseWriter, *http.Request) { arrived <- struct{}{}; <-hold })
 		s := local(db, c)

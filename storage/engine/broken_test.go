@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/internal/chtest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // TestErrorWaitsForClientsThatSendAllFirst: a client that reads nothing before its body is out still reads the exception,
@@ -81,7 +82,7 @@ func TestDamagedBodyOfAnInsertAddsNothing(t *testing.T) {
 		if resp.StatusCode == http.StatusOK {
 			t.Errorf("%s: taken as whole", name)
 		}
-		eventually(t, "insert ends", func() bool { return running(t, conn, "INSERT INTO t FORMAT") == 0 })
+		timetest.Eventually(t, "insert ends", func() bool { return running(t, conn, "INSERT INTO t FORMAT") == 0 })
 		if got := string(nativeBytes(t, conn, "SELECT 1 FROM t LIMIT 1")); got != "" {
 			t.Fatalf("%s: rows before the damage are in the table", name)
 		}

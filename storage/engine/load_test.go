@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/internal/chtest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 func TestManyConnectionsInsertAndQueryAtOnce(t *testing.T) {
@@ -99,7 +100,7 @@ func TestStatementsBeyondTheLimitWaitThenFail(t *testing.T) {
 		})
 	}
 	// The hello of the driver takes a place too, so at least one of five finds neither place nor queue.
-	eventually(t, "one is refused", func() bool { return refused.Load() >= 1 })
+	timetest.Eventually(t, "one is refused", func() bool { return refused.Load() >= 1 })
 	cancel()
 	wg.Wait()
 	close(statuses)
@@ -107,5 +108,5 @@ func TestStatementsBeyondTheLimitWaitThenFail(t *testing.T) {
 		t.Errorf("statement ended with %s, want a refusal or the end of its context", s)
 	}
 	conn := e.Open(t, "")
-	eventually(t, "places are free again", func() bool { return conn.Ping(t.Context()) == nil })
+	timetest.Eventually(t, "places are free again", func() bool { return conn.Ping(t.Context()) == nil })
 }

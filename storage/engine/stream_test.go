@@ -14,6 +14,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/headgate-io/headgate/internal/chtest"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // running counts the statements whose text contains mark.
@@ -52,12 +53,12 @@ func TestClientThatLeavesStopsItsQuery(t *testing.T) {
 				}
 				ended <- err
 			}()
-			eventually(t, "statement runs", func() bool { return running(t, conn, mark) > 0 })
+			timetest.Eventually(t, "statement runs", func() bool { return running(t, conn, mark) > 0 })
 			cancel()
 			if err := <-ended; !errors.Is(err, context.Canceled) {
 				t.Errorf("statement ended with %v, want %v", err, context.Canceled)
 			}
-			eventually(t, "statement stops", func() bool { return running(t, conn, mark) == 0 })
+			timetest.Eventually(t, "statement stops", func() bool { return running(t, conn, mark) == 0 })
 		})
 	}
 }
@@ -91,12 +92,12 @@ func TestBrokenOffInsertAddsNothing(t *testing.T) {
 		go func() {
 			ended <- broken.InsertFormat(ctx, "Native", "INSERT INTO t SETTINGS max_threads = 1", &blockThenFail{ctx, bytes.NewReader(bytes.Repeat(block, 300))})
 		}()
-		eventually(t, "insert runs", func() bool { return running(t, conn, "INSERT INTO t SETTINGS") > 0 })
+		timetest.Eventually(t, "insert runs", func() bool { return running(t, conn, "INSERT INTO t SETTINGS") > 0 })
 		cancel()
 		if err := <-ended; err == nil {
 			t.Errorf("%s: an insert whose body broke off succeeded", name)
 		}
-		eventually(t, "insert ends", func() bool { return running(t, conn, "INSERT INTO t SETTINGS") == 0 })
+		timetest.Eventually(t, "insert ends", func() bool { return running(t, conn, "INSERT INTO t SETTINGS") == 0 })
 	}
 	if got := string(nativeBytes(t, conn, "SELECT 1 FROM t LIMIT 1")); got != "" {
 		t.Errorf("rows of a body that broke off are in the table")
@@ -196,7 +197,7 @@ func TestSlowReaderHoldsTheEngineBack(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "abandoned statement stops", func() bool { return running(t, conn, "slow-reader") == 0 })
+	timetest.Eventually(t, "abandoned statement stops", func() bool { return running(t, conn, "slow-reader") == 0 })
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("abandoned statement stopped after %v", took)
 	}
@@ -233,5 +234,5 @@ func TestStallTimeoutIsForClientsNotForStatements(t *testing.T) {
 	}
 	defer r.Close()
 	watcher := e.Open(t, "")
-	eventually(t, "statement whose result nobody takes stops", func() bool { return running(t, watcher, "never-read") == 0 })
+	timetest.Eventually(t, "statement whose result nobody takes stops", func() bool { return running(t, watcher, "never-read") == 0 })
 }

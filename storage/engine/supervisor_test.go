@@ -23,6 +23,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/storage/engine"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 func TestKilledEngineComesBackWithItsData(t *testing.T) {
@@ -37,7 +38,7 @@ func TestKilledEngineComesBackWithItsData(t *testing.T) {
 			t.Fatalf("kill: %v", err)
 		}
 		// Statements may fail while there is no engine; the same pool works again by itself.
-		eventually(t, "pool works again", func() bool {
+		timetest.Eventually(t, "pool works again", func() bool {
 			var n uint64
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
@@ -71,7 +72,7 @@ func TestEveryThreadOfTheEngineStandsBack(t *testing.T) {
 			t.Errorf("threads of the engine by niceness: %v, want them at %d", got, own+7)
 		}
 	}
-	eventually(t, "the thread that started it ends", func() bool { return len(niceness(t, os.Getpid())) == 1 })
+	timetest.Eventually(t, "the thread that started it ends", func() bool { return len(niceness(t, os.Getpid())) == 1 })
 }
 
 // niceness counts a process's threads by it.
@@ -108,7 +109,7 @@ func TestStopLetsStatementsFinish(t *testing.T) {
 		inserted <- conn.Exec(context.Background(), "INSERT INTO t SELECT sleepEachRow(0.2) + number FROM numbers(5) SETTINGS max_block_size = 1")
 	}()
 	watcher := e.Open(t, "")
-	eventually(t, "insert runs", func() bool { return running(t, watcher, "sleepEachRow") > 0 })
+	timetest.Eventually(t, "insert runs", func() bool { return running(t, watcher, "sleepEachRow") > 0 })
 	pid := e.PID()
 	e.Stop()
 	if err := <-inserted; err != nil {
@@ -132,7 +133,7 @@ func TestStopCancelsWhatDoesNotFinish(t *testing.T) {
 	conn := e.Open(t, "")
 	go func() { ended <- conn.Exec(context.Background(), "SELECT sum(number) FROM numbers(1000000000000)") }()
 	watcher := e.Open(t, "")
-	eventually(t, "statement runs", func() bool { return running(t, watcher, "1000000000000") > 0 })
+	timetest.Eventually(t, "statement runs", func() bool { return running(t, watcher, "1000000000000") > 0 })
 	began := time.Now()
 	e.Stop()
 	if err := <-ended; err == nil {
@@ -160,7 +161,7 @@ func TestSignalStopsTheChildInOrder(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the next child serves", func() bool { return e.PID() != pid && conn.Ping(t.Context()) == nil })
+	timetest.Eventually(t, "the next child serves", func() bool { return e.PID() != pid && conn.Ping(t.Context()) == nil })
 }
 
 func alive(pid int) bool {
@@ -208,7 +209,7 @@ func TestEngineDiesWithItsParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = parent.Wait()
-	eventually(t, "engine ends", func() bool { return !alive(said.Engine) })
+	timetest.Eventually(t, "engine ends", func() bool { return !alive(said.Engine) })
 
 	// The directory is free for the next.
 	e := chtest.StartOwn(t, chtest.Options(dir))
@@ -296,7 +297,7 @@ func TestCrashesAreCountedAndRetried(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- sup.Run(ctx) }()
-	eventually(t, "two restarts", func() bool { return metric(t, reg, "headgate_engine_restarts_total") >= 2 })
+	timetest.Eventually(t, "two restarts", func() bool { return metric(t, reg, "headgate_engine_restarts_total") >= 2 })
 	if up := metric(t, reg, "headgate_engine_up"); up != 0 {
 		t.Errorf("headgate_engine_up = %v, want 0", up)
 	}
@@ -360,7 +361,7 @@ func TestStopUnderAStatementThatStaysIsNoCrash(t *testing.T) {
 			_ = conn.Exec(context.Background(), "SELECT sum(sleepEachRow(0.5)) FROM numbers(100) SETTINGS max_block_size = 6, max_threads = 1")
 		}()
 	}
-	eventually(t, "the statements run", func() bool { return running(t, conn, "sleepEachRow") == 4 })
+	timetest.Eventually(t, "the statements run", func() bool { return running(t, conn, "sleepEachRow") == 4 })
 	stop()
 	if err := <-ended; err != nil {
 		t.Errorf("the supervisor ended with %v", err)
