@@ -3,7 +3,6 @@ package query
 import (
 	"context"
 	"errors"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -20,8 +19,11 @@ const (
 	leak      = 0.5 // of each second
 	owedShare = 30
 	mostOwed  = 5 * time.Minute
-	// heavy is the weight from which on an account is heavy, and that of one that is not known yet: its first query shows.
-	heavy = time.Second
+	// heavy is the weight from which on an account is heavy.
+	heavy = time.Second / 4
+	// long is the weight from which on more queries at a time than there are processors end no sooner, and that of an account
+	// that is not known yet: its first query shows.
+	long = time.Second
 	// lately is how long an account counts as being there after it came last.
 	lately = 3 * time.Second
 	// remembered is how long an account is known after it came last.
@@ -31,9 +33,9 @@ const (
 // gate gives out seats to run a query in: so many in all, so many to one account. Who finds none waits in line, behind
 // at most so many of the same account.
 //
-// A heavy account has as many seats as there are processors; while other accounts are there fewer, and all heavy ones together
-// half of them but for the first query of an account, so that one for the small queries of others comes soon. In line the account with the fewest running queries is first, then who came
-// first. Safe for concurrent use.
+// What others find in their way is all that an account has running. So while they are there its seats are fewer the longer its
+// queries take (Limits.seats), and all heavy accounts together have half of them but for the first query of an account. In line
+// the account with the fewest running queries is first, then who came first. Safe for concurrent use.
 type gate struct {
 	max int
 	now func() time.Time
@@ -164,18 +166,14 @@ func (g *gate) admitLocked() bool {
 // takeLocked gives a seat to an account that arrived, nil if it may not have one now.
 func (g *gate) takeLocked(name string, l *Limits) *seat {
 	a, now := g.accounts[name], g.now()
-	if g.running >= g.max || len(a.seats) >= l.ConcurrentPerTenant {
+	if g.running >= g.max {
 		return nil
 	}
 	s := &seat{account: name, began: now, weight: a.weight(now)}
-	if s.weight >= heavy {
-		most := max(l.HeavyPerTenant, runtime.NumCPU()) // more long ones at a time end no sooner
-		if s.heavy = g.othersLocked(name, now); s.heavy {
-			most = l.HeavyPerTenant
-		}
-		if len(a.seats) >= most || s.heavy && a.known && g.heavy >= max(1, g.max/2) {
-			return nil
-		}
+	others := g.othersLocked(name, now)
+	s.heavy = others && s.weight >= heavy
+	if len(a.seats) >= l.seats(s.weight, others) || s.heavy && a.known && g.heavy >= max(1, g.max/2) {
+		return nil
 	}
 	if s.heavy {
 		g.heavy++
@@ -238,7 +236,7 @@ func (a *account) debt(now time.Time) time.Duration {
 func (a *account) weight(now time.Time) time.Duration {
 	w := a.mean
 	if !a.known {
-		w = heavy
+		w = long
 	}
 	w = max(w, a.debt(now)/owedShare)
 	for s := range a.seats {

@@ -26,7 +26,7 @@ type Limits struct {
 
 	Concurrent          int           // queries at a time, 16
 	ConcurrentPerTenant int           // of one tenant, 6
-	HeavyPerTenant      int           // the same while its queries have taken long and others ask: a quarter of the processors, 1 at least
+	HeavyPerTenant      int           // the same while its queries take a quarter of a second or more and others ask: a quarter of the processors, 1 at least
 	WaitingPerTenant    int           // of one tenant, that wait for a place, 20
 	MaxWait             time.Duration // for a place, 2 s
 }

@@ -33,6 +33,20 @@ func (r *Reader) LimitsOf(scope tenant.Scope) Limits {
 	return r.limits
 }
 
+// seats is how many an account of this weight may have. While others are there that is as much work together as HeavyPerTenant
+// queries of twice the weight heavy, so that whoever comes finds no more than that before it: an account of many middling
+// queries at a time would slow others as much as one of few long ones.
+func (l *Limits) seats(weight time.Duration, others bool) int {
+	most := l.ConcurrentPerTenant
+	switch {
+	case others:
+		most = l.HeavyPerTenant * int(max(1, 2*heavy/max(time.Millisecond, weight)))
+	case weight >= long:
+		most = max(l.HeavyPerTenant, runtime.NumCPU())
+	}
+	return min(most, l.ConcurrentPerTenant)
+}
+
 // yield adds to a statement's settings what makes it stand back for others. A heavy one gets half of the processors, so that
 // another's has its share of them at once.
 //
