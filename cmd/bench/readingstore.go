@@ -42,7 +42,10 @@ type store struct {
 	cancel context.CancelFunc
 }
 
-const readingDatabase = "telemetry"
+const (
+	readingDatabase = "telemetry"
+	engineNice      = 5 // the default of --engine-nice
+)
 
 // made is what a directory keeps about its rows, in reading.json.
 type made struct {
@@ -111,7 +114,7 @@ func (s *store) start(ctx context.Context, o options) error {
 		return err
 	}
 	s.engine, err = engine.NewSupervisor(engine.Options{
-		DataDir: data, UsersFile: users, OwnComment: key.Internal(), Command: []string{binary, "engine"},
+		DataDir: data, UsersFile: users, OwnComment: key.Internal(), Command: []string{binary, "engine"}, Nice: engineNice,
 	}, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), nil)
 	if err != nil {
 		return err
