@@ -29,7 +29,7 @@ replicas: engine-lib postgres ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -t
 kill: engine-lib postgres ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -timeout 60m -v -run 'TestKills' ./cmd/headgate
 revocation: engine-lib postgres ; HEADGATE_TEST_REVOCATIONS=$(REVOCATIONS) HEADGATE_TEST_REVOCATION_RATE=1000 go test -count=1 -timeout 30m -v -run TestRevocationReaches ./cmd/headgate
 deletion: engine-lib postgres ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -timeout 60m -v -run 'TestKillsDoNotStopADeletion|TestADeletionIsKilled' ./cmd/headgate
-isolation: engine-lib ; HEADGATE_TEST_ISOLATION=$(QUERIES) go test -count=1 -timeout 120m -v -run 'AnswersDoNotDepend|EachTableIsRead|PoliciesHoldWithout|Attack' ./query/... ./cmd/headgate
+isolation: engine-lib ; HEADGATE_TEST_ISOLATION=$(QUERIES) go test -count=1 -timeout 120m -parallel 4 -v -run 'AnswersDoNotDepend|EachTableIsRead|PoliciesHoldWithout|Attack' ./query/... ./cmd/headgate
 crash: ; HEADGATE_WAL_CRASH=$(CRASHTIME) go test -count=1 -timeout 90m -v -run 'Crash|Tear|Recovery|Failed|Failure' ./storage/wal
 fuzz: engine-lib ; sh .ci/fuzz $(FUZZTIME)
 clients: engine-lib build bin/telemetrygen ; cd clients/node && npm ci --ignore-scripts --no-audit --no-fund && cd .. && go test -count=1 -timeout 8m -v . $(CLIENTFLAGS)

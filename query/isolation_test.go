@@ -6,10 +6,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"regexp"
-	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,17 +22,14 @@ import (
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
-// generated is how many queries of a form the tests of isolation generate; HEADGATE_TEST_ISOLATION sets another number.
-func generated(t testing.TB) uint64 {
-	s := os.Getenv("HEADGATE_TEST_ISOLATION")
-	if s == "" {
-		return 300
-	}
-	n, err := strconv.ParseUint(s, 10, 32)
-	if err != nil || n < 1 {
-		t.Fatalf("HEADGATE_TEST_ISOLATION=%s: want a number of queries", s)
-	}
-	return n
+// generated is how many queries of a form the tests of isolation generate.
+func generated(t testing.TB) uint64 { return asktest.Seeds(t, 300) }
+
+// patient lets queries wait and take as long as a busy machine makes them, so that no answer depends on how busy it is.
+func (s *store) patient() *store {
+	l := &s.reader.limits
+	l.MaxExecution, l.MaxWait, l.HeavyPerTenant = asktest.Patience, asktest.Patience, l.ConcurrentPerTenant
+	return s
 }
 
 // serve starts the query API on the store for callers of scope.
@@ -77,68 +74,74 @@ func post(t testing.TB, srv *httptest.Server, body map[string]any) answer {
 // tenant's beside them, in the same parts: texts, and plans in their JSON form. Status, headers and body must be the same to
 // the byte.
 func TestAnswersDoNotDependOnOtherTenants(t *testing.T) {
-	alone, shared := newStore(t), newStore(t)
+	alone, shared := newStore(t).patient(), newStore(t).patient()
 	alone.fill(false)
 	shared.fill(true)
 	scope := chtest.Scope(t, "a")
 	one, two := alone.serve(scope), shared.serve(scope)
 	formats := []Format{FormatJSON, FormatNDJSON, FormatCSV}
 	for form, generate := range map[string]func(uint64) asked{"texts": generateAsked, "plans": generatePlan} {
-		statuses, rows := map[int]int{}, 0
-		for seed := range generated(t) {
-			ask := generate(seed)
-			body, text := ask.request(), ask.String()
-			body["start"], body["end"], body["format"], body["limit"] = hourStart, hourEnd, formats[seed%3], 1+seed%50
-			want, got := post(t, one, body), post(t, two, body)
-			if want != got {
-				t.Errorf("%s\n alone: %v\nshared: %v", text, want, got)
+		t.Run(form, func(t *testing.T) {
+			var mu sync.Mutex // of the tallies
+			statuses, rows := map[int]int{}, 0
+			asktest.Each(t, generated(t), func(t *testing.T, seed uint64) {
+				ask := generate(seed)
+				body, text := ask.request(), ask.String()
+				body["start"], body["end"], body["format"], body["limit"] = hourStart, hourEnd, formats[seed%3], 1+seed%50
+				want, got := post(t, one, body), post(t, two, body)
+				if want != got {
+					t.Errorf("%s\n alone: %v\nshared: %v", text, want, got)
+				}
+				if strings.Contains(got.body+got.header, canary) && !strings.Contains(text, canary) {
+					t.Errorf("%s\ncanary in %v", text, got)
+				}
+				if got.status >= 500 || got.status == 429 {
+					t.Errorf("%s\nanswered %d %s", text, got.status, got.body)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				statuses[got.status]++
+				rows += strings.Count(got.body, "\n")
+			})
+			t.Logf("answers by status %v, %d lines", statuses, rows)
+			if n := int(generated(t)); statuses[200] < n*8/10 || rows < n {
+				t.Errorf("too few of the generated %s say something: %v, %d lines", form, statuses, rows)
 			}
-			if strings.Contains(got.body+got.header, canary) && !strings.Contains(text, canary) {
-				t.Errorf("%s\ncanary in %v", text, got)
-			}
-			if got.status >= 500 || got.status == 429 {
-				t.Errorf("%s\nanswered %d %s", text, got.status, got.body)
-			}
-			statuses[got.status]++
-			rows += strings.Count(got.body, "\n")
-		}
-		t.Logf("%s: answers by status %v, %d lines", form, statuses, rows)
-		if n := int(generated(t)); statuses[200] < n*8/10 || rows < n {
-			t.Errorf("too few of the generated %s say something: %v, %d lines", form, statuses, rows)
-		}
+		})
 	}
 }
 
 // TestEachTableIsReadInsideAScan checks the printed SQL of the same queries by its text and by ClickHouse's own analysis.
 func TestEachTableIsReadInsideAScan(t *testing.T) {
 	s := newStore(t)
-	printed := 0
-	for seed := range generated(t) {
+	scope := chtest.Scope(t, "a", "zz")
+	var printed atomic.Int64
+	asktest.Each(t, generated(t), func(t *testing.T, seed uint64) {
 		text := generateAsked(seed)
 		if seed%4 > 1 {
 			text = generatePlan(seed)
 		}
 		p, err := text.parse()
 		if err != nil {
-			continue
+			return
 		}
 		b := hour()
 		b.Named = seed%2 == 0
-		st, err := Print(p, chtest.Scope(t, "a", "zz"), b)
+		st, err := Print(p, scope, b)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
-			continue
+			return
 		}
-		printed++
+		printed.Add(1)
 		if err := checkShape(st, "['a','zz']"); err != nil {
 			t.Errorf("%s\n%s\n%v", text, st.sql, err)
 		}
 		if err := s.checkTree(st); err != nil {
 			t.Errorf("%s\n%s\n%v", text, st.sql, err)
 		}
-	}
-	if n := int(generated(t)); printed < n*8/10 {
-		t.Errorf("only %d of %d generated queries parse", printed, n)
+	})
+	if n := int64(generated(t)); printed.Load() < n*8/10 {
+		t.Errorf("only %d of %d generated queries parse", printed.Load(), n)
 	}
 }
 

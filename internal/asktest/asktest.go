@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// patience is how long an answer may take, so that no test hangs.
-const patience = 2 * time.Minute
+// Patience is how long an answer may take, so that no test hangs: much, for a test may have a busy machine's last share.
+const Patience = 5 * time.Minute
 
 // Do sends a request and returns the answer, whose body has been read, and the body. Redirects are answers too. It fails the
 // test if there is no whole answer.
@@ -23,7 +23,7 @@ func Do(t testing.TB, method, url, body string, header http.Header) (*http.Respo
 	for name, values := range header {
 		req.Header[http.CanonicalHeaderKey(name)] = values
 	}
-	client := &http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := &http.Client{Timeout: Patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"github.com/headgate-io/headgate/ingest/otlp"
+	"github.com/headgate-io/headgate/internal/asktest"
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/tenant"
 	"github.com/headgate-io/headgate/query"
@@ -50,12 +51,15 @@ type store struct {
 	opts   Options
 }
 
+// patience lets queries wait and take as long as a busy machine makes them, so that no answer depends on how busy it is.
+var patience = query.Limits{MaxThreads: 1, MaxExecution: asktest.Patience, MaxWait: asktest.Patience, HeavyPerTenant: 6}
+
 func newStore(t testing.TB) *store {
 	t.Helper()
 	name := chtest.Database(t)
 	engine := chtest.Start(t)
 	s := &store{t: t, writer: engine.Open(t, name), conn: engine.OpenReader(t, name)}
-	s.reader = query.NewReader(s.conn, query.ReaderOptions{Limits: query.Limits{MaxThreads: 1}})
+	s.reader = query.NewReader(s.conn, query.ReaderOptions{Limits: patience})
 	if err := storage.Migrate(t.Context(), s.writer, schema.Migrations, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +114,7 @@ func get(t testing.TB, srv *httptest.Server, path string) answer {
 
 func do(t testing.TB, srv *httptest.Server, method, path string, header http.Header) answer {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), asktest.Patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, srv.URL+path, nil)
 	if err != nil {

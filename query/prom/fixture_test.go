@@ -12,6 +12,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
+	"github.com/headgate-io/headgate/internal/asktest"
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/query"
 	"github.com/headgate-io/headgate/storage"
@@ -27,12 +28,15 @@ type database struct {
 	reader *query.Reader
 }
 
+// patience lets queries wait and take as long as a busy machine makes them, so that no answer depends on how busy it is.
+var patience = query.Limits{MaxThreads: 1, MaxExecution: asktest.Patience, MaxWait: asktest.Patience, HeavyPerTenant: 6}
+
 func newDatabase(t testing.TB) *database {
 	t.Helper()
 	name := chtest.Database(t)
 	engine := chtest.Start(t)
 	d := &database{t: t, writer: engine.Open(t, name)}
-	d.reader = query.NewReader(engine.OpenReader(t, name), query.ReaderOptions{Limits: query.Limits{MaxThreads: 1}})
+	d.reader = query.NewReader(engine.OpenReader(t, name), query.ReaderOptions{Limits: patience})
 	if err := storage.Migrate(t.Context(), d.writer, schema.Migrations, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
