@@ -24,8 +24,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/headgate-io/headgate/auth"
-	"github.com/headgate-io/headgate/storage/schema"
 	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/storage/schema"
 )
 
 // readAnswer reads one HTTP/1.1 response.

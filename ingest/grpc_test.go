@@ -27,8 +27,8 @@ import (
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/faultfs"
-	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/storage"
 )
 
 // pingFor sends a ping every period, n times, and reports the GOAWAY that came, if any.

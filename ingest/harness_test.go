@@ -27,10 +27,10 @@ import (
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/timetest"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/schema"
-	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 func TestMain(m *testing.M) { chtest.Main(m) }

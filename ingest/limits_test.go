@@ -18,8 +18,8 @@ import (
 
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/tenant"
-	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/storage"
 )
 
 // limitCase is one kind of limit that refuses a request of logs, of a tenant's; keys' and parents' differ in names alone.

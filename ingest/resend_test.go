@@ -21,9 +21,9 @@ import (
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/faultfs"
 	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/internal/timetest"
 	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/schema"
-	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // startKnowing starts a gateway that knows requests again for a minute.

@@ -11,8 +11,8 @@ import (
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/tenant"
-	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/metering"
 )
 
 // TestEveryRefusalAndLostRecordIsToldItsTenant sends what is refused or rejected for one reason each, over both transports, and

@@ -14,8 +14,8 @@ import (
 
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/tenant"
-	"github.com/headgate-io/headgate/storage/schema"
 	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/storage/schema"
 )
 
 // filler is an expression of the type, with values that differ by n, the name of a number; nothing is left empty throughout.

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/internal/chtest"
-	"github.com/headgate-io/headgate/storage/schema"
 	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/storage/schema"
 )
 
 // gone lets a test say who is deleted.

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/internal/chtest"
-	"github.com/headgate-io/headgate/storage/schema"
 	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/storage/schema"
 )
 
 // A request that ClickHouse never takes goes aside with its reason; the others of its run are stored, and it can be replayed.

@@ -11,8 +11,8 @@ import (
 	"github.com/headgate-io/headgate/ingest/otlp"
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/otlpgen"
-	"github.com/headgate-io/headgate/storage/schema"
 	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/storage/schema"
 )
 
 // appendMetrics acks a generated request of n points of every kind.

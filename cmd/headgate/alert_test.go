@@ -15,9 +15,9 @@ import (
 	"testing"
 
 	"github.com/headgate-io/headgate/control"
+	"github.com/headgate-io/headgate/internal/timetest"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/metering/alert"
-	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // hookTarget takes webhooks, and checks each by its secret as receivers do.

@@ -16,8 +16,8 @@ import (
 	"github.com/headgate-io/headgate/control"
 	"github.com/headgate-io/headgate/internal/otlpgen"
 	"github.com/headgate-io/headgate/internal/store"
-	"github.com/headgate-io/headgate/storage/schema"
 	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/storage/schema"
 )
 
 // holdVar is a point of a deletion and a file: a headgate that reaches the point writes the file and goes no further.

@@ -20,9 +20,9 @@ import (
 
 	"github.com/headgate-io/headgate/control"
 	"github.com/headgate-io/headgate/internal/otlpgen"
+	"github.com/headgate-io/headgate/internal/timetest"
 	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/schema"
-	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // telemetry connects to the replicas' ClickHouse, beside them.

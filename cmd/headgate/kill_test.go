@@ -20,8 +20,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 
-	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/metering"
 )
 
 // Environment variables that make the kill test long.

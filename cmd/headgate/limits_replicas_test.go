@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/internal/otlpgen"
-	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/metering"
 )
 
 // crowd is many senders at many replicas of one database. Each sender has one replica, as an agent has one endpoint, and sends

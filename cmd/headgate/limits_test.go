@@ -22,8 +22,8 @@ import (
 
 	"github.com/headgate-io/headgate/control"
 	"github.com/headgate-io/headgate/internal/tenant"
-	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/metering"
 )
 
 func TestLimitsAreReadFromFlags(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/pgtest"
 	"github.com/headgate-io/headgate/internal/store"
-	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/metering"
 )
 
 // replicas are headgates of one PostgreSQL and one ClickHouse.

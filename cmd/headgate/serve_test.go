@@ -19,8 +19,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 
 	"github.com/headgate-io/headgate/internal/chtest"
-	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/metering"
 )
 
 // record is one log record of this minute, as OTLP/JSON.

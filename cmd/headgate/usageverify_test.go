@@ -19,9 +19,9 @@ import (
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/internal/timetest"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/storage"
-	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 const fiveMetrics = `{"resourceMetrics":[{"scopeMetrics":[{"metrics":[

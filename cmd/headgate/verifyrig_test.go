@@ -25,11 +25,11 @@ import (
 	"github.com/headgate-io/headgate/ingest"
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/internal/timetest"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/metering/alert"
 	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/schema"
-	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // verifyRig is a headgate whose clock is the test's: edge, log, ledger and engine are those of serve.

@@ -14,8 +14,8 @@ import (
 	"testing"
 
 	"github.com/headgate-io/headgate/internal/chtest"
-	"github.com/headgate-io/headgate/storage/policy"
 	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/storage/policy"
 )
 
 // guardedServer is an engine in the place of a server with the walls set up, and the arguments of serve for it. Custom settings

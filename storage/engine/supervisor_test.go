@@ -22,8 +22,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/headgate-io/headgate/internal/chtest"
-	"github.com/headgate-io/headgate/storage/engine"
 	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/storage/engine"
 )
 
 func TestKilledEngineComesBackWithItsData(t *testing.T) {
