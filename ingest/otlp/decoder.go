@@ -120,6 +120,7 @@ type Decoder struct {
 	scratch   []byte
 	bodyText  []byte
 	kinds     []byte // of the value rendered last
+	pairs     pairHashes
 }
 
 // NewDecoder returns a Decoder.

@@ -165,19 +165,25 @@ func (m *pointAttrs) end(d *Decoder, msg []byte, tag uint64) (uint64, error) {
 	if err := m.attrMap.end(d, msg, tag); err != nil {
 		return 0, err
 	}
-	return m.sumSince(from), nil
+	return m.sumSince(from, &d.pairs), nil
 }
 
 // sumSince returns the sum of the attributes since from.
-func (m *pointAttrs) sumSince(from native.MapMark) (sum uint64) {
+func (m *pointAttrs) sumSince(from native.MapMark, known *pairHashes) (sum uint64) {
 	vals := m.Vals.Since(from)
 	for k := from.KeysFrom(); len(vals) > 0; k++ {
+		key := m.keyHash(m.Keys.IndexAt(k))
 		n, w := uint64(vals[0]), 1
+		if n > 0 && n < maxKnownValue && cap(vals) >= maxKnownValue {
+			sum += known.of(key, (*[maxKnownValue]byte)(vals[:maxKnownValue]), int(n)+1)
+			vals = vals[1+n:]
+			continue
+		}
 		if n >= 0x80 {
 			n, w = binary.Uvarint(vals)
 		}
 		to := w + int(n)
-		sum += pairHash(m.keyHash(m.Keys.IndexAt(k)), vals[w:to])
+		sum += pairHash(key, vals[w:to])
 		vals = vals[to:]
 	}
 	return sum
