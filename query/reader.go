@@ -85,6 +85,7 @@ const (
 	Parquet Encoding = "Parquet"            // for Read
 	Arrow   Encoding = "ArrowStream"        // for Read
 	Binary  Encoding = "RowBinary"          // for Read, of PrintSeries and its like
+	Columns Encoding = "Native"             // for Read, of PrintPoints
 )
 
 // Run starts st and returns its result, which the caller must close; until then it takes one of the places that

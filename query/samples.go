@@ -3,7 +3,6 @@ package query
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/headgate-io/headgate/internal/tenant"
@@ -18,7 +17,8 @@ type Points struct {
 	Names      []string  // of metrics, as OpenTelemetry has them; nil is any
 	IDs        []uint64  // of series; nil is any. At most MaxIDs
 	Starts     bool      // read start times too, of numbers; the others always have them
-	Limit      int       // most rows, one per series
+	Bare       bool      // leave the lists of histograms and summaries empty
+	Limit      int       // most rows: points of PrintPoints, series of the others
 }
 
 // MaxIDs is how many ids of series a statement takes.
@@ -28,8 +28,6 @@ const MaxIDs = 2500
 const staleNaN = "reinterpretAsFloat64(toUInt64(9218868437227405314))"
 
 // What a point is, per kind. Times are Int64 nanoseconds, counts are UInt64, lists are arrays.
-//
-// Numbers are sent as arrays of one column each, which ClickHouse makes much faster than an array of tuples.
 var (
 	noValue = "bitAnd(Flags, 1)"
 	number  = []string{"toUnixTimestamp64Nano(TimeUnix)", "if(" + noValue + " = 1, " + staleNaN + ", ifNull(Value, ifNull(toFloat64(ValueInt), 0)))"}
@@ -38,50 +36,56 @@ var (
 		schema.MetricsGauge: number,
 		schema.MetricsSum:   number,
 		schema.MetricsHistogram: {
-			"toUnixTimestamp64Nano(TimeUnix)", "toUnixTimestamp64Nano(StartTimeUnix)", noValue,
-			"Count", "isNotNull(Sum)", "ifNull(Sum, 0)", "BucketCounts", "ExplicitBounds",
+			"toUnixTimestamp64Nano(TimeUnix)", startTime, noValue, "Count", "isNotNull(Sum)", "ifNull(Sum, 0)", "BucketCounts", "ExplicitBounds",
 		},
 		schema.MetricsExponentialHistogram: {
-			"toUnixTimestamp64Nano(TimeUnix)", "toUnixTimestamp64Nano(StartTimeUnix)", noValue,
-			"Count", "isNotNull(Sum)", "ifNull(Sum, 0)", "Scale", "ZeroCount", "ZeroThreshold",
+			"toUnixTimestamp64Nano(TimeUnix)", startTime, noValue, "Count", "isNotNull(Sum)", "ifNull(Sum, 0)", "Scale", "ZeroCount", "ZeroThreshold",
 			"PositiveOffset", "PositiveBucketCounts", "NegativeOffset", "NegativeBucketCounts",
 		},
 		schema.MetricsSummary: {
-			"toUnixTimestamp64Nano(TimeUnix)", "toUnixTimestamp64Nano(StartTimeUnix)", noValue,
-			"Count", "Sum", "`ValueAtQuantiles.Quantile`", "`ValueAtQuantiles.Value`",
+			"toUnixTimestamp64Nano(TimeUnix)", startTime, noValue, "Count", "Sum", "`ValueAtQuantiles.Quantile`", "`ValueAtQuantiles.Value`",
 		},
 	}
 )
 
+// emptyList is what stands for a list that is not needed.
+var emptyList = map[string]string{
+	"BucketCounts": "emptyArrayUInt64()", "ExplicitBounds": "emptyArrayFloat64()",
+	"`ValueAtQuantiles.Quantile`": "emptyArrayFloat64()", "`ValueAtQuantiles.Value`": "emptyArrayFloat64()",
+}
+
 const startTime = "toUnixTimestamp64Nano(StartTimeUnix)"
 
-// PrintPoints makes the statement that reads points grouped by their series: TenantId, SeriesId (UInt64), then an array
-// per column of the kind, all of one length, in no particular order of time. It is for the encoding Binary. Columns:
+// PrintPoints makes the statement that reads points, each a row, in no particular order: sending them as they lie costs the
+// engine half of what grouping them by series does. It is for the encoding Columns. Columns: SeriesId, and
 //
-//   - gauges and sums: time, value; with Starts, start time. A point without a recorded value has Prometheus' stale NaN.
-//   - histograms: time, start time, whether it has no recorded value (UInt8 in a UInt32), count, whether it has a sum, sum,
+//   - of gauges and sums: time, value; with Starts, start time. A point without a recorded value has Prometheus' stale NaN.
+//   - of histograms: time, start time, whether it has no recorded value (UInt32), count, whether it has a sum (UInt8), sum,
 //     bucket counts, bounds.
-//   - exponential histograms: the same to the sum, then scale, zero count, zero threshold, positive offset and counts,
+//   - of exponential histograms: the same to the sum, then scale, zero count, zero threshold, positive offset and counts,
 //     negative offset and counts.
-//   - summaries: time, start time, whether it has no recorded value, count, sum, quantiles, their values.
+//   - of summaries: time, start time, whether it has no recorded value, count, sum, quantiles, their values.
 //
+// If more than one of the scope's tenants is read, the last column is the place of the point's among them, from 1 (UInt64).
 // Errors are as those of Print.
 func PrintPoints(scope tenant.Scope, s Points) (Stmt, error) {
 	p, where, err := newPointPrinter(scope, s)
 	if err != nil {
 		return Stmt{}, err
 	}
-	columns := pointColumns[s.Table]
+	list := append([]string{"SeriesId"}, pointColumns[s.Table]...)
+	for i, c := range list {
+		if empty := emptyList[c]; s.Bare && empty != "" {
+			list[i] = empty
+		}
+	}
 	if s.Starts && (s.Table == schema.MetricsGauge || s.Table == schema.MetricsSum) {
-		columns = append(columns[:len(columns):len(columns)], startTime)
+		list = append(list, startTime)
 	}
-	inner, outer := []string{"TenantId", "SeriesId"}, []string{"TenantId", "SeriesId"}
-	for i, c := range columns {
-		inner = append(inner, fmt.Sprintf("%s AS c%d", c, i+1))
-		outer = append(outer, fmt.Sprintf("groupArray(c%d)", i+1))
+	if len(narrow(scope, s.Tenants)) > 1 {
+		list = append(list, "indexOf("+p.tenants+", TenantId)")
 	}
-	return p.binary(scope, "SELECT "+strings.Join(outer, ", ")+" FROM ("+
-		p.read(inner, s.Table, timeColumn(s.Table), p.start, p.end, where)+") GROUP BY TenantId, SeriesId")
+	return p.binary(scope, p.read(list, s.Table, timeColumn(s.Table), p.start, p.end, where))
 }
 
 // PrintPresence makes the statement that tells when series had points: TenantId, SeriesId (UInt64), and the last time in
@@ -131,6 +135,8 @@ func newPointPrinter(scope tenant.Scope, s Points) (*printer, []string, error) {
 	}
 	if s.IDs != nil {
 		where = append(where, "SeriesId IN "+p.params.uint64s(s.IDs))
+	} else {
+		where = append(where, "SeriesId != 0") // of before series were known
 	}
 	return p, where, nil
 }

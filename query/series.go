@@ -16,6 +16,7 @@ type Series struct {
 	Start, End time.Time // half-open; series are known by the day
 	Tenants    []string  // of the scope's
 	Names      []string  // of metrics, as OpenTelemetry has them
+	Words      []string  // each word of the metric's name, a run of letters, digits and colons of ASCII, is one of these
 	Where      []SeriesCondition
 	Limit      int // most rows, one per series
 }
@@ -70,10 +71,7 @@ const (
 
 // newSeriesPrinter makes a printer without a plan for those of the scope's tenants that are in narrowed.
 func newSeriesPrinter(scope tenant.Scope, narrowed []string, start, end time.Time, limit int) (*printer, error) {
-	tenants := scope.Strings()
-	if narrowed != nil {
-		tenants = slices.DeleteFunc(tenants, func(id string) bool { return !slices.Contains(narrowed, id) })
-	}
+	tenants := narrow(scope, narrowed)
 	// SECURITY: a scope that auth did not make reads nothing, and narrowing only takes away.
 	if !scope.Valid() || len(tenants) == 0 {
 		return nil, errors.New("print: no tenant in scope")
@@ -88,11 +86,23 @@ func newSeriesPrinter(scope tenant.Scope, narrowed []string, start, end time.Tim
 	return p, nil
 }
 
+// narrow returns the tenants of scope that are in to, in the scope's order; all of them where to is nil.
+func narrow(scope tenant.Scope, to []string) []string {
+	tenants := scope.Strings()
+	if to != nil {
+		tenants = slices.DeleteFunc(tenants, func(id string) bool { return !slices.Contains(to, id) })
+	}
+	return tenants
+}
+
 // series prints the read of the series table. The days are those that the time range touches.
 func (p *printer) series(list []string, s Series) string {
 	var where []string
 	if s.Names != nil {
 		where = append(where, "MetricName IN "+p.params.texts(s.Names))
+	}
+	if s.Words != nil {
+		where = append(where, "hasAll("+p.params.texts(s.Words)+", extractAll(MetricName, '[0-9A-Za-z:]+'))")
 	}
 	for _, c := range s.Where {
 		var or []string

@@ -1,10 +1,7 @@
 package prom
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -72,25 +69,34 @@ func (a *assembly) eachTable(kinds []string, f func(p query.Points, byKey map[se
 		byKey := map[seriesKey]*selected{}
 		var ids []uint64
 		var names []string
-		starts := a.starts
+		starts, whole, bare := a.starts, true, true
 		for i := range a.selection.series {
 			if s := &a.selection.series[i]; s.kind == kind {
 				byKey[seriesKey{s.tenant, s.id}] = s
 				ids = append(ids, s.id)
 				names = append(names, s.name)
-				starts = starts || s.delta()
+				starts, whole = starts || s.delta(), whole && a.whole(s.name)
+				bare = bare && s.parts&(partValue|partBucket) == 0
 			}
 		}
 		slices.Sort(ids)
 		slices.Sort(names)
 		ids, names = slices.Compact(ids), slices.Compact(names)
 		if tooLong(names) {
-			names = nil
+			names, whole = nil, false
+		}
+		p := query.Points{Start: start, End: end, Tenants: a.tenants, Table: tableOf[kind], Names: names, Limit: 1 + len(byKey), Starts: starts, Bare: bare}
+		if whole && len(ids) > 0 {
+			// Every series of these metrics: no need to say which. Some may have come since they were read.
+			p.Limit = max(p.Limit, a.limits.MaxSeries+1)
+			if err := f(p, byKey); err != nil {
+				return err
+			}
+			continue
 		}
 		err := batches(ids, func(piece []uint64) error {
-			return f(query.Points{
-				Start: start, End: end, Tenants: a.tenants, Table: tableOf[kind], Names: names, IDs: piece, Limit: 1 + len(byKey), Starts: starts,
-			}, byKey)
+			p.IDs = piece
+			return f(p, byKey)
 		})
 		if err != nil {
 			return err
@@ -98,78 +104,6 @@ func (a *assembly) eachTable(kinds []string, f func(p query.Points, byKey map[se
 	}
 	return nil
 }
-
-// loadPoints reads the points of the selection.
-func (a *assembly) loadPoints(ctx context.Context) error {
-	err := a.eachTable(kinds, func(p query.Points, byKey map[seriesKey]*selected) error {
-		st, err := query.PrintPoints(a.scope, p)
-		if err != nil {
-			return err
-		}
-		return a.rows(ctx, st, func(b *binaryReader) error {
-			key := seriesKey{b.text(), b.uint64()}
-			s := byKey[key]
-			if s == nil && b.err == nil {
-				return fmt.Errorf("BUG: points of series %x, which was not asked for", key.id)
-			} else if s == nil {
-				return nil
-			}
-			return a.read(b, s, p.Starts)
-		})
-	})
-	if err != nil {
-		return err
-	}
-	return a.loadTargets(ctx)
-}
-
-// read reads the points of one series and adds them to those that they become.
-func (a *assembly) read(b *binaryReader, s *selected, starts bool) error {
-	switch s.kind {
-	case kindGauge, kindSum:
-		return a.numbers(b, s, starts)
-	case kindHistogram:
-		return a.classic(b, s)
-	case kindExpHistogram:
-		return a.native(b, s)
-	default:
-		return a.summary(b, s)
-	}
-}
-
-// numbers reads the points of a gauge or sum.
-func (a *assembly) numbers(b *binaryReader, s *selected, starts bool) error {
-	times := words(b, nil, asInt64)
-	values := words(b, make([]float64, 0, len(times)), math.Float64frombits)
-	var began []int64
-	if starts {
-		began = words(b, make([]int64, 0, len(times)), asInt64)
-	}
-	switch {
-	case b.err != nil:
-		return nil
-	case len(values) != len(times) || starts && len(began) != len(times):
-		return errLengths
-	case s.delta() && !s.monotonic:
-		a.warn(s, "has delta temporality and is not monotonic, so that its level is not known")
-		return nil
-	}
-	if err := a.load(len(times)); err != nil {
-		return err
-	}
-	list := make([]point, len(times))
-	for i := range list {
-		list[i].nanos, list[i].value = times[i], values[i]
-		if starts {
-			list[i].start = began[i]
-		}
-	}
-	a.add(a.series(s.base, s.family, "", ""), s, list)
-	return nil
-}
-
-// errLengths is a result whose arrays do not belong together.
-var errLengths = errors.New("BUG: arrays of one series differ in length")
 
 // add adds the points of s to the series that they become.
 func (a *assembly) add(to *series, s *selected, list []point) {

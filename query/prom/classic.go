@@ -1,57 +1,13 @@
 package prom
 
 import (
-	"cmp"
 	"context"
 	"math"
-	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/headgate-io/headgate/query"
 )
-
-// common is what histograms and summaries begin with: arrays of one length.
-type common struct {
-	times, starts []int64
-	absent        []bool // no recorded value
-	counts        []uint64
-	sums          []float64
-	hasSum        []bool
-}
-
-// common reads them. A summary always has a sum.
-func (a *assembly) common(b *binaryReader, optionalSum bool) common {
-	var c common
-	c.times, c.starts = words(b, nil, asInt64), words(b, nil, asInt64)
-	c.absent = list(b, func() bool { return b.uint32() != 0 })
-	c.counts = words(b, nil, asUint64)
-	if optionalSum {
-		c.hasSum = list(b, func() bool { return b.uint8() != 0 })
-	} else {
-		c.hasSum = slices.Repeat([]bool{true}, len(c.times))
-	}
-	c.sums = words(b, nil, math.Float64frombits)
-	return c
-}
-
-// ordered returns the indexes of the points by time, and fails if the arrays do not belong together.
-func (c *common) ordered(others ...int) ([]int, error) {
-	n := len(c.times)
-	for _, m := range append(others, len(c.starts), len(c.absent), len(c.counts), len(c.hasSum), len(c.sums)) {
-		if m != n {
-			return nil, errLengths
-		}
-	}
-	order := make([]int, n)
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(i, j int) int {
-		return cmp.Or(cmp.Compare(c.times[i], c.times[j]), cmp.Compare(c.counts[i], c.counts[j]), cmp.Compare(c.sums[i], c.sums[j]))
-	})
-	return order, nil
-}
 
 // fan collects the points of the series that one series of OpenTelemetry becomes.
 type fan struct {
@@ -59,6 +15,9 @@ type fan struct {
 	s    *selected
 	list []*branch
 	by   map[branchKey]*branch
+
+	bounds []float64 // of the last point
+	row    []*branch // those of bounds
 }
 
 type branchKey struct {
@@ -95,6 +54,18 @@ func (f *fan) branch(p part, extra string, bound float64) *branch {
 	return br
 }
 
+// bounded returns the branches of the buckets, or quantiles, of one point.
+func (f *fan) bounded(p part, extra string, bounds []float64) []*branch {
+	if len(bounds) == 0 || len(bounds) == len(f.bounds) && &bounds[0] == &f.bounds[0] {
+		return f.row[:len(bounds)] // the very same, as gather shares them
+	}
+	f.bounds, f.row = bounds, f.row[:0]
+	for _, bound := range bounds {
+		f.row = append(f.row, f.branch(p, extra, bound))
+	}
+	return f.row
+}
+
 func (br *branch) add(nanos, start int64, value float64) {
 	if br.to != nil {
 		br.points = append(br.points, point{nanos: nanos, start: start, value: value})
@@ -108,125 +79,65 @@ func (f *fan) end(nanos int64) {
 	}
 }
 
-// close hands on what was collected.
-func (f *fan) close() error {
+// close hands on what was collected of points, which have been counted with all that they hold.
+func (f *fan) close(points []inParts) error {
+	more := 0
+	for i := range points {
+		more -= 1 + max(len(points[i].counts), len(points[i].values))
+	}
 	for _, br := range f.list {
-		if err := f.a.load(len(br.points)); err != nil {
-			return err
-		}
+		more += len(br.points)
 		f.a.add(br.to, f.s, br.points)
 	}
-	return nil
+	return f.a.load(more)
 }
 
-// classic reads the points of a histogram: counts of buckets up to a bound, the count as the bucket of everything, count
+// classic makes the series of a histogram: counts of buckets up to a bound, the count as the bucket of everything, count
 // and sum.
-func (a *assembly) classic(b *binaryReader, s *selected) error {
-	c := a.common(b, true)
-	buckets := list(b, func() []uint64 { return words(b, nil, asUint64) })
-	bounds := list(b, func() []float64 { return words(b, nil, math.Float64frombits) })
-	if b.err != nil {
-		return nil
-	}
-	order, err := c.ordered(len(buckets), len(bounds))
-	if err != nil {
-		return err
-	}
-	f := a.fan(s)
-	for _, i := range order {
-		t, start := c.times[i], c.starts[i]
+func (a *assembly) classic(g *gathered) error {
+	f := a.fan(g.of)
+	for i := range g.parts {
+		p := &g.parts[i]
 		count := f.branch(partCount, "", 0)
 		all := f.branch(partBucket, labels.BucketLabel, math.Inf(1))
-		if c.absent[i] {
-			f.end(t)
+		if p.absent {
+			f.end(p.nanos)
 			continue
 		}
-		count.add(t, start, float64(c.counts[i]))
-		all.add(t, start, float64(c.counts[i]))
-		if c.hasSum[i] {
-			f.branch(partSum, "", 0).add(t, start, c.sums[i])
+		count.add(p.nanos, p.start, float64(p.count))
+		all.add(p.nanos, p.start, float64(p.count))
+		if p.hasSum {
+			f.branch(partSum, "", 0).add(p.nanos, p.start, p.sum)
 		}
-		if s.parts&partBucket == 0 {
+		if g.of.parts&partBucket == 0 {
 			continue
 		}
 		var sum uint64
-		for j, bound := range bounds[i] {
-			if j < len(buckets[i]) {
-				sum += buckets[i][j]
-				f.branch(partBucket, labels.BucketLabel, bound).add(t, start, float64(sum))
-			}
+		for j, br := range f.bounded(partBucket, labels.BucketLabel, p.bounds[:min(len(p.bounds), len(p.counts))]) {
+			sum += p.counts[j]
+			br.add(p.nanos, p.start, float64(sum))
 		}
 	}
-	return f.close()
+	return f.close(g.parts)
 }
 
-// summary reads the points of a summary: its quantiles, count and sum.
-func (a *assembly) summary(b *binaryReader, s *selected) error {
-	c := a.common(b, false)
-	quantiles := list(b, func() []float64 { return words(b, nil, math.Float64frombits) })
-	values := list(b, func() []float64 { return words(b, nil, math.Float64frombits) })
-	if b.err != nil {
-		return nil
-	}
-	order, err := c.ordered(len(quantiles), len(values))
-	if err != nil {
-		return err
-	}
-	f := a.fan(s)
-	for _, i := range order {
-		t, start := c.times[i], c.starts[i]
+// summary makes the series of a summary: its quantiles, count and sum.
+func (a *assembly) summary(g *gathered) error {
+	f := a.fan(g.of)
+	for i := range g.parts {
+		p := &g.parts[i]
 		count, sum := f.branch(partCount, "", 0), f.branch(partSum, "", 0)
-		if c.absent[i] {
-			f.end(t)
+		if p.absent {
+			f.end(p.nanos)
 			continue
 		}
-		count.add(t, start, float64(c.counts[i]))
-		sum.add(t, start, c.sums[i])
-		for j, q := range quantiles[i] {
-			if j < len(values[i]) {
-				f.branch(partValue, quantileLabel, q).add(t, start, values[i][j])
-			}
+		count.add(p.nanos, p.start, float64(p.count))
+		sum.add(p.nanos, p.start, p.sum)
+		for j, br := range f.bounded(partValue, quantileLabel, p.bounds[:min(len(p.bounds), len(p.values))]) {
+			br.add(p.nanos, p.start, p.values[j])
 		}
 	}
-	return f.close()
-}
-
-// native reads the points of an exponential histogram.
-func (a *assembly) native(b *binaryReader, s *selected) error {
-	c := a.common(b, true)
-	scales := list(b, b.int32)
-	zeros, thresholds := words(b, nil, asUint64), words(b, nil, math.Float64frombits)
-	counts := func() []uint64 { return words(b, nil, asUint64) }
-	offsets, positive := list(b, b.int32), list(b, counts)
-	negOffsets, negative := list(b, b.int32), list(b, counts)
-	if b.err != nil {
-		return nil
-	}
-	order, err := c.ordered(len(scales), len(zeros), len(thresholds), len(offsets), len(positive), len(negOffsets), len(negative))
-	if err != nil {
-		return err
-	}
-	points := make([]point, 0, len(order))
-	for _, i := range order {
-		p := point{nanos: c.times[i], start: c.starts[i], hist: staleHistogram()}
-		if !c.absent[i] {
-			e := expPoint{
-				count: c.counts[i], sum: c.sums[i], scale: scales[i], zeroCount: zeros[i], threshold: thresholds[i],
-				positive: expBuckets{offsets[i], positive[i]}, negative: expBuckets{negOffsets[i], negative[i]},
-			}
-			var ok bool
-			if p.hist, ok = e.native(a.zeroThreshold); !ok {
-				a.warn(s, "has points whose buckets Prometheus cannot express, which are left out")
-				continue
-			}
-		}
-		if err := a.load(worth(p.hist)); err != nil {
-			return err
-		}
-		points = append(points, p)
-	}
-	a.add(a.series(s.base, s.family, "", ""), s, points)
-	return nil
+	return f.close(g.parts)
 }
 
 // loadLabels makes the series of the selection without points. Which buckets and quantiles there are, the points say.

@@ -1,10 +1,12 @@
 package prom
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/otlptranslator"
+	"github.com/prometheus/prometheus/model/labels"
 )
 
 // metric is one metric as OpenTelemetry has it; series of one metric agree on all of this.
@@ -117,6 +119,39 @@ func (n *namer) family(m metric) string {
 		return ""
 	}
 	return name
+}
+
+// words returns the words of which all words of a metric's name are some, if the matchers allow names of its series; nil if
+// that cannot be told. It takes nothing but the matchers to know, where the names themselves take a read.
+//
+// A name's words are its runs of letters, digits and colons. Translation keeps them all, though it moves some to the
+// end, and adds others.
+func (n *namer) words(matchers []*labels.Matcher) []string {
+	if n.metrics.UTF8Allowed && n.metrics.WithMetricSuffixes {
+		return nil // cuts names by bytes
+	}
+	for _, m := range matchers {
+		var names []string
+		switch {
+		case m.Name != model.MetricNameLabel:
+		case m.Type == labels.MatchEqual:
+			names = []string{m.Value}
+		case m.Type == labels.MatchRegexp:
+			names = m.SetMatches()
+		}
+		if names == nil || tooLong(names) {
+			continue
+		}
+		words := []string{}
+		for _, name := range names {
+			words = append(words, strings.FieldsFunc(name, func(r rune) bool {
+				return r != ':' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+			})...)
+		}
+		slices.Sort(words)
+		return slices.Compact(words)
+	}
+	return nil
 }
 
 // key returns the name of the label for an attribute, "" if it can have none.

@@ -16,7 +16,6 @@ import (
 type querier struct {
 	*Storage
 	mint, maxt int64
-	families   map[metric]string // of the metrics of these days, once read
 }
 
 // lookup is what hints say when only labels are wanted.
@@ -30,9 +29,7 @@ func (q *querier) Select(ctx context.Context, _ bool, hints *storage.SelectHints
 		within.mint, within.maxt = max(q.mint, hints.Start), min(q.maxt, hints.End)
 	}
 	return &lazySet{open: func() (storage.SeriesSet, error) {
-		set, err := within.selectSeries(ctx, matchers, hints != nil && hints.Func == lookup)
-		q.families = within.families
-		return set, err
+		return within.selectSeries(ctx, matchers, hints != nil && hints.Func == lookup)
 	}}
 }
 

@@ -3,6 +3,7 @@ package prom
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,7 +28,20 @@ type selection struct {
 	tenants  []string          // nil: all of the scope
 	series   []selected        // by tenant and id
 	targets  []seriesRow       // the series whose resources are asked for, with target_info
+	narrowed bool              // series were read under conditions beyond those on metrics
+	left     map[string]bool   // names of metrics of which series were read that are not selected
 }
+
+// leave notes that a series of a metric is not selected.
+func (s *selection) leave(name string) {
+	if s.left == nil {
+		s.left = map[string]bool{}
+	}
+	s.left[name] = true
+}
+
+// whole reports whether all series of a metric are selected.
+func (s *selection) whole(name string) bool { return !s.narrowed && !s.left[name] }
 
 // selection reads which series may match. What a label of a part says (le, quantile) remains to be checked.
 func (q *querier) selection(ctx context.Context, matchers []*labels.Matcher) (*selection, error) {
@@ -46,20 +60,29 @@ func (q *querier) selection(ctx context.Context, matchers []*labels.Matcher) (*s
 			return sel, nil
 		}
 	}
+	info := matchesLabel(matchers, model.MetricNameLabel, targetInfo)
+	// Which metrics are meant is asked first only where the name itself does not tell enough.
+	st := query.Series{Start: start, End: end, Tenants: sel.tenants, Where: q.conditions(matchers, info), Limit: q.limits.MaxSeries + 1}
+	sel.narrowed = st.Where != nil
+	if st.Words = q.names.words(matchers); st.Words != nil && !info {
+		err := q.readSeries(ctx, sel, st, false)
+		if !errors.As(err, new(*seriesError)) {
+			return sel, err
+		}
+		// So many have words of the name alone: it takes the names to tell.
+		*sel = selection{matchers: matchers, tenants: sel.tenants, narrowed: sel.narrowed}
+	}
 	metrics, err := q.metrics(ctx)
 	if err != nil {
 		return nil, err
 	}
-	wanted := map[metric]part{}
 	var names []string
 	for m, family := range metrics {
-		if w := wantedParts(matchers, m, family); w != 0 {
-			wanted[m] = w
+		if wantedParts(matchers, m, family) != 0 {
 			names = append(names, m.name)
 		}
 	}
-	info := matchesLabel(matchers, model.MetricNameLabel, targetInfo)
-	if len(wanted) == 0 && !info || len(metrics) == 0 {
+	if len(names) == 0 && !info || len(metrics) == 0 {
 		return sel, nil
 	}
 	slices.Sort(names)
@@ -67,12 +90,22 @@ func (q *querier) selection(ctx context.Context, matchers []*labels.Matcher) (*s
 	if info || tooLong(names) {
 		names = nil
 	}
-	st, err := query.PrintSeries(q.scope, query.Series{
-		Start: start, End: end, Tenants: sel.tenants, Names: names, Where: q.conditions(matchers, info), Limit: q.limits.MaxSeries + 1,
-	}, info)
+	st.Words, st.Names = nil, names
+	return sel, q.readSeries(ctx, sel, st, info)
+}
+
+// readSeries adds to sel the series that s says and that may match. With info, their resources are read, and all of them are
+// targets.
+func (q *querier) readSeries(ctx context.Context, sel *selection, s query.Series, info bool) error {
+	st, err := query.PrintSeries(q.scope, s, info)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	type meaning struct {
+		parts  part
+		family string
+	}
+	meanings := map[metric]meaning{}
 	label := newLabeller(q.names, q.several())
 	read := 0
 	err = q.rows(ctx, st, func(b *binaryReader) error {
@@ -84,24 +117,33 @@ func (q *querier) selection(ctx context.Context, matchers []*labels.Matcher) (*s
 		if info {
 			sel.targets = append(sel.targets, r)
 		}
-		s := selected{seriesRow: r, parts: wanted[r.metric], family: metrics[r.metric]}
-		if s.parts == 0 || s.family == "" {
+		m, ok := meanings[r.metric]
+		if !ok {
+			m.family = q.names.family(r.metric)
+			m.parts = wantedParts(sel.matchers, r.metric, m.family)
+			meanings[r.metric] = m
+		}
+		if m.parts == 0 {
+			sel.leave(r.name)
 			return nil
 		}
+		s := selected{seriesRow: r, parts: m.parts, family: m.family}
 		s.resource = nil
 		s.base = label.base(&r)
-		if s.parts &= possibleParts(matchers, s.base, r.kind); s.parts != 0 {
-			sel.series = append(sel.series, s)
+		if s.parts &= possibleParts(sel.matchers, s.base, r.kind); s.parts == 0 {
+			sel.leave(r.name)
+			return nil
 		}
+		sel.series = append(sel.series, s)
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	// The same order whatever order the rows come in: results and collisions are the same then too.
 	slices.SortFunc(sel.series, func(a, b selected) int { return a.compare(&b.seriesRow) })
 	slices.SortFunc(sel.targets, func(a, b seriesRow) int { return a.compare(&b) })
-	return sel, nil
+	return nil
 }
 
 func (r *seriesRow) compare(o *seriesRow) int {
@@ -118,17 +160,20 @@ func (e *seriesError) Error() string {
 
 // metrics returns the metrics of the querier's days with the names of their families.
 func (q *querier) metrics(ctx context.Context) (map[metric]string, error) {
-	if q.families != nil {
-		return q.families, nil
+	days := [2]int64{q.mint / dayMillis, q.maxt / dayMillis}
+	if known := q.families[days]; known != nil {
+		return known, nil
 	}
 	families := map[metric]string{}
 	err := q.eachMetric(ctx, func(m metric, _ string) { families[m] = q.names.family(m) })
 	if err != nil {
 		return nil, err
 	}
-	q.families = families
+	q.families[days] = families
 	return families, nil
 }
+
+const dayMillis = 24 * 3600 * 1000
 
 // eachMetric calls f with each metric of the querier's days and its description.
 func (q *querier) eachMetric(ctx context.Context, f func(m metric, description string)) error {

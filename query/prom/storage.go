@@ -49,13 +49,18 @@ type Storage struct {
 	// zeroThreshold is that of native histograms whose point has none.
 	zeroThreshold float64
 
+	families map[[2]int64]map[metric]string // of the metrics of so many days, first and last, once read
+
 	samples int           // loaded so far
 	held    *atomic.Int64 // by all requests of the process; may be nil
 }
 
 // NewStorage returns the storage of a request. strategy says how names are translated.
 func NewStorage(r *query.Reader, scope tenant.Scope, strategy otlptranslator.TranslationStrategyOption, limits Limits) *Storage {
-	return &Storage{reader: r, scope: scope, limits: limits.withDefaults(), names: newNamer(strategy), zeroThreshold: defaultZeroThreshold}
+	return &Storage{
+		reader: r, scope: scope, limits: limits.withDefaults(), names: newNamer(strategy), zeroThreshold: defaultZeroThreshold,
+		families: map[[2]int64]map[metric]string{},
+	}
 }
 
 // Querier implements storage.Queryable.
@@ -95,13 +100,15 @@ func (s *Storage) rows(ctx context.Context, st query.Stmt, one func(*binaryReade
 			return err
 		}
 	}
-	if b.err == nil {
-		return nil
+	return ended(res, b.err)
+}
+
+// ended says how the reading of a result ended, which one that was cut off does not.
+func ended(res *query.Result, err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("result of request %s: %w", res.ID(), err)
 	}
-	if errors.Is(b.err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("result of request %s: %w", res.ID(), b.err)
-	}
-	return b.err
+	return err
 }
 
 // The milliseconds of which the tables can have points.
