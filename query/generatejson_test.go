@@ -63,7 +63,11 @@ func (a asked) parse() (*plan.Plan, error) {
 }
 
 func (a asked) String() string {
-	return fmt.Sprintf("%s%s %v", a.text, a.plan, a.request()["variables"])
+	b, err := json.Marshal(a.request())
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
 }
 
 // bound makes a variable of a literal in JSON and returns its name, or "" when there are to be none.

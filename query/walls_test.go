@@ -112,7 +112,7 @@ func TestPoliciesHoldWithoutThePrinter(t *testing.T) {
 		if want != got {
 			t.Errorf("%s\n alone: %.500s\nshared: %.500s", text, want, got)
 		}
-		if strings.Contains(got, canary) {
+		if strings.Contains(got, canary) && !strings.Contains(text, canary) {
 			t.Errorf("%s\ncanary in %.500s", text, got)
 		}
 		ran.Add(1)
