@@ -10,8 +10,11 @@ const (
 	tagKeyRef = 3<<3 | wireVarint // an index into a dictionary that only profiles have
 )
 
+// maxKeyBytes bounds the key of an attribute. Keys stand in dictionaries, which are made for texts that come again.
+const maxKeyBytes = 64 << 10
+
 // keyValue reads a KeyValue and returns its key and its AnyValue. A key given as an index into a dictionary reads as ""
-// where there is none.
+// where there is none. That the key is too long is noted in d.bad.
 func (d *Decoder) keyValue(b []byte) (key, val []byte, err error) {
 	// The common form: two short fields, nothing else. SDKs write the key first, the collector the value.
 	if len(b) >= 4 && b[1] < 0x80 {
@@ -44,6 +47,9 @@ func (d *Decoder) keyValue(b []byte) (key, val []byte, err error) {
 	}
 	if int32(ref) != 0 && d.sig == Profiles {
 		key = d.referredKey(key, int32(ref))
+	}
+	if len(key) > maxKeyBytes {
+		d.bad = KeyTooLong
 	}
 	if values > 1 {
 		val, err = d.merged(b, tagValue)

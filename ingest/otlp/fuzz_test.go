@@ -36,7 +36,8 @@ func fuzzDecode(f *testing.F, sig Signal) {
 				}
 			}
 			got.billed = want.billed
-			if limits := got.reasons[TooManyDays] + got.reasons[TooLarge] + got.reasons[TooManyItems]; limits == 0 {
+			limits := got.reasons[TooManyDays] + got.reasons[TooLarge] + got.reasons[TooManyItems] + got.reasons[KeyTooLong]
+			if limits == 0 {
 				compareSets(t, got, want)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/headgate-io/headgate/internal/race"
@@ -157,6 +158,47 @@ func TestX12RecordWithTooManyItemsIsRejectedAlone(t *testing.T) {
 	res, _ := decoded(t, Logs, logWith(fixedField(1, 5), message(5, message(6, list))))
 	if res.Reasons[TooManyItems] != 1 {
 		t.Errorf("map: reasons %v", res.Reasons)
+	}
+}
+
+func TestX12RecordWithTooLongKeyIsRejectedAlone(t *testing.T) {
+	longest := strings.Repeat("k", maxKeyBytes)
+	pair := func(key string) []byte { return slices.Concat(stringField(1, key), message(2, stringField(1, "v"))) }
+	for name, with := range map[string]func(pair []byte) []byte{
+		"attribute":          func(pair []byte) []byte { return message(9, pair) },
+		"attribute of event": func(pair []byte) []byte { return message(11, message(3, pair)) },
+		"attribute of link":  func(pair []byte) []byte { return message(13, message(4, pair)) },
+		"map": func(pair []byte) []byte {
+			return message(9, stringField(1, "m"), message(2, message(6, message(1, pair))))
+		},
+	} {
+		good, bad := spanWith(goodTrace, goodSpan, with(pair(longest))), spanWith(goodTrace, goodSpan, with(pair(longest+"k")))
+		body := message(1, message(2, good, bad, good))
+		res, set := decoded(t, Traces, body)
+		if res.Accepted != 2 || res.Reasons[KeyTooLong] != 1 || len(set.tables[schema.Traces]) != 2 {
+			t.Errorf("%s: accepted %d, reasons %v", name, res.Accepted, res.Reasons)
+		}
+		if want := int64(len(body) - len(bad)); res.BilledBytes != want {
+			t.Errorf("%s: billed %d bytes, want %d", name, res.BilledBytes, want)
+		}
+	}
+}
+
+// All records of a resource, a scope or a metric with such a key are rejected, wherever on the wire it stands.
+func TestX12TooLongKeyAroundRecordsRejectsThem(t *testing.T) {
+	long := slices.Concat(stringField(1, strings.Repeat("k", maxKeyBytes+1)), message(2, stringField(1, "v")))
+	record := message(2, fixedField(1, 5))
+	for name, resource := range map[string][]byte{
+		"resource first": slices.Concat(message(1, message(1, long)), message(2, record, record)),
+		"resource last":  slices.Concat(message(2, record, record), message(1, message(1, long))),
+		"scope first":    message(2, message(1, message(3, long)), record, record),
+		"scope last":     message(2, record, record, message(1, message(3, long))),
+	} {
+		good := message(1, message(2, record))
+		res, _ := decoded(t, Logs, slices.Concat(good, message(1, resource), good))
+		if res.Accepted != 2 || res.Reasons[KeyTooLong] != 2 {
+			t.Errorf("%s: accepted %d, reasons %v", name, res.Accepted, res.Reasons)
+		}
 	}
 }
 

@@ -124,6 +124,24 @@ func TestP3IndicesOutOfRangeRejectTheirProfileAlone(t *testing.T) {
 	}
 }
 
+// A key by reference is as long as a literal one may be, whether the attribute stands in the dictionary or not.
+func TestX12TooLongKeyByReferenceRejectsItsProfiles(t *testing.T) {
+	for length, accepted := range map[int]int{maxKeyBytes: 2, maxKeyBytes + 1: 1} {
+		key := message(5, []byte(strings.Repeat("k", length)))
+		attr := message(6, uintField(1, 1), message(2, stringField(1, "v")))
+		user := oneProfile(sampleOf(packed(2, 1)))
+		res, _ := decoded(t, Profiles, profilesOf(slices.Concat(zeroTables, key, attr), goodProfile, user))
+		if res.Accepted != accepted || res.Reasons[KeyTooLong] != 2-accepted {
+			t.Errorf("dictionary: %d accepted with a key of %d bytes: %q", res.Accepted, length, res.Message)
+		}
+		resource := message(1, message(1, uintField(3, 1), message(2, stringField(1, "v"))))
+		body := slices.Concat(message(1, resource, message(2, goodProfile)), message(1, message(2, goodProfile)), message(2, zeroTables, key))
+		if res, _ := decoded(t, Profiles, body); res.Accepted != accepted || res.Reasons[KeyTooLong] != 2-accepted {
+			t.Errorf("resource: %d accepted with a key of %d bytes: %q", res.Accepted, length, res.Message)
+		}
+	}
+}
+
 func TestP4ReferencesAreResolvedEverywhere(t *testing.T) {
 	texts := slices.Concat(stringField(5, "service.name"), stringField(5, "checkout"), stringField(5, "weight"), stringField(5, "By"))
 	dictionary := slices.Concat(zeroTables, texts,

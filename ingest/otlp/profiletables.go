@@ -275,8 +275,11 @@ func (d *Decoder) readDictAttr(b []byte, _ extent) (err error) {
 	p.text = append(p.text, d.kindOf(&v)...)
 	a.kinds = len(p.text) - a.to
 	d.charge(len(p.text) - a.from)
-	if a.bad = d.bad; !p.hasStrings(a.key, a.unit) {
+	switch a.bad = d.bad; {
+	case !p.hasStrings(a.key, a.unit):
 		a.bad = InvalidIndex
+	case len(p.str(a.key)) > maxKeyBytes:
+		a.bad = KeyTooLong
 	}
 	p.attrs = append(p.attrs, a)
 	return nil

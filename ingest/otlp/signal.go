@@ -41,6 +41,7 @@ const (
 	InvalidDictionary               // a profile's request has no dictionary, or one whose tables do not begin with the zero value
 	InvalidIndex                    // a profile or its resource refers to what its dictionary does not have
 	InvalidSample                   // a profile's sample has neither values nor timestamps, or not as many of one as of the other
+	KeyTooLong                      // a key of an attribute or of a map has more than maxKeyBytes
 	reasons
 
 	none = reasons // the record is fine
@@ -48,7 +49,7 @@ const (
 
 var reasonText = [reasons]string{
 	"invalid trace id", "invalid span id", "no time", "no value", "invalid buckets", "nested too deep", "too many items",
-	"too many days", "too large as rows", "invalid dictionary", "invalid index", "invalid sample",
+	"too many days", "too large as rows", "invalid dictionary", "invalid index", "invalid sample", "key too long",
 }
 
 // String returns a few words, fit for a tenant's eyes and a metric label.
