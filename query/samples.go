@@ -18,8 +18,13 @@ type Points struct {
 	IDs        []uint64  // of series; nil is any. At most MaxIDs
 	Starts     bool      // read start times too, of numbers; the others always have them
 	Bare       bool      // leave the lists of histograms and summaries empty
+	Windows    Windows   // leave out what is in none of these
 	Limit      int       // most rows: points of PrintPoints, series of the others
 }
+
+// Windows are stretches of time: the Length milliseconds up to and with At, and those before and after it by Every, a whole number of
+// times. With the zero value all time is in them.
+type Windows struct{ At, Every, Length int64 }
 
 // MaxIDs is how many ids of series a statement takes.
 const MaxIDs = 2500
@@ -78,6 +83,9 @@ func PrintPoints(scope tenant.Scope, s Points) (Stmt, error) {
 		if empty := emptyList[c]; s.Bare && empty != "" {
 			list[i] = empty
 		}
+	}
+	if w := s.Windows; w.Every > w.Length {
+		where = append(where, fmt.Sprintf("positiveModulo(%s - toUnixTimestamp64Milli(TimeUnix), %s) < %s", p.params.int64(w.At), p.params.int64(w.Every), p.params.int64(w.Length)))
 	}
 	if s.Starts && (s.Table == schema.MetricsGauge || s.Table == schema.MetricsSum) {
 		list = append(list, startTime)

@@ -69,13 +69,19 @@ func (a *assembly) eachTable(kinds []string, f func(p query.Points, byKey map[se
 		byKey := map[seriesKey]*selected{}
 		var ids []uint64
 		var names []string
-		starts, whole, bare := a.starts, true, true
+		starts, whole, bare, windows := a.starts, true, true, a.windows
+		if kind == kindExpHistogram {
+			windows = query.Windows{} // whether a counter began again is told from the one before
+		}
 		for i := range a.selection.series {
 			if s := &a.selection.series[i]; s.kind == kind {
 				byKey[seriesKey{s.tenant, s.id}] = s
 				ids = append(ids, s.id)
 				names = append(names, s.name)
 				starts, whole = starts || s.delta(), whole && a.whole(s.name)
+				if s.delta() {
+					windows = query.Windows{} // levels are sums of all before
+				}
 				bare = bare && s.parts&(partValue|partBucket) == 0
 			}
 		}
@@ -85,7 +91,7 @@ func (a *assembly) eachTable(kinds []string, f func(p query.Points, byKey map[se
 		if tooLong(names) {
 			names, whole = nil, false
 		}
-		p := query.Points{Start: start, End: end, Tenants: a.tenants, Table: tableOf[kind], Names: names, Limit: 1 + len(byKey), Starts: starts, Bare: bare}
+		p := query.Points{Start: start, End: end, Tenants: a.tenants, Table: tableOf[kind], Names: names, Limit: 1 + len(byKey), Starts: starts, Bare: bare, Windows: windows}
 		if whole && len(ids) > 0 {
 			// Every series of these metrics: no need to say which. Some may have come since they were read.
 			p.Limit = max(p.Limit, a.limits.MaxSeries+1)

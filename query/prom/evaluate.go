@@ -104,6 +104,7 @@ func (r *request) evaluate(within time.Duration, begin func(context.Context, pro
 	if err := checkSubqueries(expr, within); err != nil {
 		return answer{}, err
 	}
+	r.storage.reach = reach(expr, back)
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
 	q, err := begin(ctx, promql.NewPrometheusQueryOpts(false, back))

@@ -10,12 +10,15 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/headgate-io/headgate/query"
 )
 
 // querier implements storage.Querier for a range of milliseconds, both ends in. It is for one goroutine.
 type querier struct {
 	*Storage
 	mint, maxt int64
+	windows    query.Windows // of which alone samples are needed
 }
 
 // lookup is what hints say when only labels are wanted.
@@ -27,6 +30,7 @@ func (q *querier) Select(ctx context.Context, _ bool, hints *storage.SelectHints
 	within := *q
 	if hints != nil {
 		within.mint, within.maxt = max(q.mint, hints.Start), min(q.maxt, hints.End)
+		within.windows = q.windowsOf(hints)
 	}
 	return &lazySet{open: func() (storage.SeriesSet, error) {
 		return within.selectSeries(ctx, matchers, hints != nil && hints.Func == lookup)

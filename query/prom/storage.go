@@ -45,7 +45,8 @@ type Storage struct {
 	scope  tenant.Scope
 	limits Limits
 	names  *namer
-	starts bool // read start times of numbers too
+	starts bool          // read start times of numbers too
+	reach  time.Duration // of a selection without a range; 0 if it is not known which samples do not matter
 	// zeroThreshold is that of native histograms whose point has none.
 	zeroThreshold float64
 
