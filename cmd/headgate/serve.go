@@ -340,7 +340,7 @@ func apiHandler(api *control.API, reader *query.Reader, cfg queryConfig, log *sl
 		Log:          log,
 	}
 	mux.Handle("/api/v1/query", query.NewHandler(reader, opts))
-	metrics := prom.NewHandler(reader, prom.Options{Authenticate: queryReader(api.Directory), Log: log})
+	metrics := prom.NewHandler(reader, prom.Options{Authenticate: queryReader(api.Directory), MaxAge: cfg.MaxAge, Log: log})
 	api.Queries = queriesAs(reader, opts, metrics)
 	api.Register(mux)
 	mux.Handle(jaeger.Prefix, jaeger.New(reader, jaeger.Options{Authenticate: queryReader(api.Directory), Log: log}))

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) { chtest.Main(m) }
 // database is a database with the telemetry tables, and a reader on it.
 type database struct {
 	t      testing.TB
+	name   string
 	writer driver.Conn
 	reader *query.Reader
 }
@@ -35,7 +36,7 @@ func newDatabase(t testing.TB) *database {
 	t.Helper()
 	name := chtest.Database(t)
 	engine := chtest.Start(t)
-	d := &database{t: t, writer: engine.Open(t, name)}
+	d := &database{t: t, name: name, writer: engine.Open(t, name)}
 	d.reader = query.NewReader(engine.OpenReader(t, name), query.ReaderOptions{Limits: patience})
 	if err := storage.Migrate(t.Context(), d.writer, schema.Migrations, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)

@@ -27,8 +27,11 @@ type Options struct {
 	Limits       Limits
 	// Names is how names are translated, UnderscoreEscapingWithSuffixes if it is "".
 	Names otlptranslator.TranslationStrategyOption
-	Log   *slog.Logger     // nil discards
-	Now   func() time.Time // nil is time.Now
+	// MaxAge is how old an answer may be that is given again to a request that does not say, for times that ended a minute ago or
+	// earlier. Zero: such a request is always evaluated.
+	MaxAge time.Duration
+	Log    *slog.Logger     // nil discards
+	Now    func() time.Time // nil is time.Now
 }
 
 // The engine's settings that Prometheus has too.
@@ -99,7 +102,10 @@ type request struct {
 	parser  parser.Parser
 	scope   tenant.Scope
 	storage *Storage
-	bound   bool // the text's variables have been bound: its positions are not those that the caller knows
+	asked   string // of a question, its text and variables
+	// relative says that the question's times are counted from now.
+	relative bool
+	bound    bool // the text's variables have been bound: its positions are not those that the caller knows
 }
 
 // param returns a parameter of the URL or the form, "" if there is none.
@@ -117,8 +123,8 @@ type route struct {
 // routes are the paths below Prefix. What Prometheus has beyond them is not served: federation, remote read and write,
 // administration, and what tells of a Prometheus' own configuration and targets.
 var routes = map[string]route{
-	"/api/v1/query":            {true, (*request).query},
-	"/api/v1/query_range":      {true, (*request).queryRange},
+	"/api/v1/query":            {true, kept("time", (*request).query)},
+	"/api/v1/query_range":      {true, kept("end", (*request).queryRange)},
 	"/api/v1/query_exemplars":  {true, (*request).queryExemplars},
 	"/api/v1/labels":           {true, (*request).labelNames},
 	"/api/v1/series":           {true, (*request).series},
@@ -161,6 +167,9 @@ func (h *Handler) handle(serve func(http.ResponseWriter, *http.Request) (answer,
 		}
 		if a.close != nil {
 			defer a.close()
+		}
+		if a.land != nil {
+			defer a.land(nil) // nothing, unless writing broke off
 		}
 		text := req.param("query")
 		if req.bound {

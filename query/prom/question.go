@@ -1,6 +1,7 @@
 package prom
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -21,8 +22,7 @@ type Question struct {
 	Step    string `json:"step"`    // of the values of a range, 15s or more as the range is when left out
 	Limit   int    `json:"limit"`   // series, all of them when left out
 	Format  string `json:"format"`  // json or left out
-	// MaxAge is taken for any answer is young enough: none is kept.
-	MaxAge string `json:"max_age"`
+	MaxAge  string `json:"max_age"` // of an answer that may be given again, up to 60s
 }
 
 // Check returns what is wrong with a query under these variables, and with the step of its values, as *httpapi.Error. A variable without a
@@ -56,9 +56,9 @@ func (h *Handler) Questions(caller query.Caller) http.Handler {
 		if err != nil {
 			return answer{}, nil, asBadData(err)
 		}
-		serve := (*request).queryRange
+		serve := kept("end", (*request).queryRange)
 		if q.Instant {
-			serve = (*request).query
+			serve = kept("time", (*request).query)
 		}
 		return h.run(w, req, caller, serve)
 	})
@@ -72,7 +72,11 @@ func (h *Handler) asked(r *http.Request, q Question) (*request, error) {
 	if len(q.Query) > maxQueryBytes {
 		return nil, badData("the query is longer than %d bytes", maxQueryBytes)
 	}
-	start, end, err := q.In(h.opts.Now())
+	now := h.opts.Now()
+	if age, err := parseDuration(q.MaxAge); err == nil && age > 0 && age <= mostAge {
+		now = now.Truncate(age) // what is asked within this time asks for the same range
+	}
+	start, end, err := q.In(now)
 	if err != nil {
 		return nil, err
 	}
@@ -97,14 +101,18 @@ func (h *Handler) asked(r *http.Request, q Question) (*request, error) {
 	if step == "" {
 		step = model.Duration(stepOf(end.Sub(start))).String()
 	}
-	form := url.Values{"query": {t.text}, "limit": {strconv.Itoa(q.Limit)}, "step": {step}}
+	form := url.Values{"query": {t.text}, "limit": {strconv.Itoa(q.Limit)}, "step": {step}, "max_age": {q.MaxAge}}
 	for name, at := range map[string]time.Time{"start": start, "end": end, "time": end} {
 		form.Set(name, at.Format(time.RFC3339Nano))
 	}
 	again := r.Clone(r.Context())
 	again.Form = form
+	asked, err := json.Marshal([]any{q.Query, q.Variables})
+	if err != nil {
+		return nil, badData("variables: %v", err)
+	}
 	p := bound{h.parser, expr}
-	return &request{Request: again, engine: h.newEngine(p), parser: p, bound: true}, nil
+	return &request{Request: again, engine: h.newEngine(p), parser: p, bound: true, asked: string(asked), relative: !q.Absolute()}, nil
 }
 
 // The values that a range has where a question names no step.

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/util/annotations"
@@ -153,6 +155,10 @@ type answer struct {
 	data     func(*writer)
 	warnings annotations.Annotations
 	close    func() // after data was written; may be nil
+
+	kept []byte        // all that is to be written, instead of data
+	age  time.Duration // of kept
+	land func([]byte)  // is to be called with what was written; may be nil
 }
 
 // maxNotes bounds the warnings and the notes of one answer.
@@ -160,8 +166,21 @@ const maxNotes = 10
 
 // respond writes a successful answer. text is the query that warnings point into.
 func respond(w http.ResponseWriter, a answer, text string) {
+	if a.age > 0 {
+		w.Header().Set("Age", strconv.Itoa(int(a.age.Seconds())))
+	}
 	writeHeader(w, http.StatusOK)
-	out := &writer{w: bufio.NewWriterSize(w, 64<<10)}
+	if a.kept != nil {
+		_, _ = w.Write(a.kept) // an error means that the client is gone
+		return
+	}
+	var to io.Writer = w
+	if a.land != nil {
+		k := &keeper{w: w, land: a.land}
+		defer k.end()
+		to = k
+	}
+	out := &writer{w: bufio.NewWriterSize(to, 64<<10)}
 	out.raw(`{"status":"success","data":`)
 	a.data(out)
 	warnings, infos := a.warnings.AsStrings(text, 0, 0)
