@@ -44,7 +44,7 @@ func (p *printer) join(from string, j plan.Join, need idSet) (string, error) {
 			carried = append(carried, s)
 		}
 	}
-	with, err := p.sub(j.With).pipeline(inner)
+	with, err := p.sub(j.With).pipeline(j.With.Stages, inner)
 	if err != nil {
 		return "", err
 	}
@@ -92,7 +92,7 @@ func (p *printer) union(from string, u plan.Union, need idSet) (string, error) {
 	if need[u.Arm.ID] {
 		here, there = append(here, "0 AS "+name(u.Arm)), append(there, "1 AS "+name(u.Arm))
 	}
-	with, err := p.sub(u.With).pipeline(inner)
+	with, err := p.sub(u.With).pipeline(u.With.Stages, inner)
 	if err != nil {
 		return "", err
 	}

@@ -88,7 +88,7 @@ func (l Limits) settings() map[string]any {
 		"enable_multiple_prewhere_read_steps": 1,
 		"short_circuit_function_evaluation":   "enable",
 
-		"max_execution_time":                 strconv.FormatFloat(l.MaxExecution.Seconds(), 'f', 3, 64),
+		"max_execution_time":                 executionTime(l.MaxExecution),
 		"timeout_overflow_mode":              "throw",
 		"max_memory_usage":                   l.MaxMemoryBytes,
 		"max_bytes_before_external_group_by": half,
@@ -124,3 +124,6 @@ func (l Limits) settings() map[string]any {
 	}
 	return s
 }
+
+// executionTime is d as the setting max_execution_time has it.
+func executionTime(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 3, 64) }

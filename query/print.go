@@ -77,7 +77,7 @@ func Print(p *plan.Plan, scope tenant.Scope, b Bounds) (Stmt, error) {
 	if pr.params.bytes > maxBoundBytes {
 		return Stmt{}, fmt.Errorf("%w: its values take %d bytes of at most %d", ErrTooComplex, pr.params.bytes, maxBoundBytes)
 	}
-	st := Stmt{sql: sql, params: pr.params.values, limit: b.Limit, scope: scope, named: b.Named}
+	st := Stmt{sql: sql, params: pr.params.values, limit: b.Limit, scope: scope, named: b.Named, list: newList(p, scope, b)}
 	for _, c := range p.Output {
 		st.columns = append(st.columns, Column{Name: c.Name, Type: c.Type.String()})
 	}
@@ -96,10 +96,10 @@ type step struct {
 
 // steps splits off the conditions that the scan can check and finds out which columns each stage has to pass on, when out
 // are those wanted at the end. The returned set is what the scan has to yield.
-func (p *printer) steps(out idSet) (steps []step, push []*plan.Expr, scan idSet) {
+func (p *printer) steps(stages []plan.Stage, out idSet) (steps []step, push []*plan.Expr, scan idSet) {
 	early := true // nothing has been cut off or grouped yet, so a condition commutes with the stages before it
 	var order []plan.Key
-	for _, s := range p.plan.Stages {
+	for _, s := range stages {
 		switch s := s.(type) {
 		case plan.Where:
 			for _, c := range conjuncts(s.Cond) {
@@ -224,8 +224,8 @@ func selectList(columns []string) string {
 }
 
 // pipeline prints the scan and one subquery per stage around it; out are the columns that it has to yield.
-func (p *printer) pipeline(out idSet) (string, error) {
-	steps, push, need := p.steps(out)
+func (p *printer) pipeline(stages []plan.Stage, out idSet) (string, error) {
+	steps, push, need := p.steps(stages, out)
 	from, err := p.scan(need, push)
 	if err != nil {
 		return "", err
@@ -246,7 +246,22 @@ func (p *printer) statement() (string, error) {
 	for _, c := range p.plan.Output {
 		need[c.ID] = true
 	}
-	from, err := p.pipeline(need)
+	most, stages := p.bounds.Limit, p.plan.Stages
+	switch {
+	case p.bounds.sent > 0:
+		most = p.bounds.sent
+	case !p.bounds.Named:
+		most++ // one more than asked for shows that the result was cut
+	}
+	// Limits at the end are the statement's own.
+	for len(stages) > 0 {
+		last, ok := stages[len(stages)-1].(plan.Limit)
+		if !ok {
+			break
+		}
+		most, stages = min(most, last.N), stages[:len(stages)-1]
+	}
+	from, err := p.pipeline(stages, need)
 	if err != nil {
 		return "", err
 	}
@@ -257,11 +272,7 @@ func (p *printer) statement() (string, error) {
 	if p.bounds.paged {
 		list = append(list, "toUnixTimestamp64Nano("+name(p.plan.Time())+") AS rt")
 	}
-	limit := p.bounds.Limit
-	if !p.bounds.Named {
-		limit++ // one more than asked for shows that the result was cut
-	}
-	return "SELECT " + strings.Join(list, ", ") + " FROM " + from + orderBy(order) + " LIMIT " + strconv.Itoa(limit), nil
+	return "SELECT " + strings.Join(list, ", ") + " FROM " + from + orderBy(order) + " LIMIT " + strconv.Itoa(most), nil
 }
 
 // level prints a stage around the subquery from.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"strconv"
 	"sync"
 	"time"
 
@@ -49,6 +50,7 @@ type Reader struct {
 	gate     *gate
 	cache    *cache // nil keeps nothing
 	slow     time.Duration
+	small    int64 // in tests: what a statement may read to be asked at once
 }
 
 // NewReader makes a reader on conn, which should be the identity that can only read. The caller closes conn, after the
@@ -91,6 +93,8 @@ const (
 // Run starts st and returns its result, which the caller must close; until then it takes one of the places that
 // Limits.Concurrent gives out. When ctx ends, the query is cancelled in the engine. Errors are *httpapi.Error, free of
 // the engine's text: see failure.
+//
+// A list is asked window by window where that is likely to cost less: in one place, and within the time of one statement.
 func (r *Reader) Run(ctx context.Context, st Stmt, enc Encoding) (*Result, error) {
 	id := newID()
 	if st.sql == "" || !st.scope.Valid() || st.named == (enc == Rows) {
@@ -120,18 +124,30 @@ func (r *Reader) Run(ctx context.Context, st Stmt, enc Encoding) (*Result, error
 	if r.settings != nil {
 		maps.Copy(settings, r.settings(st.scope))
 	}
-	qctx := clickhouse.Context(noDeadline{ctx},
-		clickhouse.WithSettings(settings), clickhouse.WithParameters(st.params), clickhouse.WithQueryID(id))
-	stream, err := r.conn.QueryFormat(qctx, string(enc), st.sql)
+	// SECURITY: every statement of a request runs with the capability of its first one's scope.
+	asked := 0
+	ask := func(st Stmt, own map[string]any) (io.ReadCloser, error) {
+		each, queryID := maps.Clone(settings), id
+		maps.Copy(each, own)
+		if asked++; asked > 1 {
+			queryID += "-" + strconv.Itoa(asked)
+			left := limits.MaxExecution - time.Since(began) + queued
+			if left <= 0 {
+				return nil, errTimeout
+			}
+			each["max_execution_time"] = executionTime(max(left, min(time.Second, limits.MaxExecution)))
+		}
+		return r.conn.QueryFormat(clickhouse.Context(noDeadline{ctx},
+			clickhouse.WithSettings(each), clickhouse.WithParameters(st.params), clickhouse.WithQueryID(queryID)), string(enc), st.sql)
+	}
+	stream, err := r.stream(st, limits, ask)
 	if err != nil {
 		err = res.failed(err)
 		res.end()
 		return nil, err
 	}
 	res.stream = stream
-	res.open = func(st Stmt) (io.ReadCloser, error) {
-		return r.conn.QueryFormat(clickhouse.Context(qctx, clickhouse.WithParameters(st.params), clickhouse.WithQueryID(id+"-moment")), string(enc), st.sql)
-	}
+	res.open = func(st Stmt) (io.ReadCloser, error) { return ask(st, nil) }
 	if enc == Rows {
 		res.read(stream)
 	}

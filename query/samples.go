@@ -93,7 +93,7 @@ func PrintPoints(scope tenant.Scope, s Points) (Stmt, error) {
 	if len(narrow(scope, s.Tenants)) > 1 {
 		list = append(list, "indexOf("+p.tenants+", TenantId)")
 	}
-	return p.binary(scope, p.read(list, s.Table, timeColumn(s.Table), p.start, p.end, where))
+	return p.binary(scope, p.read(list, s.Table, nil, timeColumn(s.Table), p.start, p.end, where))
 }
 
 // PrintPresence makes the statement that tells when series had points: TenantId, SeriesId (UInt64), and the last time in
@@ -106,7 +106,7 @@ func PrintPresence(scope tenant.Scope, s Points) (Stmt, error) {
 	}
 	inner := []string{"TenantId", "SeriesId", "toUnixTimestamp64Milli(TimeUnix) AS c1"}
 	return p.binary(scope, "SELECT TenantId, SeriesId, groupArray(c2) FROM (SELECT TenantId, SeriesId, max(c1) AS c2 FROM ("+
-		p.read(inner, s.Table, timeColumn(s.Table), p.start, p.end, where)+
+		p.read(inner, s.Table, nil, timeColumn(s.Table), p.start, p.end, where)+
 		") GROUP BY TenantId, SeriesId, intDiv(c1, 60000)) GROUP BY TenantId, SeriesId")
 }
 
@@ -125,7 +125,7 @@ func PrintExemplars(scope tenant.Scope, s Points) (Stmt, error) {
 	inner := []string{"TenantId", "SeriesId", "arrayMap((t, v, n, i, s, a) -> (toUnixTimestamp64Nano(t), ifNull(v, ifNull(toFloat64(n), 0)), i, s, a), " +
 		"`Exemplars.TimeUnix`, `Exemplars.Value`, `Exemplars.ValueInt`, `Exemplars.TraceId`, `Exemplars.SpanId`, `Exemplars.FilteredAttributes`) AS c1"}
 	return p.binary(scope, "SELECT TenantId, SeriesId, groupArray(c1) FROM ("+
-		p.read(inner, s.Table, timeColumn(s.Table), p.start, p.end, where)+") GROUP BY TenantId, SeriesId")
+		p.read(inner, s.Table, nil, timeColumn(s.Table), p.start, p.end, where)+") GROUP BY TenantId, SeriesId")
 }
 
 // newPointPrinter returns a printer and the conditions of a read of points.
@@ -169,5 +169,5 @@ func PrintBounds(scope tenant.Scope, s Points) (Stmt, error) {
 	}
 	inner := []string{"TenantId", "SeriesId", column + " AS c1"}
 	return p.binary(scope, "SELECT TenantId, SeriesId, groupUniqArrayArray(c1) FROM ("+
-		p.read(inner, s.Table, timeColumn(s.Table), p.start, p.end, where)+") GROUP BY TenantId, SeriesId")
+		p.read(inner, s.Table, nil, timeColumn(s.Table), p.start, p.end, where)+") GROUP BY TenantId, SeriesId")
 }

@@ -51,6 +51,7 @@ func (p *printer) scanTable(table string, need idSet, push []*plan.Expr) (string
 	if list == nil {
 		list = []string{"1 AS c0"}
 	}
+	var first []string
 	where := p.buckets(table)
 	if names := p.plan.MetricNames; names != nil {
 		where = append(where, "MetricName IN "+p.params.texts(names))
@@ -62,37 +63,45 @@ func (p *printer) scanTable(table string, need idSet, push []*plan.Expr) (string
 		if err != nil {
 			return "", err
 		}
-		where = append(where, s)
+		if bucketOf[table] == fiveMinutes && cost(columns, e) == 0 {
+			first = append(first, s)
+		} else {
+			where = append(where, s)
+		}
 	}
-	return "(" + p.read(list, table, timeColumn(table), p.start, p.end, where) + ")", nil
+	return "(" + p.read(list, table, first, timeColumn(table), p.start, p.end, where) + ")", nil
 }
 
 // read prints the read of list from one table, where when, the column that the time range is about, is from start to
-// before end.
+// before end. The conditions are checked as they stand, and a column is read where those before it hold: first are conditions
+// that leave fewer rows than the time range, which the sorting key has cut to size before.
 //
 // SECURITY: this is the only function that prints the name of a table. The tenants come first in PREWHERE, before the
 // time range and before every condition of the query: rows of other tenants are gone before anything of the query is
 // computed, and with functions that cannot throw nothing could be told about them either.
-func (p *printer) read(list []string, table, when, start, end string, where []string) string {
-	where = append([]string{"TenantId IN " + p.tenants, when + " >= " + start, when + " < " + end}, where...)
-	return "SELECT " + strings.Join(list, ", ") + " FROM " + table + " PREWHERE " + strings.Join(where, " AND ")
+func (p *printer) read(list []string, table string, first []string, when, start, end string, where []string) string {
+	all := slices.Concat([]string{"TenantId IN " + p.tenants}, first, []string{when + " >= " + start, when + " < " + end}, where)
+	return "SELECT " + strings.Join(list, ", ") + " FROM " + table + " PREWHERE " + strings.Join(all, " AND ")
 }
 
 // bucketOf are the functions of time in the sorting keys. ClickHouse does not derive a range of theirs from a range of the
 // time itself: without a condition on them a tenant's whole day is read for five minutes of it.
 var bucketOf = map[string]string{
-	schema.Logs: "toStartOfFiveMinutes", schema.Traces: "toStartOfFiveMinutes",
+	schema.Logs: fiveMinutes, schema.Traces: fiveMinutes,
 	schema.MetricsGauge: "toStartOfHour", schema.MetricsSum: "toStartOfHour", schema.MetricsHistogram: "toStartOfHour",
 	schema.MetricsExponentialHistogram: "toStartOfHour", schema.MetricsSummary: "toStartOfHour",
 }
 
-// buckets prints the conditions on the time's bucket in the sorting key.
+const fiveMinutes = "toStartOfFiveMinutes"
+
+// buckets prints the conditions on the time's bucket in the sorting key. They are for the index alone: the time range says the
+// same of each row.
 func (p *printer) buckets(table string) []string {
 	bucket, when := bucketOf[table], timeColumn(table)
 	if bucket == "" || !p.bounds.End.Before(lastBucket) {
 		return nil
 	}
-	return []string{bucket + "(" + when + ") >= " + bucket + "(" + p.start + ")", bucket + "(" + when + ") <= " + bucket + "(" + p.last + ")"}
+	return []string{"indexHint(" + bucket + "(" + when + ") >= " + bucket + "(" + p.start + ") AND " + bucket + "(" + when + ") <= " + bucket + "(" + p.last + "))"}
 }
 
 // lastBucket is where toStartOfHour and its like wrap around.

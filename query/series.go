@@ -117,7 +117,7 @@ func (p *printer) series(list []string, s Series) string {
 		}
 		where = append(where, "("+strings.Join(or, " OR ")+")")
 	}
-	return p.read(list, seriesTable, seriesDay, p.day(p.bounds.Start), p.day(p.bounds.End.Add(-1).AddDate(0, 0, 1)), where)
+	return p.read(list, seriesTable, nil, seriesDay, p.day(p.bounds.Start), p.day(p.bounds.End.Add(-1).AddDate(0, 0, 1)), where)
 }
 
 func (p *printer) day(t time.Time) string {

@@ -11,7 +11,7 @@ import (
 var (
 	quotedRe = regexp.MustCompile(`'(?:[^'\\]|\\.)*'`)
 	fromRe   = regexp.MustCompile(`\b(?:FROM|JOIN) (\(|[A-Za-z_]+)`)
-	scanRe   = regexp.MustCompile(`\bFROM (otel_[a-z_]+) PREWHERE TenantId IN \{p1:Array\(String\)\} AND (Timestamp|TimeUnix) >= fromUnixTimestamp64Nano\(\{p2:Int64\}, 'UTC'\) AND (?:Timestamp|TimeUnix) < fromUnixTimestamp64Nano\(\{p3:Int64\}, 'UTC'\)`)
+	scanRe   = regexp.MustCompile(`\bFROM (otel_[a-z_]+) PREWHERE TenantId IN \{p1:Array\(String\)\} AND (?:.*? AND )??(Timestamp|TimeUnix) >= fromUnixTimestamp64Nano\(\{p2:Int64\}, 'UTC'\) AND (?:Timestamp|TimeUnix) < fromUnixTimestamp64Nano\(\{p3:Int64\}, 'UTC'\)`)
 	wordRe   = regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`)
 	paramRe  = regexp.MustCompile(`\{p[0-9]+:[A-Za-z0-9()]+\}`)
 	nameRe   = regexp.MustCompile("`[^`]*`")
@@ -45,7 +45,7 @@ var ownText = func() map[string]bool {
 		mapContains positionCaseInsensitiveUTF8 match startsWith endsWith isNull ifNull nullIf toFloat64 toFloat64OrNull toInt64 toInt64OrNull
 		accurateCastOrNull trunc 'Int64' toString toJSONString concat replaceOne ' ' 'T' 'Z' 'true' 'false' '' moduloOrNull negate lowerUTF8 upperUTF8
 		lengthUTF8 trimBoth replaceAll extract substringUTF8 abs floor ceil round coalesce if intDiv transform
-		has keys mapKeys arrayJoin
+		has keys mapKeys arrayJoin indexHint
 		INNER LEFT JOIN ON toNullable toUInt8 map 'Map(String, String)' 'Nullable(String)' 'Nullable(UInt8)' 'Nullable(DateTime64(9, \'UTC\'))'
 		toStartOfHour toStartOfFiveMinutes count countIf uniq sum avgOrNull minOrNull maxOrNull argMaxOrNull quantileTDigestOrNull topK
 		indexOf has arrayExists m cityHash64 SEMI`)

@@ -23,7 +23,8 @@ type Bounds struct {
 	Named      bool      // name the result's columns in SQL, for formats that ClickHouse itself writes
 
 	paged       bool      // add the time to each row of the result
-	from, until time.Time // where a page's scan begins and ends within Start and End, if not there
+	from, until time.Time // where a page's or window's scan begins and ends within Start and End, if not there
+	sent        int       // most rows that the engine sends of a window; 0: one more than Limit, which shows that there are more
 }
 
 // scanned is the time range that scans read.
@@ -67,7 +68,8 @@ type Stmt struct {
 	limit   int // most rows that leave the reader
 	scope   tenant.Scope
 	named   bool
-	page    *page // nil for a result that has no pages
+	page    *page    // nil for a result that has no pages
+	list    *listing // nil for a result that is no list
 	// joinKeys is how many keys the right side of its joins may have, 0 for what the limits say. Memory bounds it anyhow.
 	joinKeys int64
 }
