@@ -88,11 +88,11 @@ func TestLoopOfDearQueriesHoldsOneSeat(t *testing.T) {
 					d.leave(s)
 					time.Sleep(150 * time.Millisecond)
 				}
+				stop()
+				wg.Wait()
 				if answered == 0 {
 					t.Error("the loop got no answer")
 				}
-				stop()
-				wg.Wait()
 				d.empty()
 			})
 		})
