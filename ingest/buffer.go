@@ -66,10 +66,13 @@ func (b *buffer) reserve(n int64, take taker) error {
 	return nil
 }
 
+// readAtOnce bounds what one read copies or inflates, and with it how long a processor is away: some tens of microseconds.
+const readAtOnce = 256 << 10
+
 // readAll adds what r has, up to limit bytes in all; one byte more is errTooLarge.
 func (b *buffer) readAll(r io.Reader, limit int64, take taker) error {
 	for idle := 0; ; {
-		into := b.b[len(b.b):cap(b.b)]
+		into := b.b[len(b.b):min(cap(b.b), len(b.b)+readAtOnce)]
 		full := len(into) == 0
 		if full { // is there more? A body that just fits must not make the buffer grow.
 			into = b.probe[:]

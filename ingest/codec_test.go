@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/client_golang/prometheus"
@@ -268,9 +269,10 @@ func TestCodecsLeakNoGoroutine(t *testing.T) {
 // bareReceiver receives bodies, and has nothing behind it.
 func bareReceiver(opt Options) *receiver {
 	opt.setDefaults()
+	budget := newBudget(opt.MaxInFlightBytes, opt.MaxTenantBytes, opt.MaxTenantCalls)
 	return &receiver{
-		opt: opt, codecs: newCodecs(), budget: newBudget(opt.MaxInFlightBytes, opt.MaxTenantBytes, opt.MaxTenantCalls),
-		small: smallTurns(opt), large: largeTurns(opt), metrics: newMetrics(prometheus.NewRegistry(), func() float64 { return 0 }),
+		opt: opt, codecs: newCodecs(), budget: budget, gates: newGates(time.Now, budget.waste.suspect),
+		small: smallTurns(opt), large: largeTurns(opt), slow: slowTurns(opt), metrics: newMetrics(prometheus.NewRegistry(), func() float64 { return 0 }),
 	}
 }
 
@@ -340,7 +342,7 @@ func FuzzCodecs(f *testing.F) {
 			t.Fatalf("%d bytes out of %d", len(w.body.b), len(data))
 		}
 		w.leave()
-		if n := r.budget.inUse(); n != 0 || len(r.small.lines)+len(r.large.lines) != 0 {
+		if n := r.budget.inUse(); n != 0 || len(r.small.lines)+len(r.large.lines)+len(r.slow.lines) != 0 {
 			t.Fatalf("%d bytes and a turn are held for ever", n)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -54,7 +55,10 @@ func (r *receiver) serve(ctx context.Context, h head, wire io.Reader) (a reply) 
 		return a
 	}
 	if f := r.receive(wire, q.form, work); f != nil {
-		return r.refuse(h, q, work.blame(f, h.contentLength))
+		suspect := r.budget.waste.suspect(work.key) // before this one
+		a := r.refuse(h, q, work.blame(f, h.contentLength))
+		a.close = a.close || suspect && !ends(wire, maxDrain)
+		return a
 	}
 	if f := r.unpack(ctx, q.form, work); f != nil {
 		return r.refuse(h, q, work.blame(f, 0))
@@ -83,9 +87,22 @@ func ends(body io.Reader, limit int64) bool {
 	if body == nil {
 		return true
 	}
-	_, err := io.CopyN(io.Discard, body, limit+1)
-	return errors.Is(err, io.EOF)
+	for ; limit >= 0; limit -= drainAtOnce {
+		if _, err := io.CopyN(io.Discard, body, min(limit+1, drainAtOnce)); err != nil {
+			return errors.Is(err, io.EOF)
+		}
+		if limit > drainAtOnce {
+			time.Sleep(drainPause)
+		}
+	}
+	return false
 }
+
+// What is read for nothing is read with pauses, at half a gigabyte per second: there is no hurry, and others have work.
+const (
+	drainAtOnce = 1 << 20
+	drainPause  = 2 * time.Millisecond
+)
 
 // refuse counts and answers a request whose body was not read, or not to its end.
 func (r *receiver) refuse(h head, q httpRequest, f *failure) reply {

@@ -64,7 +64,10 @@ func (f *front) run(ctx context.Context) error {
 			continue
 		}
 		if admitted := f.admit(ctx, c); admitted != nil {
-			greeting.Go(func() { f.greet(ctx, admitted) })
+			greeting.Go(func() {
+				pause(ctx, admitted.peer.pace(time.Now()))
+				f.greet(ctx, admitted)
+			})
 		}
 	}
 }
@@ -94,6 +97,19 @@ func (f *front) admit(ctx context.Context, c net.Conn) *conn {
 func temporary(err error) bool {
 	var e interface{ Temporary() bool }
 	return errors.As(err, &e) && e.Temporary()
+}
+
+// pause waits for d, or for ctx to end.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // greet finds out what a connection speaks, within HeaderTimeout, and hands it over.

@@ -27,6 +27,7 @@ type peer struct {
 	addr  netip.Prefix
 	conns int
 	paid  time.Time // when what its refused keys cost is paid for
+	met   time.Time // when its connections, connPace apart, are all met
 }
 
 const (
@@ -35,6 +36,10 @@ const (
 	failBurst = 10 * time.Second
 	// maxHold bounds how long one read is put off, and with it what the others of a shared connection may suffer.
 	maxHold = 5 * time.Second
+	// connPace is how far apart connections of one address are met, beyond the first connBurst: what setting them up costs
+	// comes by degrees, however many come at once.
+	connPace  = 250 * time.Microsecond
+	connBurst = 32
 	// minSweep is as many addresses as are kept without looking which of them are over.
 	minSweep = 4096
 )
@@ -68,6 +73,17 @@ func (ps *peers) connect(from net.Addr, now time.Time) (*peer, bool) {
 	return p, true
 }
 
+// pace returns how long a connection that was just counted waits before it is met.
+func (p *peer) pace(now time.Time) time.Duration {
+	p.table.mu.Lock()
+	defer p.table.mu.Unlock()
+	if p.met.Before(now) {
+		p.met = now
+	}
+	p.met = p.met.Add(connPace)
+	return max(0, p.met.Sub(now)-connBurst*connPace)
+}
+
 // disconnect ends what connect counted.
 func (p *peer) disconnect(now time.Time) {
 	p.table.mu.Lock()
@@ -90,7 +106,7 @@ func (p *peer) fail(now time.Time) time.Duration {
 }
 
 func (ps *peers) forgetLocked(p *peer, now time.Time) {
-	if p.conns == 0 && !p.paid.After(now) {
+	if p.conns == 0 && !p.paid.After(now) && !p.met.After(now) {
 		delete(ps.byAddr, p.addr)
 	}
 }

@@ -225,3 +225,27 @@ func postWith(ctx context.Context, t *testing.T, client *http.Client, to, key st
 	}
 	return resp.StatusCode == http.StatusOK
 }
+
+// TestX7ConnectionsOfOneAddressAreMetByDegrees: what setting up a crowd of connections costs is spread, another address does not
+// wait for it, and coming and going does not make an address new.
+func TestX7ConnectionsOfOneAddressAreMetByDegrees(t *testing.T) {
+	ps, now := newPeers(1<<20, 0), time.Unix(1_000_000, 0)
+	crowd, other := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 2)}
+	for i := range 1000 {
+		p, ok := ps.connect(crowd, now)
+		if !ok {
+			t.Fatalf("connection %d is refused", i)
+		}
+		if wait, want := p.pace(now), max(0, time.Duration(i+1-connBurst)*connPace); wait != want {
+			t.Fatalf("connection %d waits %v, want %v", i, wait, want)
+		}
+		p.disconnect(now)
+	}
+	if p, _ := ps.connect(other, now); p.pace(now) != 0 {
+		t.Error("another address waits for the crowd")
+	}
+	now = now.Add(1000 * connPace)
+	if p, _ := ps.connect(crowd, now); p.pace(now) != 0 {
+		t.Error("the address waits for what was met long ago")
+	}
+}

@@ -28,6 +28,8 @@ type receiver struct {
 	budget   *budget
 	small    *turns // to handle bodies up to smallBody
 	large    *turns
+	slow     *turns // like small, for keys that are suspect
+	gates    *gates
 	cors     cors
 	acks     *acks
 	notices  *notices
@@ -219,6 +221,7 @@ func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f
 		return partial{}, retryable(unavailable, "the data could not be stored just now; send it again")
 	}
 	acked = true
+	r.gates.earn(w.key, r.opt.MaxTenantCalls)
 	r.acks.note(c.principal.Tenant(), now)
 	hold.Commit()
 	r.tellRejected(c, &result, now)

@@ -82,7 +82,8 @@ func New(opt Options, b Backend, log *slog.Logger, reg prometheus.Registerer) (*
 		Backend: b, opt: opt, log: log, metrics: newMetrics(reg, func() float64 { return float64(budget.inUse()) }),
 		decoders: sync.Pool{New: func() any { return otlp.NewDecoder(otlp.Limits{}) }},
 		holds:    sync.Pool{New: func() any { return new(metering.Reservation) }},
-		codecs:   newCodecs(), budget: budget, small: smallTurns(opt), large: largeTurns(opt), cors: cors{opt.CORSOrigins, b.Keys},
+		codecs:   newCodecs(), budget: budget, small: smallTurns(opt), large: largeTurns(opt), slow: slowTurns(opt),
+		gates: newGates(time.Now, budget.waste.suspect), cors: cors{opt.CORSOrigins, b.Keys},
 		acks: newAcks(b.Log.Window(), opt.Now()), notices: newNotices(),
 	}}
 	if opt.TLS.CertFile != "" {

@@ -51,6 +51,12 @@ func largeTurns(o Options) *turns {
 	return newTurns(int(all), int(max(1, all-1)))
 }
 
+// slowTurns make half of the processors available to small bodies of all keys that are suspect.
+func slowTurns(o Options) *turns {
+	all := max(1, min(int64(runtime.GOMAXPROCS(0))/2, o.MaxInFlightBytes/(16*smallBody)))
+	return newTurns(int(all), 1)
+}
+
 var errNoTurn = errors.New("waited too long for others")
 
 // take waits for a turn of t, at most for the given time. Each that it gives must be given back by give.

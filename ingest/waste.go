@@ -25,9 +25,10 @@ type debt struct {
 }
 
 const (
-	wasteFree  = 500 * time.Millisecond // that a key may owe
-	wasteShare = 20                     // it may waste a twentieth of one processor
-	wasteDelay = time.Second            // of the refusals beyond, on average
+	wasteFree    = 500 * time.Millisecond // that a key may owe
+	wasteSuspect = 20 * time.Millisecond  // what a key owes whose requests are handled apart from others'
+	wasteShare   = 20                     // it may waste a twentieth of one processor
+	wasteDelay   = time.Second            // of the refusals beyond, on average
 
 	costOfRequest  = 200 * time.Microsecond
 	costOfByte     = 1 * time.Nanosecond // received
@@ -54,17 +55,23 @@ func (w *waste) add(key string, cost time.Duration) {
 }
 
 // spent reports whether a key has wasted its share.
-func (w *waste) spent(key string) bool {
+func (w *waste) spent(key string) bool { return w.owes(key) > wasteFree }
+
+// suspect reports whether a key has wasted so much of late that more is to be expected.
+func (w *waste) suspect(key string) bool { return w.owes(key) > wasteSuspect }
+
+// owes is what a key has wasted that is not forgiven yet.
+func (w *waste) owes(key string) time.Duration {
 	now := w.now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	d, ok := w.keys[key]
 	if !ok {
-		return false
+		return 0
 	}
 	left := d.left(now)
 	if left == 0 {
 		delete(w.keys, key)
 	}
-	return left > wasteFree
+	return left
 }

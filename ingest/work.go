@@ -20,9 +20,10 @@ type work struct {
 	place    metering.Place
 	body     buffer
 
-	looksLike string // the signal that the body seems to be of, if not that of its path or service
-	lane      *turns // of the turn that it has, or nil
-	beside    int64  // bytes of its rows that are not in the buffer of its body
+	looksLike string    // the signal that the body seems to be of, if not that of its path or service
+	lane      *turns    // of the turn that it has, or nil
+	inside    time.Time // the gate of its key since, zero if not
+	beside    int64     // bytes of its rows that are not in the buffer of its body
 
 	came, inflated int64 // bytes
 
@@ -37,7 +38,7 @@ const smallBody = 4 << 20
 // come again before that.
 const turnPatience = 3 * time.Second
 
-// enter counts a request of a tenant and a key in.
+// enter counts a request of a tenant and a key in, and waits for its place at the gate of its key.
 func (r *receiver) enter(ctx context.Context, t tenant.ID, key string) (*work, *failure) {
 	h := r.budget.hold(t)
 	if h == nil {
@@ -53,7 +54,11 @@ func (r *receiver) enter(ctx context.Context, t tenant.ID, key string) (*work, *
 		}
 		return nil, wasted()
 	}
-	return &work{receiver: r, key: key, hold: h}, nil
+	if err := r.gates.pass(ctx, key); err != nil {
+		h.release()
+		return nil, r.readFailure(err)
+	}
+	return &work{receiver: r, key: key, hold: h, inside: time.Now()}, nil
 }
 
 func wasted() *failure {
@@ -89,18 +94,30 @@ func (w *work) inVain() {
 // leave gives back everything that is held. It may be called more than once.
 func (w *work) leave() {
 	w.endTurn()
+	w.getOut()
 	w.body.free()
 	w.place.Leave()
 	w.hold.release()
 }
 
+// getOut gives the place at the gate of its key to another request.
+func (w *work) getOut() {
+	if !w.inside.IsZero() {
+		w.receiver.gates.leave(w.key, time.Since(w.inside))
+		w.inside = time.Time{}
+	}
+}
+
 // turn waits until it is the request's turn to handle a body of so many bytes, unless it has such a turn.
 func (w *work) turn(ctx context.Context, size int64) error {
 	lane := w.receiver.small
-	if size > smallBody {
+	switch {
+	case size > smallBody:
 		lane = w.receiver.large
+	case w.receiver.budget.waste.suspect(w.key):
+		lane = w.receiver.slow
 	}
-	if w.lane == lane || w.lane == w.receiver.large {
+	if w.lane == lane || w.lane == w.receiver.large || w.lane == w.receiver.slow && lane == w.receiver.small {
 		return nil
 	}
 	w.endTurn()
@@ -149,9 +166,10 @@ func (w *work) encode(placement string, decoded []otlp.Rows) []storage.Rows {
 	return rows
 }
 
-// rest ends the request's turn and holds its rows from then on.
+// rest ends the request's turn, lets the next of its key in, and holds its rows from then on.
 func (w *work) rest() error {
 	w.endTurn()
+	w.getOut()
 	if !w.hold.resize(int64(cap(w.body.b)) + w.beside) {
 		return errOverBudget
 	}
