@@ -23,12 +23,14 @@ import (
 )
 
 // hostile measures what a tenant that misbehaves costs its neighbour: each attack has its own server, whose peak memory is
-// reported, and runs for the duration. The neighbour sends small requests all the time, first alone.
+// reported, and runs for the duration. The neighbour sends small requests all the time: first alone, then beside the same
+// attackers of another process, a sink, and at last beside attackers of its own headgate. The second is what the shared
+// machine costs, whatever headgate does.
 //
 // The attackers are a process of their own with the lowest priority: they would be on other machines.
 func hostile(ctx context.Context, o options, out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "attack\tsenders\tanswers\tfastest\tmedian\tslowest\tpeak RSS MiB\tbefore\tcores used\tbefore\tneighbour p50 ms\tbeside\tp99 ms\tbeside\trefused\n")
+	fmt.Fprintf(w, "attack\tsenders\tanswers\tfastest\tmedian\tslowest\tpeak RSS MiB\tbefore\tcores used\tbefore\tneighbour p50 ms\tbeside a sink\tbeside\tp99 ms\tbeside a sink\tbeside\tslowest\trefused\n")
 	for _, a := range attacks {
 		if o.only != "" && !strings.Contains(a.name, o.only) {
 			continue
@@ -56,35 +58,59 @@ func beside(ctx context.Context, o options, a attack, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	neighbour(ctx, srv.http, key, 2*time.Second) // warm
-	cores := func(since time.Duration) float64 { return (cpu(srv.pid) - since).Seconds() / o.duration.Seconds() }
-	quiet, since := peakRSS(srv.pid), cpu(srv.pid)
-	alone := neighbour(ctx, srv.http, key, o.duration)
-	idle := cores(since)
-	attacker := exec.CommandContext(ctx, os.Args[0], "-attack", a.name, "-target", srv.http, "-key", srv.key, "-duration", o.duration.String())
-	attacker.Stderr = os.Stderr
-	pipe, err := attacker.StdoutPipe()
+	client := neighbourClient()
+	defer client.CloseIdleConnections()
+	sink, stopSink, err := startSink(ctx)
 	if err != nil {
 		return err
 	}
-	if err := attacker.Start(); err != nil {
-		return err
+	defer stopSink()
+	send := func() latencies { return neighbour(ctx, client, srv.http, key, o.duration) }
+	cores := func(since time.Duration) float64 { return (cpu(srv.pid) - since).Seconds() / o.duration.Seconds() }
+
+	neighbour(ctx, client, srv.http, key, 2*time.Second) // warm
+	quiet, since := peakRSS(srv.pid), cpu(srv.pid)
+	alone := send()
+	idle := cores(since)
+	var control, together latencies
+	if _, err := attacked(ctx, o, a, sink, "nobody", func() { control = send() }); err != nil {
+		return fmt.Errorf("of a sink: %w", err)
 	}
-	told := bufio.NewReader(pipe)
-	_, err = told.ReadString('\n') // it has its requests ready, and begins
-	since = cpu(srv.pid)
-	together := neighbour(ctx, srv.http, key, o.duration)
-	busy := cores(since)
-	var got outcome
-	err = errors.Join(err, json.NewDecoder(told).Decode(&got), attacker.Wait())
+	var busy float64
+	got, err := attacked(ctx, o, a, srv.http, srv.key, func() {
+		since = cpu(srv.pid)
+		together = send()
+		busy = cores(since)
+	})
 	if err != nil {
 		return err
 	}
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	fmt.Fprintf(w, "%s\t%d\t%s\t%.0f ms\t%.0f ms\t%.0f ms\t%d\t%d\t%.2f\t%.2f\t%.1f\t%.1f\t%.1f\t%.1f\t%d of %d\n", a.name, a.senders, got.answers(), ms(got.Fastest), ms(got.Median), ms(got.Slowest),
-		peakRSS(srv.pid)>>20, quiet>>20, busy, idle, ms(alone.at(.5)), ms(together.at(.5)), ms(alone.at(.99)), ms(together.at(.99)),
-		together.refused, len(together.took))
+	fmt.Fprintf(w, "%s\t%d\t%s\t%.0f ms\t%.0f ms\t%.0f ms\t%d\t%d\t%.2f\t%.2f", a.name, a.senders, got.answers(),
+		ms(got.Fastest), ms(got.Median), ms(got.Slowest), peakRSS(srv.pid)>>20, quiet>>20, busy, idle)
+	for _, q := range []float64{.5, .99} {
+		fmt.Fprintf(w, "\t%.1f\t%.1f\t%.1f", ms(alone.at(q)), ms(control.at(q)), ms(together.at(q)))
+	}
+	fmt.Fprintf(w, "\t%.1f\t%d of %d\n", ms(together.at(1)), together.refused, len(together.took))
 	return nil
+}
+
+// attacked calls meanwhile while a process with the attackers is at work on target, and returns what they saw.
+func attacked(ctx context.Context, o options, a attack, target, key string, meanwhile func()) (got outcome, err error) {
+	cmd := exec.CommandContext(ctx, os.Args[0], "-attack", a.name, "-target", target, "-key", key, "-duration", o.duration.String())
+	cmd.Stderr = os.Stderr
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return got, err
+	}
+	if err := cmd.Start(); err != nil {
+		return got, err
+	}
+	told := bufio.NewReader(pipe)
+	_, err = told.ReadString('\n') // it has its requests ready, and begins
+	meanwhile()
+	err = errors.Join(err, json.NewDecoder(told).Decode(&got), cmd.Wait())
+	return got, err
 }
 
 // outcome is what the attackers saw.
@@ -121,12 +147,15 @@ func (l latencies) at(q float64) time.Duration {
 // neighbourRecords are in each request of a neighbour.
 const neighbourRecords = 20
 
+// neighbourClient keeps as many connections as neighbour uses.
+func neighbourClient() *http.Client {
+	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 4}}
+}
+
 // neighbour sends a request of 20 records every 50 ms over each of four connections, as an agent that minds its own business.
-func neighbour(ctx context.Context, addr, key string, d time.Duration) (all latencies) {
+func neighbour(ctx context.Context, client *http.Client, addr, key string, d time.Duration) (all latencies) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 4}}
-	defer client.CloseIdleConnections()
 	start := time.Now()
 	var seed atomic.Uint64 // none twice: a repeated request is known, acked and not stored
 	seed.Store(uint64(start.UnixNano()))

@@ -52,6 +52,7 @@ type options struct {
 	attack  string // this process attacks, under this name
 	target  string
 	key     string
+	sink    bool
 
 	reading bool
 	data    string
@@ -83,11 +84,14 @@ func main() {
 	flag.StringVar(&o.attack, "attack", "", "used by -hostile itself")
 	flag.StringVar(&o.target, "target", "", "used by -hostile itself")
 	flag.StringVar(&o.key, "key", "", "used by -hostile itself")
+	flag.BoolVar(&o.sink, "sink", false, "used by -hostile itself")
 	flag.Parse()
 	do := both
 	switch {
 	case o.attack != "":
 		do = runAttack
+	case o.sink:
+		do = runSink
 	case o.collector != "":
 		do = compare
 	case o.outage:

@@ -118,7 +118,9 @@ func (s *store) heavy(ctx context.Context, t sample, n int) error {
 // lightly asks small questions five times a second, and sends records beside that, for d.
 func (s *store) lightly(ctx context.Context, t sample, sending string, d time.Duration) (answers, acks latencies, err error) {
 	var wg sync.WaitGroup
-	wg.Go(func() { acks = neighbour(ctx, s.srv.http, sending, d) })
+	client := neighbourClient()
+	defer client.CloseIdleConnections()
+	wg.Go(func() { acks = neighbour(ctx, client, s.srv.http, sending, d) })
 	defer wg.Wait()
 	var light []question
 	for _, q := range questions {
