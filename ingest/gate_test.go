@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/internal/timetest"
 )
 
 // crowd lets n requests of a key through gs that each take a millisecond inside, and returns the most that were inside at a
@@ -157,7 +158,7 @@ func TestX10BombsAreHandledOneAtATime(t *testing.T) {
 	if most == 0 || most > suspectPlaces() {
 		t.Errorf("%d bombs were handled at a time, want at most %d", most, suspectPlaces())
 	}
-	eventually(t, "no place is held", func() bool {
+	timetest.Eventually(t, "no place is held", func() bool {
 		r.gates.mu.Lock()
 		defer r.gates.mu.Unlock()
 		for _, gate := range r.gates.keys {
