@@ -121,18 +121,6 @@ func (b *binaryReader) pairs() []pair {
 	return out
 }
 
-// list reads an array of elements that one reads.
-func list[T any](b *binaryReader, one func() T) []T {
-	var out []T
-	for range b.length() {
-		if b.err != nil {
-			break
-		}
-		out = append(out, one())
-	}
-	return out
-}
-
 // words appends an array of 64-bit values, read in one go, to dst.
 func words[T any](b *binaryReader, dst []T, of func(uint64) T) []T {
 	n := b.length()
@@ -147,5 +135,4 @@ func words[T any](b *binaryReader, dst []T, of func(uint64) T) []T {
 	return dst
 }
 
-func asInt64(u uint64) int64   { return int64(u) }
-func asUint64(u uint64) uint64 { return u }
+func asInt64(u uint64) int64 { return int64(u) }
