@@ -1,8 +1,6 @@
 package auth
 
 import (
-	"fmt"
-	"hash/fnv"
 	"strings"
 	"time"
 
@@ -24,7 +22,6 @@ const (
 const (
 	maxNameBytes         = 64
 	maxDepth             = 8
-	sharedPlacements     = 16
 	defaultRetentionDays = 30
 	maxRetentionDays     = 3650
 )
@@ -118,16 +115,6 @@ func normalName(s string) (string, error) {
 
 func clip(s string) string { return s[:min(len(s), 2*maxNameBytes)] }
 
-// partition chooses where a tenant's rows go.
-func partition(id tenant.ID, own bool) string {
-	if own {
-		return id.String()
-	}
-	h := fnv.New32a()
-	h.Write([]byte(id.String()))
-	return fmt.Sprintf("shared-%02d", h.Sum32()%sharedPlacements)
-}
-
 // check returns the first rule that t breaks. Names are checked by normalName.
 func (t *Tenant) check(retentionDays int) error {
 	if retentionDays < 1 || retentionDays > maxRetentionDays {
@@ -182,7 +169,7 @@ func (p Patch) apply(t *Tenant) error {
 		t.AtLimit = *p.AtLimit
 	}
 	if p.OwnPartition != nil {
-		t.Partition = partition(t.ID, *p.OwnPartition)
+		t.Partition = t.ID.Partition(*p.OwnPartition)
 	}
 	if p.KeepResends != nil {
 		t.KeepResends = *p.KeepResends

@@ -87,7 +87,7 @@ func (n NewTenant) build(at time.Time) (Tenant, error) {
 		return Tenant{}, err
 	}
 	t := Tenant{ID: id, Name: name, Status: Active, DailyBytes: n.DailyBytes, Bounds: sortBounds(n.Bounds), AtLimit: n.AtLimit,
-		Partition: partition(id, n.OwnPartition), KeepResends: n.KeepResends,
+		Partition: id.Partition(n.OwnPartition), KeepResends: n.KeepResends,
 		TenantDetails: n.TenantDetails.withDefaults(name), CreatedAt: at, ChangedAt: at}
 	if err := t.setZone(n.TimeZone); err != nil {
 		return Tenant{}, err

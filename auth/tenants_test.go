@@ -92,10 +92,10 @@ func TestPlacementSpreadsOverAllSharedPartitions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again := partition(id, false); again != partition(id, false) {
+		if again := id.Partition(false); again != id.Partition(false) {
 			t.Fatal("placement is not a function of the id")
 		}
-		count[partition(id, false)]++
+		count[id.Partition(false)]++
 	}
 	for i := range 16 {
 		if n := count[fmt.Sprintf("shared-%02d", i)]; n < 40 || n > 200 {
@@ -170,7 +170,7 @@ func testSetChangesWhatItNamesAndNothingElse(t *testing.T) {
 	set(Patch{AtLimit: ptr(tenant.Bill)})
 	want.Partition = want.ID.String()
 	set(Patch{OwnPartition: ptr(true)})
-	want.Partition = partition(want.ID, false)
+	want.Partition = want.ID.Partition(false)
 	set(Patch{OwnPartition: ptr(false)})
 	want.KeepResends = true
 	set(Patch{KeepResends: ptr(true)})

@@ -27,7 +27,7 @@ func Dependencies(scope tenant.Scope, b Bounds) (Stmt, error) {
 	}
 	p := plan.New(plan.Spans)
 	pr := &printer{plan: p, bounds: b, params: newParams()}
-	pr.tenants = pr.params.texts(scope.Strings())
+	pr.of(scope)
 	pr.start, pr.end, pr.last = pr.time(b.Start), pr.time(b.End), pr.time(b.End.Add(-1))
 
 	// e1 is the id, e2 the service.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
@@ -21,16 +22,18 @@ func (s *store) fill(others bool) {
 		}
 		rows := fixture(table)
 		for i := range rows {
-			rows[i]["TenantId"], rows[i]["Partition"] = "a", "shared-00"
+			rows[i]["TenantId"], rows[i]["Partition"] = "a", chtest.Partition("a")
 		}
 		if others {
-			for _, r := range fixture(table) {
-				r["TenantId"], r["Partition"] = "b", "shared-00"
-				rows = append(rows, r)
-			}
-			for i, r := range fixture(table) {
-				r["TenantId"], r["Partition"] = "b", "shared-00"
-				rows = append(rows, poison(r, i))
+			for _, tenant := range []string{"b", chtest.Neighbour} {
+				for _, r := range fixture(table) {
+					r["TenantId"], r["Partition"] = tenant, chtest.Partition(tenant)
+					rows = append(rows, r)
+				}
+				for i, r := range fixture(table) {
+					r["TenantId"], r["Partition"] = tenant, chtest.Partition(tenant)
+					rows = append(rows, poison(r, i))
+				}
 			}
 			// Another tenant's rows come between, not after.
 			slices.SortStableFunc(rows, func(a, b row) int { return len(fmt.Sprint(a)) - len(fmt.Sprint(b)) })

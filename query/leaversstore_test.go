@@ -39,8 +39,8 @@ func newParlour(t *testing.T) *parlour {
 		t.Fatal(err)
 	}
 	for _, owner := range []string{"a", "b", "c", "d"} {
-		if err := p.writer.Exec(t.Context(), fmt.Sprintf("INSERT INTO otel_logs (TenantId, Partition, Timestamp, ServiceName, Body) SELECT '%s', 'shared-00', "+
-			"fromUnixTimestamp64Nano(%d + number * 1000), 's', concat('owner-%[1]s ', repeat(toString(number), 20)) FROM numbers(%[3]d)", owner, hourStart.UnixNano(), logsEach)); err != nil {
+		if err := p.writer.Exec(t.Context(), fmt.Sprintf("INSERT INTO otel_logs (TenantId, Partition, Timestamp, ServiceName, Body) SELECT '%[1]s', '%[4]s', "+
+			"fromUnixTimestamp64Nano(%[2]d + number * 1000), 's', concat('owner-%[1]s ', repeat(toString(number), 20)) FROM numbers(%[3]d)", owner, hourStart.UnixNano(), logsEach, chtest.Partition(owner))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -94,7 +94,7 @@ func (p *parlour) sendTelemetry(owner string) {
 		p.t.Fatal(err)
 	}
 	for sig, body := range map[otlp.Signal][]byte{otlp.Traces: spansBody, otlp.Metrics: pointsBody} {
-		res, err := otlp.NewDecoder(otlp.Limits{}).Decode(sig, body, otlp.Stamp{Tenant: id, Partition: "shared-00", RetentionDays: 60_000, Received: hourStart})
+		res, err := otlp.NewDecoder(otlp.Limits{}).Decode(sig, body, otlp.Stamp{Tenant: id, Partition: id.Partition(false), RetentionDays: 60_000, Received: hourStart})
 		if err != nil || res.Rejected > 0 {
 			p.t.Fatalf("decode: %v, %d rejected: %s", err, res.Rejected, res.Message)
 		}

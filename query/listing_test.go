@@ -311,7 +311,7 @@ func TestWindowTooLargeLeavesTheRestToOneStatement(t *testing.T) {
 	}
 	// One that was refused, and one from where it began.
 	window, rest := sent[len(sent)-2], sent[len(sent)-1]
-	if window.Get("param_p3") != rest.Get("param_p3") || window.Get("max_bytes_to_read") != fmt.Sprint(most/earlyShare) || rest.Get("max_bytes_to_read") != fmt.Sprint(most) {
+	if window.Get("param_p4") != rest.Get("param_p4") || window.Get("max_bytes_to_read") != fmt.Sprint(most/earlyShare) || rest.Get("max_bytes_to_read") != fmt.Sprint(most) {
 		t.Errorf("the last statements of %d were %v, %v", len(sent), window, rest)
 	}
 	reader.limits.MaxBytesToRead = 16

@@ -40,7 +40,8 @@ type printer struct {
 	params *params
 	*aliases
 
-	tenants, start, end, last string // parameters that every scan uses; last is the last moment before end
+	// parameters that every scan uses; last is the last moment before end
+	tenants, partitions, start, end, last string
 }
 
 // aliases counts what all pipelines of a statement share.
@@ -63,7 +64,7 @@ func Print(p *plan.Plan, scope tenant.Scope, b Bounds) (Stmt, error) {
 		return Stmt{}, err
 	}
 	pr := &printer{plan: p, bounds: b, params: newParams(), aliases: &aliases{}}
-	pr.tenants = pr.params.texts(scope.Strings())
+	pr.of(scope)
 	from, until := b.scanned()
 	pr.start, pr.end, pr.last = pr.time(from), pr.time(until), pr.time(until.Add(-1))
 	pr.params.bytes = 0 // the cap is on what the query binds
@@ -82,6 +83,11 @@ func Print(p *plan.Plan, scope tenant.Scope, b Bounds) (Stmt, error) {
 		st.columns = append(st.columns, Column{Name: c.Name, Type: c.Type.String()})
 	}
 	return st, nil
+}
+
+// of says whose rows are read.
+func (p *printer) of(s tenant.Scope) {
+	p.tenants, p.partitions = p.params.texts(s.Strings()), p.params.texts(s.Partitions())
 }
 
 // name is the SQL name of a column. It is made of a number, never of what a user called it.

@@ -90,7 +90,7 @@ func PrintPoints(scope tenant.Scope, s Points) (Stmt, error) {
 	if s.Starts && (s.Table == schema.MetricsGauge || s.Table == schema.MetricsSum) {
 		list = append(list, startTime)
 	}
-	if len(narrow(scope, s.Tenants)) > 1 {
+	if len(narrow(scope, s.Tenants).Strings()) > 1 {
 		list = append(list, "indexOf("+p.tenants+", TenantId)")
 	}
 	return p.binary(scope, p.read(list, s.Table, nil, timeColumn(s.Table), p.start, p.end, where))

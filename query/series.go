@@ -3,7 +3,6 @@ package query
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -71,28 +70,27 @@ const (
 
 // newSeriesPrinter makes a printer without a plan for those of the scope's tenants that are in narrowed.
 func newSeriesPrinter(scope tenant.Scope, narrowed []string, start, end time.Time, limit int) (*printer, error) {
-	tenants := narrow(scope, narrowed)
 	// SECURITY: a scope that auth did not make reads nothing, and narrowing only takes away.
-	if !scope.Valid() || len(tenants) == 0 {
+	scope = narrow(scope, narrowed)
+	if !scope.Valid() {
 		return nil, errors.New("print: no tenant in scope")
 	}
 	p := &printer{params: newParams(), bounds: Bounds{Start: start, End: end, Now: end, Limit: limit, Named: true}}
 	if err := p.bounds.validate(); err != nil {
 		return nil, err
 	}
-	p.tenants = p.params.texts(tenants)
+	p.of(scope)
 	p.start, p.end, p.last = p.time(start), p.time(end), p.time(end.Add(-1))
 	p.params.bytes = 0 // the cap is on what the query binds
 	return p, nil
 }
 
-// narrow returns the tenants of scope that are in to, in the scope's order; all of them where to is nil.
-func narrow(scope tenant.Scope, to []string) []string {
-	tenants := scope.Strings()
-	if to != nil {
-		tenants = slices.DeleteFunc(tenants, func(id string) bool { return !slices.Contains(to, id) })
+// narrow returns the tenants of scope that are in to; all of them where to is nil.
+func narrow(scope tenant.Scope, to []string) tenant.Scope {
+	if to == nil {
+		return scope
 	}
-	return tenants
+	return scope.Among(to)
 }
 
 // series prints the read of the series table. The days are those that the time range touches.

@@ -10,7 +10,7 @@ import (
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
-var pointScanRe = regexp.MustCompile(`^(?:SELECT .* FROM \(+)*SELECT .* FROM (otel_metrics_[a-z_]+) PREWHERE TenantId IN \{p1:Array\(String\)\} AND (Day|TimeUnix) >= `)
+var pointScanRe = regexp.MustCompile(`^(?:SELECT .* FROM \(+)*SELECT .* FROM (otel_metrics_[a-z_]+) PREWHERE TenantId IN \{p1:Array\(String\)\} AND indexHint\(Partition IN \{p2:Array\(String\)\}\) AND (Day|TimeUnix) >= `)
 
 // readings are the statements about series and points, for a scope.
 func readings(scope tenant.Scope, tenants []string) map[string]func() (Stmt, error) {

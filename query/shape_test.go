@@ -11,7 +11,7 @@ import (
 var (
 	quotedRe = regexp.MustCompile(`'(?:[^'\\]|\\.)*'`)
 	fromRe   = regexp.MustCompile(`\b(?:FROM|JOIN) (\(|[A-Za-z_]+)`)
-	scanRe   = regexp.MustCompile(`\bFROM (otel_[a-z_]+) PREWHERE TenantId IN \{p1:Array\(String\)\} AND (?:.*? AND )??(Timestamp|TimeUnix) >= fromUnixTimestamp64Nano\(\{p2:Int64\}, 'UTC'\) AND (?:Timestamp|TimeUnix) < fromUnixTimestamp64Nano\(\{p3:Int64\}, 'UTC'\)`)
+	scanRe   = regexp.MustCompile(`\bFROM (otel_[a-z_]+) PREWHERE TenantId IN \{p1:Array\(String\)\} AND indexHint\(Partition IN \{p2:Array\(String\)\}\) AND (?:.*? AND )??(Timestamp|TimeUnix) >= fromUnixTimestamp64Nano\(\{p3:Int64\}, 'UTC'\) AND (?:Timestamp|TimeUnix) < fromUnixTimestamp64Nano\(\{p4:Int64\}, 'UTC'\)`)
 	wordRe   = regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`)
 	paramRe  = regexp.MustCompile(`\{p[0-9]+:[A-Za-z0-9()]+\}`)
 	nameRe   = regexp.MustCompile("`[^`]*`")
@@ -41,7 +41,7 @@ var ownText = func() map[string]bool {
 		add(sql)
 	}
 	add(`SELECT FROM PREWHERE WHERE GROUP BY ORDER LIMIT UNION ALL AS IN AND OR NOT DESC NULLS LAST NULL true false
-		TenantId SeverityNumber MetricName fromUnixTimestamp64Nano toUnixTimestamp64Nano 'UTC' CAST 'Bool' 'Nullable(Bool)'
+		TenantId Partition SeverityNumber MetricName fromUnixTimestamp64Nano toUnixTimestamp64Nano 'UTC' CAST 'Bool' 'Nullable(Bool)'
 		mapContains positionCaseInsensitiveUTF8 match startsWith endsWith isNull ifNull nullIf toFloat64 toFloat64OrNull toInt64 toInt64OrNull
 		accurateCastOrNull trunc 'Int64' toString toJSONString concat replaceOne ' ' 'T' 'Z' 'true' 'false' '' moduloOrNull negate lowerUTF8 upperUTF8
 		lengthUTF8 trimBoth replaceAll extract substringUTF8 abs floor ceil round coalesce if intDiv transform

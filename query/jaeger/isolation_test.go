@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"github.com/headgate-io/headgate/internal/asktest"
+	"github.com/headgate-io/headgate/internal/chtest"
 )
 
 // generated is how many requests are compared.
@@ -70,9 +71,9 @@ func genTrace(n int) string {
 
 func genSpan(trace, place int) string { return fmt.Sprintf("%016x", trace*4+place+1) }
 
-// others sends a's spans once more for tenant b, and again with canaries in every text: in a's traces, and in their own.
+// others sends a's spans once more for its neighbour, and again with canaries in every text: in a's traces, and in their own.
 func others(s *store) {
-	s.send("b", town())
+	s.send(chtest.Neighbour, town())
 	td := town()
 	n := 0
 	for _, rs := range td.ResourceSpans().All() {
@@ -99,7 +100,7 @@ func others(s *store) {
 			}
 		}
 	}
-	s.send("b", td)
+	s.send(chtest.Neighbour, td)
 }
 
 // TestAnswersDoNotDependOnOtherTenants runs many requests on a store with one tenant's spans only and on one with another

@@ -73,7 +73,8 @@ func (s *store) send(owner string, td ptrace.Traces) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	st := otlp.Stamp{Tenant: tenantID(s.t, owner), Partition: "shared-00", RetentionDays: 60_000, Received: hourEnd}
+	id := tenantID(s.t, owner)
+	st := otlp.Stamp{Tenant: id, Partition: id.Partition(false), RetentionDays: 60_000, Received: hourEnd}
 	res, err := otlp.NewDecoder(otlp.Limits{}).Decode(otlp.Traces, body, st)
 	if err != nil || res.Rejected > 0 {
 		s.t.Fatalf("decode: %v, %d rejected: %s", err, res.Rejected, res.Message)

@@ -189,7 +189,7 @@ const receivedAt = 1_800_000_000
 
 func (r *rowBuffer) stamp(p sent) {
 	r.text(p.tenant)
-	r.text("shared-00")
+	r.text(chtest.Partition(p.tenant))
 	r.u16(3000)
 	r.u32(receivedAt)
 }

@@ -13,18 +13,19 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/internal/asktest"
+	"github.com/headgate-io/headgate/internal/chtest"
 )
 
-// canary is in all texts of tenant b that tenant a does not have too. It must never come out.
+// canary is in all texts of the neighbour that tenant a does not have too. It must never come out.
 const canary = "canary"
 
-// poison sends what only tenant b has: names, labels, resources and exemplars with canaries, odd values, and series of
+// poison sends what only the neighbour of a has: names, labels, resources and exemplars with canaries, odd values, and series of
 // tenant a's names with labels of their own.
 func (d *database) poison() {
 	var points []sent
 	for i := range 60 {
 		at := noon.Add(time.Duration(i-59) * time.Minute).UnixNano()
-		r := shop("b")
+		r := shop(chtest.Neighbour)
 		r.attributes["host.name"], r.attributes["service.version"] = canary, canary
 		p := sent{resource: r, nanos: at + 7e6, start: at - 1e9, value: 1e12 + float64(i), description: canary, attributes: map[string]string{"http.route": "/" + canary}}
 		p.exemplars = []exemplarSent{{at, 1e12, canary, map[string]string{canary: canary}}}
@@ -35,7 +36,7 @@ func (d *database) poison() {
 			p.metric = m
 			points = append(points, p)
 			q := p
-			q.resource, q.attributes = shop("b"), map[string]string{"http.route": "/cart", canary: canary}
+			q.resource, q.attributes = shop(chtest.Neighbour), map[string]string{"http.route": "/cart", canary: canary}
 			points = append(points, q)
 		}
 		h := p
@@ -74,7 +75,7 @@ func ask(t testing.TB, srv *httptest.Server, method, path string, params url.Val
 func TestAnswersDoNotDependOnOtherTenants(t *testing.T) {
 	alone, shared := newDatabase(t), newDatabase(t)
 	alone.fill("a")
-	shared.fill("b", "a")
+	shared.fill(chtest.Neighbour, "a")
 	shared.poison()
 	one, two := alone.serve(t, Options{}, "a"), shared.serve(t, Options{}, "a")
 	var mu sync.Mutex // of the tallies
