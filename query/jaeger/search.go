@@ -265,21 +265,23 @@ type found struct {
 	first, last time.Time
 }
 
-// firstWindow is how much of the end of a range a search looks through first; windowGrowth is how much more each time.
 const (
-	firstWindow  = 15 * time.Minute
-	windowGrowth = 4
-	maxWindow    = 400 * 24 * time.Hour // beyond it the rest is looked through at once
+	firstWindow = 15 * time.Minute // how much of the end of a range a search looks through first
+	// A range that is not so many times as long as the window is looked through at once: another statement costs more.
+	windowGrowth    = 4
+	maxWindowGrowth = 64
+	maxWindow       = 400 * 24 * time.Hour // beyond it the rest is looked through at once
 )
 
 // find returns the newest traces that have a span that c asks for.
 //
 // It looks through the newest part of the range first: a trace whose newest matching span lies there is newer than all that
-// have none there, so when there are enough, the rest of the range could not change the answer.
+// have none there, so when there are enough, the rest of the range could not change the answer. The next part is as long as
+// it has to be if traces are as frequent in it.
 func (h *handler) find(ctx context.Context, scope tenant.Scope, c criteria) (found, error) {
-	for window := firstWindow; ; window *= windowGrowth {
+	for window := firstWindow; ; {
 		start := c.end.Add(-window)
-		last := !start.After(c.start) || window > maxWindow
+		last := window > maxWindow || c.end.Sub(c.start) <= windowGrowth*window
 		if last {
 			start = c.start
 		}
@@ -287,7 +289,16 @@ func (h *handler) find(ctx context.Context, scope tenant.Scope, c criteria) (fou
 		if err != nil || last || len(out.ids) >= c.limit {
 			return out, err
 		}
+		window *= growth(c.limit, len(out.ids))
 	}
+}
+
+// growth is how many times as long the next window is, after one that had so many of the traces that are wanted.
+func growth(want, found int) time.Duration {
+	if found == 0 {
+		return maxWindowGrowth
+	}
+	return time.Duration(min(max(windowGrowth, 3*want/(2*found)), maxWindowGrowth))
 }
 
 func (h *handler) findIn(ctx context.Context, scope tenant.Scope, c criteria, start time.Time) (out found, err error) {
