@@ -121,6 +121,9 @@ func (r *request) evaluate(within time.Duration, begin func(context.Context, pro
 	}
 	a := answer{warnings: res.Warnings, close: q.Close}
 	value := res.Value
+	if v, ok := value.(promql.Vector); ok {
+		settle(v, expr)
+	}
 	if limit > 0 {
 		cut := false
 		switch v := value.(type) {
