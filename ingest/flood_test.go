@@ -270,7 +270,8 @@ func TestX8DeafClientsAreLetGo(t *testing.T) {
 			case <-ended:
 				waiting = false
 			case <-time.After(100 * time.Millisecond):
-				peak = max(peak, liveBytes()-before)
+				// What was allocated while a collection ran counts as alive after it; after two it is what waits.
+				peak = max(peak, min(liveBytes(), liveBytes())-before)
 			}
 		}
 		g.neighbour(t, client, good)
