@@ -3,6 +3,7 @@ package ingest
 import (
 	"container/list"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -70,27 +71,13 @@ func (gs *gates) pass(ctx context.Context, key string) error {
 	gs.mu.Unlock()
 
 	// Not all of a crowd in the same moment.
-	timer := time.NewTimer(newcomerPatience/2 + rand.N(newcomerPatience))
-	defer timer.Stop()
-	var err error
-	select {
-	case <-let:
+	err := await(ctx, let, newcomerPatience/2+rand.N(newcomerPatience))
+	suspect := errors.Is(err, errWasted) && gs.suspect(key)
+	if suspect {
+		err = await(ctx, let, suspectPatience/2+rand.N(suspectPatience)-newcomerPatience)
+	}
+	if err == nil {
 		return nil
-	case <-ctx.Done():
-		err = errClientGone
-	case <-timer.C:
-		if !gs.suspect(key) {
-			break
-		}
-		timer.Reset(suspectPatience/2 + rand.N(suspectPatience) - newcomerPatience)
-		select {
-		case <-let:
-			return nil
-		case <-ctx.Done():
-			err = errClientGone
-		case <-timer.C:
-			err = errWasted
-		}
 	}
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
@@ -100,10 +87,25 @@ func (gs *gates) pass(ctx context.Context, key string) error {
 	default:
 	}
 	g.waiting.Remove(at)
-	if err == nil {
+	if errors.Is(err, errWasted) && !suspect {
 		g.inside++
+		return nil
 	}
 	return err
+}
+
+// await waits for a place at most so long: then it returns errWasted, and errClientGone when ctx ends.
+func await(ctx context.Context, let <-chan struct{}, most time.Duration) error {
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-let:
+		return nil
+	case <-ctx.Done():
+		return errClientGone
+	case <-timer.C:
+		return errWasted
+	}
 }
 
 // leave ends what pass began, took ago. The place of a suspect key stays taken for as long again: what goes on for its
