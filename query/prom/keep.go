@@ -54,7 +54,7 @@ func ahead(expr parser.Expr) (yes bool) {
 // parameter with the time that its values end.
 //
 // SECURITY: the scope is part of the key, in query.Reader.Within. Everything else that an answer depends on is in asked: all
-// parameters, of which max_age alone is none, and of a question its text and variables.
+// parameters, and of a question its text and variables.
 func kept(endParam string, serve endpoint) endpoint {
 	return func(r *request) (answer, error) {
 		age, err := r.oldest(r.param(endParam))
