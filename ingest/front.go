@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/headgate-io/headgate/internal/tlsfiles"
 )
 
 // front accepts the connections of one port, takes TLS off, looks at the first bytes, and hands each to the server of
@@ -21,14 +23,14 @@ type front struct {
 	receiver  *receiver
 	transport transport
 	listener  net.Listener
-	tls       *certificates // nil: plaintext
+	tls       *tlsfiles.Files // nil: plaintext
 	http2     *queue
 	http1     *queue // nil: HTTP/1.1 is told that it came to the wrong port
 	slots     chan struct{}
 	peers     *peers
 }
 
-func newFront(r *receiver, via transport, l net.Listener, tls *certificates) *front {
+func newFront(r *receiver, via transport, l net.Listener, tls *tlsfiles.Files) *front {
 	return &front{
 		receiver: r, transport: via, listener: l, tls: tls, http2: newQueue(l.Addr()),
 		slots: make(chan struct{}, r.opt.MaxConnections), peers: newPeers(r.opt.MaxPeerConnections, r.opt.MaxAuthFailures),
@@ -141,7 +143,7 @@ func (f *front) greet(ctx context.Context, c *conn) {
 func (f *front) recognise(ctx context.Context, origin *conn) (plain net.Conn, h2 bool, err error) {
 	var c net.Conn = origin
 	if f.tls != nil {
-		t := tls.Server(c, f.tls.config())
+		t := tls.Server(c, f.tls.Config())
 		if err := t.HandshakeContext(ctx); err != nil {
 			var notTLS tls.RecordHeaderError
 			if errors.As(err, &notTLS) && notTLS.Conn != nil {

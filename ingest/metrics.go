@@ -36,7 +36,6 @@ type metrics struct {
 	held        prometheus.Counter
 	agents      *prometheus.CounterVec // by agent
 	turned      *prometheus.CounterVec // by transport, reason
-	tlsRefused  prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, inUse func() float64) *metrics {
@@ -63,9 +62,6 @@ func newMetrics(reg prometheus.Registerer, inUse func() float64) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9),
 		}),
 		turned: counter("connections_refused_total", "Connections turned away: too-many, too-many-of-peer, greeting (TLS or first bytes failed), wrong-port.", "transport", "reason"),
-		tlsRefused: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "headgate_ingest_tls_reload_failures_total", Help: "Changed TLS files that could not be used; the old ones stayed in force.",
-		}),
 		agents: counter("agent_requests_total", "Requests with a good key, by the family of their User-Agent: a language's SDK, a collector, none or other.", "agent"),
 		held: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_ingest_auth_throttled_total", Help: "Refused keys whose connection was read more slowly after: their address had shown too many.",
@@ -74,7 +70,7 @@ func newMetrics(reg prometheus.Registerer, inUse func() float64) *metrics {
 			Name: "headgate_ingest_panics_total", Help: "Requests that failed by a defect of headgate.",
 		}),
 	}
-	reg.MustRegister(m.duration, m.waited, m.held, m.panics, m.connections, m.tlsRefused,
+	reg.MustRegister(m.duration, m.waited, m.held, m.panics, m.connections,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "headgate_ingest_inflight_bytes", Help: "Memory held by requests being received, decoded or stored, of --max-inflight.",
 		}, inUse))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/ingest/otlp"
+	"github.com/headgate-io/headgate/internal/tlsfiles"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/storage"
 )
@@ -31,15 +32,15 @@ type Options struct {
 	// MaxAuthFailures is how many keys of one address may be refused per second, at each port, before its connections
 	// are read more slowly; default 100, negative is any number. Who showed a good key lately is never slowed.
 	MaxAuthFailures  int
-	MaxConnectionAge time.Duration // of gRPC, after which clients are asked to connect anew; default 30 min
-	HeaderTimeout    time.Duration // for the TLS handshake, and for the headers of a request; default 20 s
-	BodyTimeout      time.Duration // for a body to arrive, beyond one second per 32 KiB of it; default 30 s
-	WriteTimeout     time.Duration // for a client to take its answer; default 30 s
-	Grace            time.Duration // for requests in progress at shutdown; default 20 s
-	TLS              TLSOptions    // of both ports
-	CORSOrigins      []string      // that browsers may send from, beside those of keys: exact origins, or *; default none
-	PathPrefix       string        // that paths of OTLP/HTTP may have before them, /otlp for example; default none
-	Profiles         bool          // take profiles, whose protocol is in development; default no
+	MaxConnectionAge time.Duration    // of gRPC, after which clients are asked to connect anew; default 30 min
+	HeaderTimeout    time.Duration    // for the TLS handshake, and for the headers of a request; default 20 s
+	BodyTimeout      time.Duration    // for a body to arrive, beyond one second per 32 KiB of it; default 30 s
+	WriteTimeout     time.Duration    // for a client to take its answer; default 30 s
+	Grace            time.Duration    // for requests in progress at shutdown; default 20 s
+	TLS              tlsfiles.Options // of both ports; none without its CertFile
+	CORSOrigins      []string         // that browsers may send from, beside those of keys: exact origins, or *; default none
+	PathPrefix       string           // that paths of OTLP/HTTP may have before them, /otlp for example; default none
+	Profiles         bool             // take profiles, whose protocol is in development; default no
 
 	minPing time.Duration // gRPC clients that ping more often are sent away
 }
@@ -71,7 +72,7 @@ type Backend struct {
 // Server receives OTLP.
 type Server struct {
 	receiver *receiver
-	tls      *certificates // nil: plaintext
+	tls      *tlsfiles.Files // nil: plaintext
 }
 
 // New makes a Server; it serves nothing before Run. It fails if the TLS files cannot be used.
@@ -88,7 +89,7 @@ func New(opt Options, b Backend, log *slog.Logger, reg prometheus.Registerer) (*
 	}}
 	if opt.TLS.CertFile != "" {
 		var err error
-		if s.tls, err = newCertificates(opt.TLS, log, s.receiver.metrics.tlsRefused); err != nil {
+		if s.tls, err = tlsfiles.Open("otlp", opt.TLS, log, reg); err != nil {
 			return nil, fmt.Errorf("otlp tls: %w", err)
 		}
 	}
@@ -104,7 +105,7 @@ func (s *Server) Run(ctx context.Context, grpcListener, httpListener net.Listene
 	defer watching.Wait()
 	defer cancel()
 	if s.tls != nil {
-		watching.Go(func() { s.tls.watch(ctx) })
+		watching.Go(func() { s.tls.Watch(ctx) })
 	}
 	errs := make(chan error, 2)
 	go func() { errs <- s.serveGRPC(ctx, grpcListener) }()

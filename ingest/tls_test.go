@@ -29,6 +29,7 @@ import (
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/internal/tlsfiles"
 )
 
 // An authority signs certificates of one test.
@@ -132,8 +133,8 @@ func (s *secretDir) swap(files map[string][]byte) {
 	check(os.Rename(s.path("..data_tmp"), s.path("..data")))
 }
 
-func (s *secretDir) options(ca string) TLSOptions {
-	o := TLSOptions{CertFile: s.path("tls.crt"), KeyFile: s.path("tls.key"), ReloadEvery: 10 * time.Millisecond}
+func (s *secretDir) options(ca string) tlsfiles.Options {
+	o := tlsfiles.Options{CertFile: s.path("tls.crt"), KeyFile: s.path("tls.key"), ReloadEvery: 10 * time.Millisecond}
 	if ca != "" {
 		o.ClientCAFile = s.path(ca)
 	}
@@ -255,10 +256,10 @@ func TestT2CertificatesAreSwappedUnderLoad(t *testing.T) {
 		return c.ConnectionState().PeerCertificates[0].Subject.CommonName
 	}
 	for _, name := range []string{"second", "third"} {
-		seen := g.metric("headgate_ingest_tls_reload_failures_total")
+		seen := g.metric("headgate_tls_reload_failures_total")
 		_, foreign := ca.issue("foreign")
 		dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": foreign})
-		timetest.Eventually(t, "the bad pair is seen", func() bool { return g.metric("headgate_ingest_tls_reload_failures_total") > seen })
+		timetest.Eventually(t, "the bad pair is seen", func() bool { return g.metric("headgate_tls_reload_failures_total") > seen })
 		before := serves(addr)
 		if name == "second" && before != "first" {
 			t.Errorf("after a bad pair: %q", before)
@@ -301,10 +302,10 @@ func TestT3ClientsMustShowACertificate(t *testing.T) {
 			t.Errorf("%s: %v %v %v", name, a, b, c)
 		}
 	}
-	seen := g.metric("headgate_ingest_tls_reload_failures_total")
+	seen := g.metric("headgate_tls_reload_failures_total")
 	// An empty file must not mean that nobody is asked.
 	dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": nil})
-	timetest.Eventually(t, "the empty file is seen", func() bool { return g.metric("headgate_ingest_tls_reload_failures_total") > seen })
+	timetest.Eventually(t, "the empty file is seen", func() bool { return g.metric("headgate_tls_reload_failures_total") > seen })
 	if a, b, c := passes(&tls.Config{RootCAs: ca.pool}); a || b || c {
 		t.Errorf("with an empty file of authorities, without a certificate: %v %v %v", a, b, c)
 	}
@@ -336,14 +337,14 @@ func TestUnusableTLSFilesAreFoundAtTheStart(t *testing.T) {
 	cert, key := ca.issue("one")
 	_, foreign := ca.issue("two")
 	dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": foreign, "good.key": key, "empty": nil})
-	for _, opt := range []TLSOptions{
+	for _, opt := range []tlsfiles.Options{
 		dir.options(""),
 		{CertFile: dir.path("tls.crt"), KeyFile: dir.path("missing")},
 		{CertFile: dir.path("empty"), KeyFile: dir.path("good.key")},
 		{CertFile: dir.path("tls.crt"), KeyFile: dir.path("good.key"), ClientCAFile: dir.path("empty")},
 		{CertFile: dir.path("tls.crt"), KeyFile: dir.path("good.key"), ClientCAFile: dir.path("missing")},
 	} {
-		if _, err := newCertificates(opt, quiet, nil); err == nil || !strings.Contains(err.Error(), dir.dir) {
+		if _, err := tlsfiles.Open("otlp", opt, quiet, nil); err == nil || !strings.Contains(err.Error(), dir.dir) {
 			t.Errorf("%+v: %v, want an error that names the file", opt, err)
 		}
 	}
