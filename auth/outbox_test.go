@@ -4,14 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"math/big"
 	"mime/quotedprintable"
 	"net"
 	"net/mail"
@@ -24,6 +19,7 @@ import (
 	"github.com/headgate-io/headgate/auth/permission"
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/store/storetest"
+	"github.com/headgate-io/headgate/internal/tlsfiles/tlstest"
 )
 
 // TestMessagesAreSentOnceTriedAgainAndGivenUp: by one process at a time, until the token is worth nothing.
@@ -193,29 +189,10 @@ func converse(conn net.Conn, config *tls.Config) (seen []string) {
 	}
 }
 
-func selfSigned(t *testing.T) (*tls.Config, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, pool
-}
-
 // TestMailGoesOutOverTLSAlone: a server without it, or with a certificate of nobody's, sees neither token nor password.
 func TestMailGoesOutOverTLSAlone(t *testing.T) {
-	config, pool := selfSigned(t)
+	ca := tlstest.NewAuthority(t)
+	config, pool := &tls.Config{Certificates: []tls.Certificate{ca.Pair("mail")}}, ca.Pool
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	m := Message{ID: "01M", Kind: "invitation", Tenant: "acme", To: "bob@example.com", Token: "hgi_01M_secret", Expires: time.Date(2025, 3, 8, 12, 0, 0, 0, time.UTC)}

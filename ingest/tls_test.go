@@ -3,23 +3,14 @@ package ingest
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,78 +21,8 @@ import (
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/timetest"
 	"github.com/headgate-io/headgate/internal/tlsfiles"
+	"github.com/headgate-io/headgate/internal/tlsfiles/tlstest"
 )
-
-// An authority signs certificates of one test.
-type authority struct {
-	t    *testing.T
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pool *x509.CertPool
-}
-
-var serial atomic.Int64
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(serial.Add(1)), Subject: pkix.Name{CommonName: fmt.Sprintf("authority %d", serial.Load())},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := &authority{t, cert, key, x509.NewCertPool()}
-	a.pool.AddCert(cert)
-	return a
-}
-
-func (a *authority) pem() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
-}
-
-// issue makes a certificate for 127.0.0.1 and its key, in PEM.
-func (a *authority) issue(name string) (cert, key []byte) {
-	a.t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(serial.Add(1)), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, a.cert, &k.PublicKey, a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	raw, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})
-}
-
-func (a *authority) pair(name string) tls.Certificate {
-	a.t.Helper()
-	cert, key := a.issue(name)
-	p, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return p
-}
 
 // secretDir is a directory as Kubernetes mounts a secret: the names are links through ..data, which moves at once.
 type secretDir struct {
@@ -177,24 +98,24 @@ func exportTLS(ctx context.Context, addr, key string, cfg *tls.Config) error {
 }
 
 func TestT1BothPortsSpeakTLS(t *testing.T) {
-	ca, dir := newAuthority(t), &secretDir{t: t, dir: t.TempDir()}
-	cert, key := ca.issue("one")
+	ca, dir := tlstest.NewAuthority(t), &secretDir{t: t, dir: t.TempDir()}
+	cert, key := ca.Issue("one")
 	dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": key})
 	g := start(t, Options{TLS: dir.options("")})
 	_, apiKey := g.tenant("acme", auth.NewTenant{})
 	addr, raw := strings.TrimPrefix(g.http, "http://"), encode(t, logs(1), protobuf)
 	for _, h2 := range []bool{false, true} {
-		resp, err := postTLS(t.Context(), httpsClient(t, h2, &tls.Config{RootCAs: ca.pool}), addr, apiKey, raw)
+		resp, err := postTLS(t.Context(), httpsClient(t, h2, &tls.Config{RootCAs: ca.Pool}), addr, apiKey, raw)
 		if err != nil || resp.StatusCode != 200 || (resp.ProtoMajor == 2) != h2 || resp.TLS.Version != tls.VersionTLS13 {
 			t.Errorf("https, h2 %v: %+v, %v", h2, resp, err)
 		}
 	}
-	if err := exportTLS(t.Context(), g.grpc, apiKey, &tls.Config{RootCAs: ca.pool}); err != nil {
+	if err := exportTLS(t.Context(), g.grpc, apiKey, &tls.Config{RootCAs: ca.Pool}); err != nil {
 		t.Errorf("grpc: %v", err)
 	}
 	for _, a := range []string{addr, g.grpc} {
 		for version, want := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true} {
-			c, err := tls.Dial("tcp", a, &tls.Config{RootCAs: ca.pool, MinVersion: tls.VersionTLS10, MaxVersion: version, NextProtos: []string{"h2"}})
+			c, err := tls.Dial("tcp", a, &tls.Config{RootCAs: ca.Pool, MinVersion: tls.VersionTLS10, MaxVersion: version, NextProtos: []string{"h2"}})
 			if (err == nil) != want {
 				t.Errorf("%s with TLS %x: %v", a, version, err)
 			}
@@ -217,13 +138,13 @@ func TestT1BothPortsSpeakTLS(t *testing.T) {
 // TestT2CertificatesAreSwappedUnderLoad: no request fails while the files change, a pair that does not fit changes nothing,
 // and new connections soon see the new certificate.
 func TestT2CertificatesAreSwappedUnderLoad(t *testing.T) {
-	ca, dir := newAuthority(t), &secretDir{t: t, dir: t.TempDir()}
-	cert, key := ca.issue("first")
+	ca, dir := tlstest.NewAuthority(t), &secretDir{t: t, dir: t.TempDir()}
+	cert, key := ca.Issue("first")
 	dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": key})
 	g := start(t, Options{TLS: dir.options("")})
 	_, apiKey := g.tenant("acme", auth.NewTenant{})
 	addr, raw := strings.TrimPrefix(g.http, "http://"), encode(t, logs(1), protobuf)
-	roots := &tls.Config{RootCAs: ca.pool}
+	roots := &tls.Config{RootCAs: ca.Pool}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -257,14 +178,14 @@ func TestT2CertificatesAreSwappedUnderLoad(t *testing.T) {
 	}
 	for _, name := range []string{"second", "third"} {
 		seen := g.metric("headgate_tls_reload_failures_total")
-		_, foreign := ca.issue("foreign")
+		_, foreign := ca.Issue("foreign")
 		dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": foreign})
 		timetest.Eventually(t, "the bad pair is seen", func() bool { return g.metric("headgate_tls_reload_failures_total") > seen })
 		before := serves(addr)
 		if name == "second" && before != "first" {
 			t.Errorf("after a bad pair: %q", before)
 		}
-		cert, key = ca.issue(name)
+		cert, key = ca.Issue(name)
 		dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": key})
 		timetest.Eventually(t, name+" is served", func() bool { return serves(addr) == name && serves(g.grpc) == name })
 	}
@@ -274,16 +195,16 @@ func TestT2CertificatesAreSwappedUnderLoad(t *testing.T) {
 
 // TestT3ClientsMustShowACertificate, of an authority that may change.
 func TestT3ClientsMustShowACertificate(t *testing.T) {
-	ca, old, fresh := newAuthority(t), newAuthority(t), newAuthority(t)
+	ca, old, fresh := tlstest.NewAuthority(t), tlstest.NewAuthority(t), tlstest.NewAuthority(t)
 	dir := &secretDir{t: t, dir: t.TempDir()}
-	cert, key := ca.issue("server")
-	dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": old.pem()})
+	cert, key := ca.Issue("server")
+	dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": old.PEM()})
 	g := start(t, Options{TLS: dir.options("ca.crt")})
 	_, apiKey := g.tenant("acme", auth.NewTenant{})
 	addr, raw := strings.TrimPrefix(g.http, "http://"), encode(t, logs(1), protobuf)
 	cache := tls.NewLRUClientSessionCache(8)
 	with := func(certs ...tls.Certificate) *tls.Config {
-		return &tls.Config{RootCAs: ca.pool, Certificates: certs, ClientSessionCache: cache}
+		return &tls.Config{RootCAs: ca.Pool, Certificates: certs, ClientSessionCache: cache}
 	}
 	passes := func(cfg *tls.Config) (h1, h2, rpc bool) {
 		r1, err1 := postTLS(t.Context(), httpsClient(t, false, cfg), addr, apiKey, raw)
@@ -292,7 +213,7 @@ func TestT3ClientsMustShowACertificate(t *testing.T) {
 		defer cancel()
 		return err1 == nil && r1.StatusCode == 200, err2 == nil && r2.StatusCode == 200, exportTLS(ctx, g.grpc, apiKey, cfg) == nil
 	}
-	member, stranger := with(old.pair("agent")), with(fresh.pair("agent"))
+	member, stranger := with(old.Pair("agent")), with(fresh.Pair("agent"))
 	if a, b, c := passes(member); !a || !b || !c {
 		t.Errorf("a known authority: %v %v %v", a, b, c)
 	}
@@ -306,10 +227,10 @@ func TestT3ClientsMustShowACertificate(t *testing.T) {
 	// An empty file must not mean that nobody is asked.
 	dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": nil})
 	timetest.Eventually(t, "the empty file is seen", func() bool { return g.metric("headgate_tls_reload_failures_total") > seen })
-	if a, b, c := passes(&tls.Config{RootCAs: ca.pool}); a || b || c {
+	if a, b, c := passes(&tls.Config{RootCAs: ca.Pool}); a || b || c {
 		t.Errorf("with an empty file of authorities, without a certificate: %v %v %v", a, b, c)
 	}
-	dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": fresh.pem()})
+	dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": fresh.PEM()})
 	timetest.Eventually(t, "the new authority is known", func() bool { a, b, c := passes(stranger); return a && b && c })
 	if a, b, c := passes(member); a || b || c { // its sessions of before included
 		t.Errorf("the old authority: %v %v %v", a, b, c)
@@ -317,8 +238,8 @@ func TestT3ClientsMustShowACertificate(t *testing.T) {
 }
 
 func TestT4HandshakesHaveADeadline(t *testing.T) {
-	ca, dir := newAuthority(t), &secretDir{t: t, dir: t.TempDir()}
-	cert, key := ca.issue("one")
+	ca, dir := tlstest.NewAuthority(t), &secretDir{t: t, dir: t.TempDir()}
+	cert, key := ca.Issue("one")
 	dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": key})
 	g := start(t, Options{TLS: dir.options(""), HeaderTimeout: 300 * time.Millisecond})
 	for _, addr := range []string{g.http, g.grpc} {
@@ -333,9 +254,9 @@ func TestT4HandshakesHaveADeadline(t *testing.T) {
 }
 
 func TestUnusableTLSFilesAreFoundAtTheStart(t *testing.T) {
-	ca, dir := newAuthority(t), &secretDir{t: t, dir: t.TempDir()}
-	cert, key := ca.issue("one")
-	_, foreign := ca.issue("two")
+	ca, dir := tlstest.NewAuthority(t), &secretDir{t: t, dir: t.TempDir()}
+	cert, key := ca.Issue("one")
+	_, foreign := ca.Issue("two")
 	dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": foreign, "good.key": key, "empty": nil})
 	for _, opt := range []tlsfiles.Options{
 		dir.options(""),
