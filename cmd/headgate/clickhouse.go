@@ -46,8 +46,8 @@ func (b backend) capability(scope tenant.Scope) map[string]any {
 	return map[string]any{string(b.carrier): b.key.Tenants(scope)}
 }
 
-// openClickHouse tells how to reach the given server, or the embedded engine, which is started for it.
-func openClickHouse(ctx context.Context, cfg Config, engines *group, log *slog.Logger, reg prometheus.Registerer) (backend, error) {
+// openClickHouse tells how to reach the given server, or the embedded engine, which run runs.
+func openClickHouse(cfg Config, run runner, log *slog.Logger, reg prometheus.Registerer) (backend, error) {
 	if cfg.ClickHouse != "" {
 		return serverBackend(cfg)
 	}
@@ -74,7 +74,7 @@ func openClickHouse(ctx context.Context, cfg Config, engines *group, log *slog.L
 	if err != nil {
 		return backend{}, err
 	}
-	engines.run(ctx, "engine", supervisor.Run)
+	run("engine", supervisor.Run)
 	b := backend{writer: supervisor.WriterOptions(), reader: supervisor.ReaderOptions(), key: key, carrier: policy.EngineCarrier}
 	b.writer.Auth.Database, b.reader.Auth.Database = storage.DefaultDatabase, storage.DefaultDatabase
 	return b, nil

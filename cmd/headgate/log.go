@@ -19,20 +19,32 @@ const walDir = "wal"
 // logFS is the file system of the log; nil is the machine's. Tests of the process put a slow or failing one here.
 var logFS faultfs.FS
 
-// openLog opens the log of acked requests in the data directory, by its name in the ledger, and tells the meter of those that the ledger does not have.
-func openLog(ctx context.Context, cfg Config, dir *dataDir, name string, ledger *metering.Ledger, meter *metering.Meter, gone func(tenant string) bool, log *slog.Logger, reg prometheus.Registerer) (*storage.Log, error) {
-	return storage.OpenLog(ctx, storage.LogOptions{
-		Dir: dir.file(walDir), FS: logFS, Ledger: ledger.ForLog(name), Now: time.Now, Logger: log, Registry: reg,
+// openLog opens the meter, the ledger, and the log of acked requests in the data directory, and tells the meter of those that the
+// ledger does not have.
+func (s *server) openLog(ctx context.Context) (err error) {
+	cfg := &s.cfg
+	if s.meter, s.leases, s.logName, err = openMeter(ctx, s.cfg, s.dir, s.db, s.log, s.reg); err != nil {
+		return err
+	}
+	s.ledger = metering.NewLedger(s.db, metering.LedgerOptions{Now: time.Now, Logger: s.log, Registry: s.reg, Replica: cfg.replica(s.logName, s.ls.addresses()),
+		Pending: func() (time.Time, bool) { return s.wal.Oldest() }})
+	s.wal, err = storage.OpenLog(ctx, storage.LogOptions{
+		Dir: s.dir.file(walDir), FS: logFS, Ledger: s.ledger.ForLog(s.logName), Now: time.Now, Logger: s.log, Registry: s.reg,
 		MaxBytes: *cfg.LogMaxBytes.bytes, ReserveBytes: *cfg.LogReserve.bytes, MaxDelay: cfg.FlushDelay, MaxRows: cfg.FlushRows,
-		SegmentBytes: segmentBytes(*cfg.MaxBody.bytes), Window: cfg.ResendWindow, Timeout: cfg.InsertTimeout, Gone: gone,
+		SegmentBytes: segmentBytes(*cfg.MaxBody.bytes), Window: cfg.ResendWindow, Timeout: cfg.InsertTimeout, Gone: s.directory.Deleting,
 		Restore: func(b []byte) error {
 			r, _, err := metering.ReadReceipt(b)
 			if err != nil {
 				return err
 			}
-			return meter.Restore(r)
+			return s.meter.Restore(r)
 		},
 	})
+	if err != nil {
+		return err
+	}
+	s.onStop(s.wal.Close)
+	return nil
 }
 
 // segmentBytes is the size of the log's files, into each of which the largest request must fit: its rows, compressed, are

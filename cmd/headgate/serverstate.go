@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/control"
+	"github.com/headgate-io/headgate/internal/store"
+	"github.com/headgate-io/headgate/metering"
+	"github.com/headgate-io/headgate/metering/alert"
+)
+
+// listen takes the data directory and the ports, and serves --telemetry.
+func (s *server) listen(ctx context.Context) (err error) {
+	if s.dir, err = openDataDir(s.cfg.DataDir); err != nil {
+		return err
+	}
+	s.onStop(s.dir.close)
+	if s.ls, err = listenAll(s.cfg); err != nil {
+		return err
+	}
+	s.onStop(func() error { s.ls.close(); return nil })
+	s.ready.set("starting")
+	run := s.until(ctx, func() { s.fail(nil) })
+	run("telemetry", serveHTTP(s.ls.telemetry, telemetryHandler(s.reg, s.ready), s.cfg.ShutdownGrace))
+	return nil
+}
+
+// openState opens the state database and who is in it.
+func (s *server) openState(ctx context.Context) (err error) {
+	if s.db, err = store.Open(s.cfg.database()); err != nil {
+		return err
+	}
+	s.onStop(s.db.Close)
+	if err := s.cfg.fixRegion(ctx, s.db); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(s.cfg.secrets(), 0o700); err != nil {
+		return fmt.Errorf("secrets directory: %w", err)
+	}
+	s.directory, err = auth.Open(ctx, s.db, auth.Options{Now: time.Now, Dir: s.cfg.secrets(), Logger: s.log, Registry: s.reg, UserUse: control.AlertUsers})
+	if err != nil {
+		return err
+	}
+	s.signer, err = metering.OpenSigner(ctx, s.db, s.cfg.secrets(), time.Now())
+	return err
+}
+
+// keepState runs what keeps memory and the state database together, until the edge and the log have ended.
+func (s *server) keepState(ctx context.Context) (err error) {
+	s.backend = s.beyond(ctx)
+	s.backend("directory", s.directory.Run)
+	if s.people, err = openPeople(s.cfg, s.directory, s.log, s.reg); err != nil {
+		return err
+	}
+	s.backend("outbox", s.people.outbox.Run)
+	s.backend("ledger", s.ledger.Run)
+	s.alerts = alert.New(s.db, alert.Options{
+		Now: time.Now, Key: s.directory.DeriveKey("webhook secrets"), AllowPrivate: s.cfg.WebhookPrivate, Audit: control.AuditAlert,
+		Logger: s.log, Registry: s.reg,
+	})
+	s.backend("alerts", s.alerts.Run)
+	if s.leases != nil {
+		s.backend("leases", s.leases.Run)
+	}
+	return nil
+}
