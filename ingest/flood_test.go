@@ -119,9 +119,7 @@ var floods = []flood{
 	{"header lists that unfold", func(f *http2.Framer, h *headerBlocks, i int) error {
 		fragment := h.block("hg_nobody")
 		if i == 0 { // an entry of the table with nearly all of its 4 KiB, to be named by one byte each from now on
-			var buf bytes.Buffer
-			_ = hpack.NewEncoder(&buf).WriteField(hpack.HeaderField{Name: "x", Value: strings.Repeat("y", 4000)})
-			fragment = append(fragment, buf.Bytes()...)
+			fragment = append(fragment, floodTable()...)
 		}
 		fragment = append(fragment, bytes.Repeat([]byte{0x80 | 62}, 8<<10)...)
 		return f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream(i), BlockFragment: fragment, EndHeaders: true, EndStream: true})

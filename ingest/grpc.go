@@ -176,6 +176,10 @@ func (r *receiver) receiveGRPC(ctx context.Context, t tapped, sig otlp.Signal, w
 	if !ok {
 		return fail(internalFailure, "an internal error happened")
 	}
+	codec, f := r.messageCodec(stream.RecvCompress())
+	if f != nil {
+		return f
+	}
 	timer := time.AfterFunc(r.opt.BodyTimeout, func() { t.cancel(errStalled) })
 	defer timer.Stop()
 	m := &message{ctx: ctx, stream: stream}
@@ -185,8 +189,8 @@ func (r *receiver) receiveGRPC(ctx context.Context, t tapped, sig otlp.Signal, w
 	}
 	q := form{signal: sig, encoding: protobuf}
 	if compressed {
-		if q.codec, ok = r.codecs.find([]string{stream.RecvCompress()}); !ok || q.codec == nil {
-			return fail(badEncoding, "the message is compressed with an encoding that is not announced or not known")
+		if q.codec = codec; codec == nil {
+			return fail(badEncoding, "the message is compressed, and grpc-encoding does not say how; send one of %s", acceptedMessageEncodings)
 		}
 	}
 	if f := r.receive(&pacedReader{r: m, start: time.Now(), timeout: r.opt.BodyTimeout, setDeadline: func(at time.Time) error {
@@ -204,13 +208,17 @@ func (r *receiver) receiveGRPC(ctx context.Context, t tapped, sig otlp.Signal, w
 }
 
 // send is the failure as a gRPC error. Where clients may retry, the delay goes out a second time as the trailer in which
-// OpenTelemetry's Python exporter looks for it.
+// OpenTelemetry's Python exporter looks for it. The answer to an encoding that is not taken says which are: in a Trailers-Only
+// answer, as every refusal is, that is where headers are.
 func (f *failure) send(ctx context.Context) error {
 	trailer := f.quota.trailer()
 	if f.retryAfter > 0 {
 		if raw, err := proto.Marshal(f.retryInfo()); err == nil {
 			trailer = metadata.Join(trailer, metadata.Pairs("google.rpc.retryinfo-bin", string(raw)))
 		}
+	}
+	if f.kind == badEncoding {
+		trailer = metadata.Join(trailer, metadata.Pairs("grpc-accept-encoding", acceptedMessageEncodings))
 	}
 	if len(trailer) > 0 {
 		_ = grpc.SetTrailer(ctx, trailer)

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"errors"
 	"io"
 
 	"github.com/klauspost/compress/gzip"
@@ -23,6 +24,35 @@ func init() {
 	} {
 		grpcencoding.RegisterCompressor(c)
 	}
+	for _, name := range []string{"br", "deflate", "zlib", "lz4", "lzma", "xz", "bzip2", "compress", "x-snappy-framed", "zstandard"} {
+		grpcencoding.RegisterCompressor(refusedCodec(name))
+	}
+}
+
+// acceptedMessageEncodings names the codecs in an answer to a message in another coding.
+const acceptedMessageEncodings = "gzip,zstd,snappy,identity"
+
+// refusedCodec is a coding that has a name and is not taken. grpc-go refuses what is not in its registry before any code of ours
+// runs, and does not say what is taken; these are left to receiveGRPC, which does.
+type refusedCodec string
+
+func (c refusedCodec) Name() string { return string(c) }
+
+func (refusedCodec) Compress(io.Writer) (io.WriteCloser, error) { return nil, errRefusedCodec }
+
+func (refusedCodec) Decompress(io.Reader) (io.Reader, error) { return nil, errRefusedCodec }
+
+var errRefusedCodec = errors.New("the coding is not taken")
+
+// messageCodec returns the codec of a call's grpc-encoding, nil for none.
+func (r *receiver) messageCodec(name string) (*codec, *failure) {
+	if name == "" || name == grpcencoding.Identity {
+		return nil, nil
+	}
+	if _, taken := grpcencoding.GetCompressor(name).(grpcCodec); taken {
+		return r.codecs[name], nil
+	}
+	return nil, fail(badEncoding, "grpc-encoding %q is not taken; send one of %s", name, acceptedMessageEncodings)
 }
 
 // grpcCodec is a codec in the form that grpc-go wants. It compresses too: grpc-go answers in the coding of the request.

@@ -90,6 +90,19 @@ type httpRequest struct {
 
 func (q httpRequest) call() call { return call{transportHTTP, q.signal, q.principal} }
 
+// encodingOf is the encoding of a media type. One that is not known is answered in JSON.
+func encodingOf(contentType string) (enc encoding, known bool) {
+	if mediaType, _, err := mime.ParseMediaType(contentType); err == nil {
+		switch mediaType {
+		case "application/x-protobuf":
+			return protobuf, true
+		case "application/json":
+			return jsonEncoding, true
+		}
+	}
+	return jsonEncoding, false
+}
+
 // examine checks everything that a head decides. The encoding of the answer is known even when it refuses: JSON unless
 // the request is protobuf. It does not panic.
 func (r *receiver) examine(h head) (q httpRequest, f *failure) {
@@ -99,15 +112,8 @@ func (r *receiver) examine(h head) (q httpRequest, f *failure) {
 			f = r.panicked(v)
 		}
 	}()
-	known := false
-	if mediaType, _, err := mime.ParseMediaType(h.contentType); err == nil {
-		switch mediaType {
-		case "application/x-protobuf":
-			q.encoding, known = protobuf, true
-		case "application/json":
-			known = true
-		}
-	}
+	var known bool
+	q.encoding, known = encodingOf(h.contentType)
 	sig, ok := signalOfPath(h.path, r.opt.PathPrefix)
 	switch {
 	case !ok:

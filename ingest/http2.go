@@ -45,8 +45,10 @@ type originKey struct{}
 
 // Limits of an HTTP/2 connection.
 const (
-	maxStreamsGRPC  = 1024
-	maxStreamsHTTP  = 100 // each is a goroutine before its key is known
+	maxStreamsGRPC = 1024
+	maxStreamsHTTP = 100 // each is a goroutine before its key is known
+	// maxHeaderBytes2 is how large a list of headers either server reads. OTLP/HTTP takes maxHeaderBytes1 of it, as over
+	// HTTP/1.1; what is between the two is read only to be refused with a Status, which net/http would not send.
 	maxHeaderBytes2 = 64 << 10
 	pingAfter       = 2 * time.Minute // of silence
 	pingTimeout     = 20 * time.Second
@@ -59,7 +61,14 @@ func (r *receiver) serveHTTP2(w http.ResponseWriter, req *http.Request) {
 	}
 	body := &pacedReader{r: req.Body, setDeadline: http.NewResponseController(w).SetReadDeadline, start: time.Now(), timeout: r.opt.BodyTimeout}
 	from, _ := req.Context().Value(originKey{}).(*conn)
-	a := r.serve(req.Context(), newHead(from, req.Method, req.URL.Path, req.ContentLength, req.Header), body)
+	h := newHead(from, req.Method, req.URL.Path, req.ContentLength, req.Header)
+	var a reply
+	if headerBytes2(req) > maxHeaderBytes1 {
+		req.Header = nil // what refuses may have to wait for its client
+		a = r.refuseHeaders(h)
+	} else {
+		a = r.serve(req.Context(), h, body)
+	}
 	for _, f := range a.fields {
 		w.Header().Add(f.name, f.value)
 	}
@@ -71,6 +80,27 @@ func (r *receiver) serveHTTP2(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	w.WriteHeader(a.status)
 	_, _ = w.Write(a.body) // the client may be gone
+}
+
+// headerBytes2 is the size of a request's headers as RFC 9113 counts it (SETTINGS_MAX_HEADER_LIST_SIZE), but for the cookies
+// that net/http has joined.
+func headerBytes2(req *http.Request) int {
+	const perField = 32
+	n := len(":method:scheme:path:authority") + len(req.Method) + len("https") + len(req.RequestURI) + len(req.Host) + 4*perField
+	for name, values := range req.Header {
+		for _, v := range values {
+			n += len(name) + len(v) + perField
+		}
+	}
+	return n
+}
+
+// refuseHeaders answers a request whose headers are too large, without looking for its key in them.
+func (r *receiver) refuseHeaders(h head) reply {
+	r.judge(h.from, false)
+	enc, _ := encodingOf(h.contentType)
+	q := httpRequest{form: form{encoding: enc}, signalLabel: signalUnknown}
+	return r.refuse(h, q, fail(headersTooLarge, "the headers are larger than %d bytes", maxHeaderBytes1))
 }
 
 // refuseGRPC tells a gRPC client, in gRPC, that it came to the wrong port.
