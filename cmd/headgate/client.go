@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,10 +30,13 @@ type addresses struct {
 	OTLPHTTP  string `json:"otlp_http"`
 	API       string `json:"api"`
 	Telemetry string `json:"telemetry"`
+	// APICert is the absolute path of the certificate that API shows, "" where it speaks plaintext.
+	APICert string `json:"api_tls_cert,omitempty"`
 }
 
 // client speaks to the API of a running headgate.
 type client struct {
+	http  *http.Client // nil is the default one
 	base  string
 	token string
 	match string // the If-Match of its requests; "" is none
@@ -40,14 +44,15 @@ type client struct {
 
 // clientFlags are shared by all commands that use the API.
 type clientFlags struct {
-	dataDir, secretsDir, apiURL, token string
-	json                               bool
+	dataDir, secretsDir, apiURL, apiCA, token string
+	json                                      bool
 }
 
 func (f *clientFlags) register(cmd *cobra.Command) {
 	p := cmd.PersistentFlags()
 	p.StringVar(&f.dataDir, "data-dir", "./data", "data directory of the server: where the API's address and the operator token are found")
 	p.StringVar(&f.apiURL, "api-url", "", "URL of the API, for a server elsewhere, e.g. http://127.0.0.1:8080")
+	p.StringVar(&f.apiCA, "api-ca", "", "PEM file of the authorities that the API's certificate is trusted by (empty: the system's)")
 	p.StringVar(&f.token, "token", "", "operator token or API key (empty: admin.token of the secrets directory)")
 	p.StringVar(&f.secretsDir, "secrets-dir", "", "directory of admin.token (empty: the data directory)")
 	p.BoolVar(&f.json, "json", false, "print JSON, for scripts")
@@ -55,12 +60,24 @@ func (f *clientFlags) register(cmd *cobra.Command) {
 
 func (f *clientFlags) open() (*client, error) {
 	c := &client{base: strings.TrimRight(f.apiURL, "/"), token: f.token}
+	var err error
+	if f.apiCA != "" {
+		if c.http, err = trusting(f.apiCA); err != nil {
+			return nil, fmt.Errorf("--api-ca: %w", err)
+		}
+	}
 	if c.base == "" {
 		addr, err := readAddresses(f.dataDir)
 		if err != nil {
 			return nil, err
 		}
 		c.base = "http://" + addr.API
+		if addr.APICert != "" {
+			c.base = "https://" + addr.API
+			if c.http, err = pinned(addr.APICert); err != nil {
+				return nil, fmt.Errorf("%w: name the server with --api-url https://…", err)
+			}
+		}
 	}
 	if c.token == "" {
 		path := filepath.Join(cmp.Or(f.secretsDir, f.dataDir), adminTokenFile)
@@ -139,7 +156,11 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 	if c.match != "" {
 		req.Header.Set("If-Match", c.match)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := cmp.Or(c.http, http.DefaultClient).Do(req)
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) {
+		return nil, fmt.Errorf("%s is not trusted: %w; --api-ca names the file of its authority", c.base, untrusted.Err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("no headgate answers at %s: %w", c.base, errors.Unwrap(err))
 	}

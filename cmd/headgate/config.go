@@ -40,6 +40,8 @@ type Config struct {
 
 	declared map[string]string // regions that URLs declare, by flag
 
+	APITLSCert  string
+	APITLSKey   string
 	TLSCert     string
 	TLSKey      string
 	TLSClientCA string
@@ -106,6 +108,8 @@ func (c *Config) register(f *pflag.FlagSet) {
 	f.StringVar(&c.EngineLib, "engine-lib", c.EngineLib, "path of libchdb.so (empty: beside the executable, then the cache directory)")
 	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error")
 	f.BoolVar(&c.Demo, "demo", c.Demo, "create the demo tenants acme and globex at the first start and print their keys")
+	f.StringVar(&c.APITLSCert, "api-tls-cert", c.APITLSCert, "PEM file of the certificate chain of --api, read again when it changes (empty: plaintext)")
+	f.StringVar(&c.APITLSKey, "api-tls-key", c.APITLSKey, "PEM file of its key")
 	f.StringVar(&c.TLSCert, "tls-cert", c.TLSCert, "PEM file of the certificate chain of both OTLP addresses, read again when it changes (empty: plaintext)")
 	f.StringVar(&c.TLSKey, "tls-key", c.TLSKey, "PEM file of its key")
 	f.StringVar(&c.TLSClientCA, "tls-client-ca", c.TLSClientCA, "PEM file of authorities; OTLP clients must show a certificate of one (empty: none is asked for)")
@@ -174,6 +178,9 @@ func (c *Config) Validate() error {
 		if _, err := os.Stat(c.EngineLib); err != nil {
 			bad("--engine-lib %s: no such file; run 'make engine-lib' to fetch it, or leave the flag out", c.EngineLib)
 		}
+	}
+	if (c.APITLSCert == "") != (c.APITLSKey == "") {
+		bad("--api-tls-cert and --api-tls-key belong together: give both, or neither")
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		bad("--tls-cert and --tls-key belong together: give both, or neither")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
@@ -96,11 +97,18 @@ func (s *server) publish(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.dir.publish(s.ls.addresses()); err != nil {
+	a := s.ls.addresses()
+	if s.cfg.APITLSCert != "" {
+		var err error
+		if a.APICert, err = filepath.Abs(s.cfg.APITLSCert); err != nil {
+			return err
+		}
+	}
+	if err := s.dir.publish(a); err != nil {
 		return err
 	}
 	s.ready.set("")
-	announce(s.stdout, s.ls.addresses(), s.dir.path, s.cfg.TLSCert != "")
+	announce(s.stdout, a, s.dir.path, s.cfg.TLSCert != "")
 	return nil
 }
 
@@ -113,15 +121,12 @@ func limitHeap(maxInFlight int64) {
 }
 
 func announce(w io.Writer, a addresses, dir string, tls bool) {
-	scheme := "http"
-	if tls {
-		scheme = "https"
-	}
+	scheme := map[bool]string{false: "http", true: "https"}
 	fmt.Fprintf(w, `headgate is ready
   OTLP/gRPC    %s
   OTLP/HTTP    %s://%s/v1/{logs,traces,metrics}
-  API          http://%s/api/v1
+  API          %s://%s/api/v1
   telemetry    http://%s/metrics
   data         %s
-`, a.OTLPGRPC, scheme, a.OTLPHTTP, a.API, a.Telemetry, dir)
+`, a.OTLPGRPC, scheme[tls], a.OTLPHTTP, scheme[a.APICert != ""], a.API, a.Telemetry, dir)
 }

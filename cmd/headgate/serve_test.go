@@ -258,6 +258,8 @@ func TestBadStarts(t *testing.T) {
 		{"store that cannot be read", "", []string{"--store", "postgres://u:hunter2%@127.0.0.1:1/state"}, []string{"--store", "%40"}},
 		{"store that is away", "", []string{"--store", "postgres://u:hunter2@127.0.0.1:1/state"}, []string{"127.0.0.1:1/state", "refused"}},
 		{"certificate without key", "", []string{"--tls-cert", file}, []string{"--tls-cert and --tls-key belong together"}},
+		{"certificate of the api without key", "", []string{"--api-tls-cert", file}, []string{"--api-tls-cert and --api-tls-key belong together"}},
+		{"no certificate of the api", "", []string{"--api-tls-cert", file, "--api-tls-key", file}, []string{"api tls", file}},
 		{"client authority without TLS", "", []string{"--tls-client-ca", file}, []string{"--tls-client-ca needs --tls-cert"}},
 		{"not a certificate", "", []string{"--tls-cert", file, "--tls-key", file}, []string{"otlp tls", file}},
 		{"origin with a path", "", []string{"--cors-origin", "https://shop.example/x"}, []string{"--cors-origin", "without a path"}},

@@ -58,7 +58,11 @@ func (s *server) answer(context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.edge("api", serveHTTP(s.ls.api, proxies.Handler(s.apiHandler(api, reader)), s.cfg.ShutdownGrace))
+	l, err := s.secured(s.ls.api)
+	if err != nil {
+		return err
+	}
+	s.edge("api", serveHTTP(l, proxies.Handler(s.apiHandler(api, reader)), s.cfg.ShutdownGrace))
 	return nil
 }
 
