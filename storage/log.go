@@ -50,7 +50,7 @@ func OpenLog(ctx context.Context, opt LogOptions) (*Log, error) {
 	for _, s := range Signals {
 		l.lanes[s] = newLane(l, s)
 	}
-	l.metrics = newLogMetrics(opt.Registry, l)
+	l.metrics = newLogMetrics(opt.Registry)
 	w, err := wal.Open(opt.Dir, wal.Options{
 		FS: opt.FS, SegmentBytes: opt.SegmentBytes, MaxBytes: opt.MaxBytes, ReserveBytes: cmp.Or(max(opt.ReserveBytes-keptSegments*opt.SegmentBytes, 0), -1), Logger: opt.Logger,
 		Now: opt.Now, OnSync: l.metrics.synced,
@@ -62,6 +62,7 @@ func OpenLog(ctx context.Context, opt LogOptions) (*Log, error) {
 	if err := l.recover(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("recover log: %w", err), w.Close())
 	}
+	showLog(opt.Registry, l)
 	return l, nil
 }
 

@@ -26,14 +26,11 @@ type logMetrics struct {
 	undescribed prometheus.Counter
 }
 
-func newLogMetrics(reg prometheus.Registerer, l *Log) *logMetrics {
+func newLogMetrics(reg prometheus.Registerer) *logMetrics {
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: "headgate_storage_" + name, Help: help})
 		reg.MustRegister(c)
 		return c
-	}
-	gauge := func(name, help string, f func() float64) {
-		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "headgate_storage_" + name, Help: help}, f))
 	}
 	histogram := func(name, help string, buckets []float64) prometheus.HistogramOpts {
 		return prometheus.HistogramOpts{Name: "headgate_storage_" + name, Help: help, Buckets: buckets}
@@ -65,8 +62,24 @@ func newLogMetrics(reg prometheus.Registerer, l *Log) *logMetrics {
 		damaged:     counter("damaged_requests_total", "Acked requests lost because the disk has damaged their log entries."),
 	}
 	reg.MustRegister(m.rows, m.inserts, m.duration, m.runRows, m.syncs, m.group)
+	return m
+}
+
+// showLog registers what is read from l itself. The process is scraped while its log is being recovered, so l must be open.
+func showLog(reg prometheus.Registerer, l *Log) {
+	gauge := func(name, help string, f func() float64) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "headgate_storage_" + name, Help: help}, f))
+	}
 	gauge("log_bytes", "Size of the log on disk.", func() float64 { return float64(l.wal.Stats().Bytes) })
 	gauge("log_limit_bytes", "Size at which the log takes nothing more.", func() float64 { return float64(l.opt.MaxBytes) })
+	gauge("log_disk_free_bytes", "Free space on the log's disk; below the reserve the log takes nothing more. -1 where it cannot be told.", func() float64 {
+		free, err := l.disk.free(l.opt.Now())
+		if err != nil {
+			return -1
+		}
+		return float64(free)
+	})
+	gauge("log_disk_reserve_bytes", "Free space on that disk that requests leave.", func() float64 { return float64(max(l.opt.ReserveBytes, 0)) })
 	gauge("log_requests", "Requests in the log that are not yet in ClickHouse and in the ledger.", func() float64 {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -79,7 +92,6 @@ func newLogMetrics(reg prometheus.Registerer, l *Log) *logMetrics {
 		}
 		return l.opt.Now().Sub(oldest).Seconds()
 	})
-	return m
 }
 
 func (m *logMetrics) inserted(table string, rows int, took time.Duration, err error) {

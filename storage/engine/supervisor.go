@@ -59,9 +59,9 @@ func NewSupervisor(opts Options, log *slog.Logger, reg prometheus.Registerer) (*
 	if err != nil {
 		return nil, fmt.Errorf("engine listener: %w", err)
 	}
-	return &Supervisor{
-		opts: opts.withDefaults(), secrets: NewSecrets(), log: log, metrics: newMetrics(reg), ln: ln, ready: make(chan struct{}),
-	}, nil
+	s := &Supervisor{opts: opts.withDefaults(), secrets: NewSecrets(), log: log, ln: ln, ready: make(chan struct{})}
+	s.metrics = newMetrics(reg, s.PID)
+	return s, nil
 }
 
 // Addr is the engine's host and port, the same for the life of the supervisor.
