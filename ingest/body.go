@@ -23,8 +23,8 @@ func (r *receiver) receive(wire io.Reader, q form, w *work) *failure {
 		return nil
 	}
 	take := w.take
-	if q.codec == nil && q.encoding == protobuf {
-		take = w.glance(q.signal, take)
+	if q.codec == nil {
+		take = w.glance(q, take)
 	}
 	err := w.body.readAll(wire, r.opt.MaxBodyBytes, take)
 	w.came = int64(len(w.body.b))
@@ -36,15 +36,26 @@ func (r *receiver) receive(wire io.Reader, q form, w *work) *failure {
 
 // glance is take with a look at the body that w has so far, before it grows beyond glanceBytes. An object bomb ends
 // there.
-func (w *work) glance(sig otlp.Signal, take taker) taker {
+func (w *work) glance(q form, take taker) taker {
 	return func(have, want int64) error {
 		if have >= glanceBytes {
-			if err := (otlp.Limits{}).Glance(sig, w.body.b); err != nil {
+			if err := w.look(q); err != nil {
 				return err
 			}
 		}
 		return take(have, want)
 	}
+}
+
+// look reports why the body that w has so far is sure to be refused, if it is.
+func (w *work) look(q form) error {
+	if q.encoding == protobuf {
+		return (otlp.Limits{}).Glance(q.signal, w.body.b)
+	}
+	if w.text == nil {
+		w.text = (otlp.Limits{}).GlanceJSON(q.signal)
+	}
+	return w.text.Look(w.body.b)
 }
 
 // glanceBytes is how much of a body has come when it is looked at for the first time. One of half the size can be a bomb.
@@ -61,13 +72,13 @@ func (r *receiver) unpack(ctx context.Context, q form, w *work) *failure {
 			return r.bodyFailure(q, err)
 		}
 	}
-	if q.encoding == jsonEncoding {
-		return r.translate(ctx, q.signal, w)
-	}
 	if len(w.body.b) >= glanceBytes/2 {
-		if err := (otlp.Limits{}).Glance(q.signal, w.body.b); err != nil {
+		if err := w.look(q); err != nil {
 			return decodeFailure(q.signal, err)
 		}
+	}
+	if q.encoding == jsonEncoding {
+		return r.translate(ctx, q.signal, w)
 	}
 	w.looksLike = protobufLooksLike(q.signal, w.body.b)
 	return nil
@@ -90,10 +101,7 @@ func (w *work) inflate(ctx context.Context, q form) error {
 		}
 		return w.turn(ctx, want) // what turns out to be large waits once more, and no longer with the small
 	}
-	if q.encoding == protobuf {
-		take = w.glance(q.signal, take)
-	}
-	return q.codec.inflate(&w.body, packed.b, w.receiver.opt.MaxBodyBytes, take)
+	return q.codec.inflate(&w.body, packed.b, w.receiver.opt.MaxBodyBytes, w.glance(q, take))
 }
 
 // translate replaces the body, OTLP/JSON, by its protobuf.
@@ -114,10 +122,8 @@ func (r *receiver) translate(ctx context.Context, sig otlp.Signal, w *work) *fai
 		case errors.Is(err, otlp.ErrShortBuffer) && int64(cap(w.body.b)) < r.opt.MaxBodyBytes:
 		case errors.Is(err, otlp.ErrShortBuffer), int64(len(converted)) > r.opt.MaxBodyBytes:
 			return r.bodyTooLarge()
-		case errors.Is(err, otlp.ErrTooManyRecords):
-			return decodeFailure(sig, err)
 		case err != nil:
-			return fail(undecodable, "the body is not OTLP/JSON for %s: %v", sig, err)
+			return decodeFailure(sig, err)
 		default:
 			if len(converted) == 0 {
 				w.looksLike = jsonLooksLike(sig, text.b)
@@ -130,7 +136,7 @@ func (r *receiver) translate(ctx context.Context, sig otlp.Signal, w *work) *fai
 
 // bodyFailure is readFailure for a body whose beginning was looked at.
 func (r *receiver) bodyFailure(q form, err error) *failure {
-	if errors.Is(err, otlp.ErrTooManyRecords) || errors.Is(err, otlp.ErrMalformed) {
+	if errors.Is(err, otlp.ErrTooManyRecords) || errors.Is(err, otlp.ErrMalformed) || errors.Is(err, otlp.ErrBadJSON) {
 		return decodeFailure(q.signal, err)
 	}
 	return r.readFailure(err)

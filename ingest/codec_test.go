@@ -290,22 +290,35 @@ func bareReceiver(opt Options) *receiver {
 	}
 }
 
-// TestX2ObjectBombEndsAtItsBeginning: of 64 MiB of empty records two are read, inflated and held, in protobuf; JSON is held
-// whole, and what it becomes is not.
+// TestX2ObjectBombEndsAtItsBeginning: of 64 MiB of empty records, in protobuf or JSON, two are read, inflated and held.
 func TestX2ObjectBombEndsAtItsBeginning(t *testing.T) {
-	r := bareReceiver(Options{})
 	plain := wrapped(bytes.Repeat([]byte{0x12, 0}, 32<<20-100), 2, 1)
-	text := append([]byte(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{}`), bytes.Repeat([]byte(",{}"), 5<<20)...)
+	text := append([]byte(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{}`), bytes.Repeat([]byte(",{}"), 21<<20)...)
+	endsAtItsBeginning(t, plain, text, tooManyRecords)
+}
+
+// TestX3DeepNestingEndsAtItsBeginning: likewise of 60 MiB of JSON that nests ten million deep; in protobuf, zeros are as soon known
+// for what they are.
+func TestX3DeepNestingEndsAtItsBeginning(t *testing.T) {
+	text := []byte(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":` + strings.Repeat(`{"arrayValue":{"values":[`, 2_500_000))
+	endsAtItsBeginning(t, make([]byte, 60<<20), text, undecodable)
+}
+
+// endsAtItsBeginning wants bodies to be refused as k before more than some MiB of them were read, inflated or held.
+func endsAtItsBeginning(t *testing.T, proto, text []byte, k kind) {
+	t.Helper()
+	r := bareReceiver(Options{})
 	for name, c := range map[string]struct {
 		form form
 		body []byte
-		most int64
 	}{
-		"plain": {form{}, plain, 4 << 20},
-		"gzip":  {form{codec: r.codecs["gzip"]}, zipped(t, plain), 4 << 20},
-		"zstd":  {form{codec: r.codecs["zstd"]}, zstded(t, plain), 4 << 20},
-		"json":  {form{encoding: jsonEncoding, codec: r.codecs["gzip"]}, zipped(t, text), 64 << 20},
+		"plain":      {form{}, proto},
+		"gzip":       {form{codec: r.codecs["gzip"]}, zipped(t, proto)},
+		"zstd":       {form{codec: r.codecs["zstd"]}, zstded(t, proto)},
+		"json":       {form{encoding: jsonEncoding}, text},
+		"json, gzip": {form{encoding: jsonEncoding, codec: r.codecs["gzip"]}, zipped(t, text)},
 	} {
+		const most = 4 << 20
 		w, f := r.enter(t.Context(), someTenant(t), "some key")
 		if f != nil {
 			t.Fatal(f)
@@ -314,11 +327,11 @@ func TestX2ObjectBombEndsAtItsBeginning(t *testing.T) {
 		if f = r.receive(wire, c.form, w); f == nil {
 			f = r.unpack(t.Context(), c.form, w)
 		}
-		if f == nil || f.kind != tooManyRecords {
-			t.Errorf("%s: %v, want too-many-records", name, f)
+		if f == nil || f.kind != k {
+			t.Errorf("%s: %v, want %s", name, f, k.id)
 		}
-		if read := int64(len(c.body) - wire.Len()); read > 4<<20 || w.hold.bytes > c.most {
-			t.Errorf("%s: %d bytes read, %d held", name, read, w.hold.bytes)
+		if read := int64(len(c.body) - wire.Len()); read > most || w.inflated > most || w.hold.bytes > most {
+			t.Errorf("%s: %d bytes read, %d inflated, %d held", name, read, w.inflated, w.hold.bytes)
 		}
 		w.leave()
 	}

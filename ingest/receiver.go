@@ -255,8 +255,11 @@ func (r *receiver) discard(c call, body []byte, limit *metering.LimitError, now 
 
 // decodeFailure makes the answer of a decoder's error, which is fit for the client's eyes.
 func decodeFailure(sig otlp.Signal, err error) *failure {
-	if errors.Is(err, otlp.ErrTooManyRecords) {
+	switch {
+	case errors.Is(err, otlp.ErrTooManyRecords):
 		return fail(tooManyRecords, "%v; send smaller batches", err)
+	case errors.Is(err, otlp.ErrBadJSON):
+		return fail(undecodable, "the body is not OTLP/JSON for %s: %v", sig, err)
 	}
 	return fail(undecodable, "the body is not an OTLP %s request: %v", sig, err)
 }

@@ -19,6 +19,7 @@ type work struct {
 	hold     *hold
 	place    metering.Place
 	body     buffer
+	text     *otlp.JSONGlance // what was seen of a body in JSON while it grew, or nil
 
 	looksLike string    // the signal that the body seems to be of, if not that of its path or service
 	lane      *turns    // of the turn that it has, or nil

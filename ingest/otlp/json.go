@@ -12,6 +12,9 @@ import (
 // ErrBadJSON says that a body is not OTLP/JSON: the request must be refused as a whole, for good.
 var ErrBadJSON = errors.New("malformed json")
 
+// byteOrderMark may stand before a body.
+const byteOrderMark = "\xef\xbb\xbf"
+
 // maxJSONDepth is how deep objects and arrays may nest. A level of an attribute value takes up to four.
 const maxJSONDepth = 16 + 4*maxDepth
 
@@ -38,7 +41,7 @@ func (l Limits) AppendJSON(dst []byte, sig Signal, body []byte) ([]byte, error) 
 }
 
 func jsonToProto(p jsonParser, sig Signal, body []byte) ([]byte, error) {
-	p.b = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
+	p.b = bytes.TrimPrefix(body, []byte(byteOrderMark))
 	p.message(jsonRequest + jsonMsg(sig))
 	p.space()
 	if p.err == nil && p.i < len(p.b) {
@@ -64,17 +67,29 @@ type jsonParser struct {
 
 func (p *jsonParser) fail(what string) {
 	if p.err == nil {
-		p.err = fmt.Errorf("%w: byte %d: %s", ErrBadJSON, p.i, what)
+		p.err = badJSON(p.i, what)
 	}
 	p.i = len(p.b)
 }
 
-// message reads an object as the fields of m.
-func (p *jsonParser) message(m jsonMsg) {
+func badJSON(at int, what string) error { return fmt.Errorf("%w: byte %d: %s", ErrBadJSON, at, what) }
+
+func errTooManyInJSON(most int) error { return fmt.Errorf("%w: more than %d", ErrTooManyRecords, most) }
+
+// record reports whether m is counted against the limit of records.
+func (m jsonMsg) record() bool {
 	switch m {
 	case jsonLog, jsonSpan, jsonNumberPoint, jsonHistogramPoint, jsonExpPoint, jsonSummaryPoint:
+		return true
+	}
+	return false
+}
+
+// message reads an object as the fields of m.
+func (p *jsonParser) message(m jsonMsg) {
+	if m.record() {
 		if p.records++; p.records > p.maxRecords {
-			p.err, p.i = fmt.Errorf("%w: more than %d", ErrTooManyRecords, p.maxRecords), len(p.b)
+			p.err, p.i = errTooManyInJSON(p.maxRecords), len(p.b)
 			return
 		}
 	}
