@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/headgate-io/headgate/storage/schema"
 )
 
 const maxBackoff = 10 * time.Second
@@ -22,26 +24,32 @@ type delivery struct {
 	timeout time.Duration   // of the statements of the run in hand
 }
 
-// never is the count of a table's runs before a first refusal.
-const never = -1
+// A refusal is the first one of a table for a run that had a request: by how many runs the table had taken until then it is seen
+// later whether others fare better. The zero value is none.
+type refusal struct {
+	table string
+	taken int
+}
 
 // deliver takes r to ClickHouse and to the ledger, however long that takes. It returns errStopped if that was not done, and
-// nil if nothing is left to be done for r, or if what is left is a suspect. since is how many runs the refusing table had
-// taken when a run that had r's requests was first refused.
-func (d *delivery) deliver(r *run, since int) error {
+// nil if nothing is left to be done for r, or if what is left is a suspect. before is the refusal that made r what it is.
+func (d *delivery) deliver(r *run, before refusal) error {
 	p, err := d.plan(r)
 	if err != nil {
 		return err
 	}
-	if err := d.describe(r, p); err != nil {
+	var no *refusedError
+	switch err := d.describe(r, p); {
+	case errors.As(err, &no):
+		return d.refused(r, p, p.tables, schema.MetricsSeries, no, before)
+	case err != nil:
 		return err
 	}
 	for i, t := range p.tables {
 		err := d.insert(r, t)
-		var no *refusedError
 		switch {
 		case errors.As(err, &no):
-			return d.refused(r, p, i, no, since)
+			return d.refused(r, p, p.tables[i:], t.name, no, before)
 		case err != nil:
 			return err
 		}
@@ -62,25 +70,24 @@ func (d *delivery) settle(r *run, p *plan) error {
 	return nil
 }
 
-// refused deals with a run that table i of p refuses for what is in it. Several requests are tried again in two halves, so
-// that the one at fault is found; a single one is a suspect, or set aside if the table has taken others since it was first
-// refused.
-func (d *delivery) refused(r *run, p *plan, i int, no *refusedError, since int) error {
+// refused deals with a run that a table refuses for what is in it, before any row of r was in the tables missing. Several
+// requests are tried again in two halves, so that the one at fault is found; a single one is a suspect, or set aside if the table
+// has taken others since it was first refused.
+func (d *delivery) refused(r *run, p *plan, missing []*tablePlan, table string, no *refusedError, before refusal) error {
 	ln := d.lane
-	table := p.tables[i].name
 	var left []string
-	for _, t := range p.tables[i:] {
+	for _, t := range missing {
 		left = append(left, t.name)
 	}
-	if since == never {
-		since = ln.taken[table]
+	if before.table != table {
+		before = refusal{table, ln.taken[table]}
 	}
 	if len(r.entries) == 1 {
 		r.tables, r.sent = left, true
-		if ln.taken[table] > since {
+		if ln.taken[table] > before.taken {
 			return d.setAside(r, p, no)
 		}
-		ln.suspects = append(ln.suspects, &suspect{run: r, since: since, due: ln.log.opt.Now().Add(suspectDelay)})
+		ln.suspects = append(ln.suspects, &suspect{run: r, before: before, due: ln.log.opt.Now().Add(suspectDelay)})
 		ln.log.log.Warn("ClickHouse refuses a request; it waits until others show that its table is well", "table", table, "run_id", r.id, "err", no)
 		return nil
 	}
@@ -94,7 +101,7 @@ func (d *delivery) refused(r *run, p *plan, i int, no *refusedError, since int) 
 	if err := d.insist("record halves", func(context.Context) error { return ln.log.record(parts...) }); err != nil {
 		return err
 	}
-	return errors.Join(d.deliver(parts[0], since), d.deliver(parts[1], since))
+	return errors.Join(d.deliver(parts[0], before), d.deliver(parts[1], before))
 }
 
 // setAside takes the one request of r out of the way.
@@ -116,10 +123,10 @@ func (d *delivery) setAside(r *run, p *plan, no *refusedError) error {
 // A suspect is a run of one request that ClickHouse has refused. It is tried again now and then: what is wrong may be the
 // table, and then no request is set aside.
 type suspect struct {
-	run   *run
-	since int // see deliver
-	due   time.Time
-	tries int
+	run    *run
+	before refusal
+	due    time.Time
+	tries  int
 }
 
 const suspectDelay = time.Second
@@ -136,7 +143,7 @@ func (d *delivery) retrySuspects() {
 			continue
 		}
 		kept := len(ln.suspects)
-		if d.deliver(s.run, s.since) != nil {
+		if d.deliver(s.run, s.before) != nil {
 			ln.suspects = append(ln.suspects, s)
 		}
 		if len(ln.suspects) > kept { // it still is one

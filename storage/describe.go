@@ -57,8 +57,46 @@ func (l *Log) undescribable(table string, err error) {
 }
 
 // describe writes the series of r that are not known, and returns nil when ClickHouse has them. It is to be called before the
-// points are sent.
+// points are sent. A *refusedError means that no point of r is in ClickHouse either.
 func (d *delivery) describe(r *run, p *plan) error {
+	err := d.writeSeries(r, p)
+	var no *refusedError
+	if !errors.As(err, &no) {
+		return err
+	}
+	l := d.lane.log
+	l.metrics.seriesRefused.Inc()
+	begun, err := d.begun(r, p)
+	switch {
+	case err != nil:
+		return err
+	case !begun:
+		return no
+	}
+	// Points of r were sent by a process that wrote their series before them. To halve r would be to send them again.
+	l.log.Warn("series are refused that were written before", "run_id", r.id, "err", no)
+	return nil
+}
+
+// begun reports whether ClickHouse has any row of r.
+func (d *delivery) begun(r *run, p *plan) (begun bool, err error) {
+	if !r.sent {
+		return false, nil
+	}
+	for _, t := range p.tables {
+		err := d.insist("ask for a run's rows", func(context.Context) error {
+			missing, err := d.missing(r, t)
+			begun = err == nil && len(missing) < len(t.partitions)
+			return err
+		})
+		if begun || err != nil {
+			return begun, err
+		}
+	}
+	return false, nil
+}
+
+func (d *delivery) writeSeries(r *run, p *plan) error {
 	s := &d.lane.series
 	if len(p.undescribed) == 0 {
 		return nil
@@ -109,7 +147,8 @@ func (d *delivery) addSeries(r *run, entry []byte) error {
 	return nil
 }
 
-// insertSeries has ClickHouse take the rows that were added, however often it has to try, and knows them from then on.
+// insertSeries has ClickHouse take the rows that were added, however often it has to try, and knows them from then on. It returns a
+// *refusedError if ClickHouse never will, which may have taken some of them all the same: a row is written twice as if once.
 func (d *delivery) insertSeries(r *run) error {
 	s := &d.lane.series
 	if s.rows.n == 0 {
@@ -122,20 +161,27 @@ func (d *delivery) insertSeries(r *run) error {
 	// Equal rows that were deleted meanwhile are to be written again. A run's points lie in 64 partitions of each table at most.
 	settings["insert_deduplicate"], settings["max_partitions_per_insert_block"] = 0, 0
 	settings["decompress"] = 1
+	var refused error
 	err := d.insist("insert series", func(context.Context) error {
 		ctx, cancel := d.statement(settings, nil)
 		defer cancel()
 		start := time.Now()
 		err := d.conn.InsertFormat(ctx, "Native", "INSERT INTO "+schema.MetricsSeries, bytes.NewReader(body))
 		d.lane.log.metrics.inserted(schema.MetricsSeries, s.rows.n, time.Since(start), err)
-		if err != nil {
+		switch {
+		case err == nil:
+		case isRefusal(err):
+			refused = &refusedError{err}
+			return nil
+		default:
 			d.timeout = max(d.timeout, min(2*d.timeout, maxTimeout))
 		}
 		return err
 	})
-	if err != nil {
+	if err = errors.Join(err, refused); err != nil {
 		return err
 	}
+	d.lane.taken[schema.MetricsSeries]++
 	s.known.addAll(s.rows.new)
 	s.rows.reset()
 	return nil

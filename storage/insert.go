@@ -14,7 +14,8 @@ import (
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
-// refusedError says that ClickHouse will not take the rows, now or later, because of what they are; none of them is there.
+// refusedError says that ClickHouse will not take the rows, now or later, because of what they are; none of a table's rows of a
+// run is there.
 type refusedError struct{ err error }
 
 func (e *refusedError) Error() string { return e.err.Error() }
@@ -49,6 +50,12 @@ var passing = []int32{
 	999, // KEEPER_EXCEPTION
 }
 
+// isRefusal reports whether ClickHouse answered that it does not take what was sent.
+func isRefusal(err error) bool {
+	var answer *clickhouse.Exception
+	return errors.As(err, &answer) && answer.Code > 0 && !slices.Contains(passing, answer.Code)
+}
+
 // maxTimeout is how far the timeout of a run's statements grows while they fail.
 const maxTimeout = 10 * time.Minute
 
@@ -71,8 +78,7 @@ func (d *delivery) insert(r *run, t *tablePlan) error {
 			d.lane.taken[t.name]++
 			return nil
 		}
-		var answer *clickhouse.Exception
-		if errors.As(err, &answer) && answer.Code > 0 && !slices.Contains(passing, answer.Code) && len(missing) == len(t.partitions) && d.absent(r, t) {
+		if isRefusal(err) && len(missing) == len(t.partitions) && d.absent(r, t) {
 			return &refusedError{err}
 		}
 		l.log.Warn("insert failed", "table", t.name, "rows", t.rows, "requests", len(t.entries), "run_id", r.id, "err", err)

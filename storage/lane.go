@@ -31,7 +31,7 @@ type lane struct {
 	pushed    chan struct{}  // capacity 1: something was added to the backlog
 	unsettled []*run         // of the last process
 	suspects  []*suspect     // requests that ClickHouse has refused
-	taken     map[string]int // runs that each table has taken from this process
+	taken     map[string]int // runs that each table has taken from this process; INSERTs of series are otel_metrics_series'
 	buf       []byte         // reused; one entry
 	series    describer
 }
@@ -55,7 +55,7 @@ func (ln *lane) pushLocked(tenant string, p pending, rows int) {
 func (ln *lane) run(ctx, patient context.Context, conn driver.Conn) {
 	d := &delivery{lane: ln, conn: conn, ctx: ctx, patient: patient}
 	for _, r := range ln.unsettled {
-		if d.deliver(r, never) != nil {
+		if d.deliver(r, refusal{}) != nil {
 			return
 		}
 	}
@@ -71,7 +71,7 @@ func (ln *lane) run(ctx, patient context.Context, conn driver.Conn) {
 		if err != nil || r == nil && patient.Err() != nil {
 			return
 		}
-		if r != nil && d.deliver(r, never) != nil {
+		if r != nil && d.deliver(r, refusal{}) != nil {
 			return
 		}
 	}

@@ -23,7 +23,8 @@ type logMetrics struct {
 	damaged  prometheus.Counter
 	purged   prometheus.Counter
 
-	undescribed prometheus.Counter
+	undescribed   prometheus.Counter
+	seriesRefused prometheus.Counter
 }
 
 func newLogMetrics(reg prometheus.Registerer) *logMetrics {
@@ -50,16 +51,17 @@ func newLogMetrics(reg prometheus.Registerer) *logMetrics {
 			prometheus.ExponentialBuckets(0.0001, 2, 16))),
 		group: prometheus.NewHistogram(histogram("log_group_entries", "Entries that shared a sync of the log.",
 			prometheus.ExponentialBuckets(1, 2, 11))),
-		refused:     counter("log_refused_requests_total", "Requests refused because the log was full or failed."),
-		runs:        counter("settled_runs_total", "Runs that are in ClickHouse and in the ledger."),
-		receipts:    counter("settled_requests_total", "Requests whose rows are in ClickHouse and whose receipts are in the ledger."),
-		found:       counter("found_partitions_total", "Partitions of uncertain inserts that ClickHouse turned out to have: what was not sent twice."),
-		repaired:    counter("repaired_partitions_total", "Partitions that were missing after an interrupted insert, and were sent alone."),
-		splits:      counter("split_runs_total", "Runs halved because ClickHouse refused something in them."),
-		setAside:    counter("rejected_requests_total", "Acked requests set aside because ClickHouse does not take them. See headgate wal inspect."),
-		purged:      counter("purged_rows_total", "Rows of acked requests dropped because their tenant is being deleted, or was."),
-		undescribed: counter("undescribed_blocks_total", "Blocks of data points whose series could not be read, and which otel_metrics_series may lack."),
-		damaged:     counter("damaged_requests_total", "Acked requests lost because the disk has damaged their log entries."),
+		refused:       counter("log_refused_requests_total", "Requests refused because the log was full or failed."),
+		runs:          counter("settled_runs_total", "Runs that are in ClickHouse and in the ledger."),
+		receipts:      counter("settled_requests_total", "Requests whose rows are in ClickHouse and whose receipts are in the ledger."),
+		found:         counter("found_partitions_total", "Partitions of uncertain inserts that ClickHouse turned out to have: what was not sent twice."),
+		repaired:      counter("repaired_partitions_total", "Partitions that were missing after an interrupted insert, and were sent alone."),
+		splits:        counter("split_runs_total", "Runs halved because ClickHouse refused something in them."),
+		setAside:      counter("rejected_requests_total", "Acked requests set aside because ClickHouse does not take them. See headgate wal inspect."),
+		purged:        counter("purged_rows_total", "Rows of acked requests dropped because their tenant is being deleted, or was."),
+		seriesRefused: counter("refused_series_inserts_total", "INSERTs into otel_metrics_series that ClickHouse refused for what is in them. Their requests are tried in halves."),
+		undescribed:   counter("undescribed_blocks_total", "Blocks of data points whose series could not be read, and which otel_metrics_series may lack."),
+		damaged:       counter("damaged_requests_total", "Acked requests lost because the disk has damaged their log entries."),
 	}
 	reg.MustRegister(m.rows, m.inserts, m.duration, m.runRows, m.syncs, m.group)
 	return m
