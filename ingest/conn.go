@@ -26,6 +26,8 @@ type conn struct {
 	// Unix nanoseconds, 0 for never: of the last good key, of the first bad one for which the connection was held since,
 	// and of the moment before which nothing is read.
 	good, since, until atomic.Int64
+
+	partial atomic.Bool // the last request was answered and not read to its end
 }
 
 // sendBuffer is what the kernel keeps of answers not yet taken, where it would grow to megabytes by itself. Answers have a
@@ -84,13 +86,25 @@ func (c *conn) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// farewell is how long a client may read its answer that still writes: closing on unread bytes resets the connection, and
+// clients lose the answer with it (RFC 9112, 9.6). Nothing is read meanwhile.
+const farewell = 500 * time.Millisecond
+
 // Close may be called more than once.
 func (c *conn) Close() error {
+	if c.partial.Swap(false) && c.CloseWrite() == nil {
+		wait := time.NewTimer(farewell)
+		defer wait.Stop()
+		select {
+		case <-wait.C:
+		case <-c.stopping:
+		}
+	}
 	defer c.closed()
 	return c.Conn.Close()
 }
 
-// CloseWrite lets turnAway end an answer, on TCP.
+// CloseWrite ends an answer, on TCP.
 func (c *conn) CloseWrite() error {
 	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return w.CloseWrite()

@@ -129,6 +129,9 @@ func (r *receiver) serveHTTP1(ctx *fasthttp.RequestCtx) {
 		// somewhat too large still gets its 413.
 		a.close = !ends(body, 2*r.opt.MaxBodyBytes)
 	}
+	if from := originOf(ctx.Conn()); from != nil {
+		from.partial.Store(a.unread && a.close)
+	}
 	writeHTTP1(ctx, a)
 }
 

@@ -248,17 +248,30 @@ func (s *sender) hangUp() {
 	}
 }
 
-// send sends the request whole and reads the answer.
+// send sends the request and reads the answer.
 func (s *sender) send() (string, error) { return s.exchange(s.request) }
 
+// exchange reads the answer while it writes, as agents do, and does not end what is answered before.
 func (s *sender) exchange(request []byte) (string, error) {
 	if err := s.dial(); err != nil {
 		return "", err
 	}
-	if _, err := s.conn.Write(request); err != nil {
-		return "", err
+	written := make(chan error, 1)
+	go func(c net.Conn) {
+		_, err := c.Write(request)
+		written <- err
+	}(s.conn)
+	answer, err := s.answer()
+	select {
+	case failed := <-written:
+		if err == nil && failed != nil {
+			s.hangUp()
+		}
+	default:
+		s.hangUp()
+		<-written
 	}
-	return s.answer()
+	return answer, err
 }
 
 func (s *sender) answer() (string, error) {

@@ -6,7 +6,7 @@ import "bytes"
 // JSON has no lengths to jump over, so it carries from look to look what it has seen, a few words: no byte is looked at twice.
 // It is used by one goroutine.
 //
-// Honest text is only counted, which costs a hundredth of translating it: the first bytes and what is dense with objects and
+// Honest text is only counted, which costs a fiftieth of translating it: the first bytes and what is dense with objects and
 // arrays is read token by token. Who hides records or depth between long strings has its body inflated whole, as with one
 // long string, and is refused by AppendJSON.
 type JSONGlance struct {
