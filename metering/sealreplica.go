@@ -16,7 +16,7 @@ const seenInterval = 10 * time.Second
 // ReplicaOptions names this process to the others on its database.
 type ReplicaOptions struct {
 	// Log is the name of the process's log, the one given to ForLog, and differs from every other process's. "": the process
-	// is the only one, and no other's log is waited for by it.
+	// is the only one, or has no log: others do not wait for it, but it waits for those that have one.
 	Log     string
 	Address string // where people find it, for information
 }

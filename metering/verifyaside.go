@@ -95,6 +95,28 @@ func (v *Verifier) othersAside(ctx context.Context, s Signal, out map[cell]aside
 	return nil
 }
 
+// RunAside tells other replicas what this one has set aside until ctx ends, and leaves the comparing to them. It is for a process in
+// which Run does not run.
+func (v *Verifier) RunAside(ctx context.Context) error {
+	tick := time.NewTicker(verifyInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		v.tellAside(ctx)
+	}
+}
+
+// tellAside is publishAside, whose failures are tried again.
+func (v *Verifier) tellAside(ctx context.Context) {
+	if err := v.publishAside(ctx); err != nil && ctx.Err() == nil {
+		v.log.Warn("requests that are set aside were not told to other replicas", "err", err)
+	}
+}
+
 // publishAside tells other replicas what this one has set aside, if that has changed. It stays told when the process is gone:
 // so do the requests.
 func (v *Verifier) publishAside(ctx context.Context) error {

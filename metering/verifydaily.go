@@ -41,9 +41,7 @@ func (v *Verifier) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if err := v.publishAside(ctx); err != nil && ctx.Err() == nil {
-			v.log.Warn("requests that are set aside were not told to other replicas", "err", err)
-		}
+		v.tellAside(ctx)
 		from, to, err := v.days(ctx)
 		switch {
 		case ctx.Err() != nil:

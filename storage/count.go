@@ -20,7 +20,7 @@ import (
 // no memory here, and there what countMemory says, beyond which groups go to ClickHouse's disk.
 type Counter struct {
 	Conn driver.Conn
-	Log  *Log
+	Log  *Log // nil: this process has none
 }
 
 // OpenCounter makes a Counter with connections of its own, which Close ends: ClickHouse says nothing before it has counted,
@@ -73,6 +73,9 @@ func (c Counter) UnsafeByRun(ctx context.Context, signal string, from, to int64,
 
 // Recorded reports whether the log still knows a run: one that is under way, or whose requests were tried again in halves.
 func (c Counter) Recorded(run uint64) bool {
+	if c.Log == nil {
+		return false
+	}
 	c.Log.mu.Lock()
 	defer c.Log.mu.Unlock()
 	_, ok := c.Log.recorded[run]

@@ -15,6 +15,9 @@ import (
 //
 // SECURITY: it crosses tenants; only for operators.
 func (c Counter) UnsafeAside(_ context.Context, each func(signal, tenantID string, received int64, receipt []byte, records int64) error) error {
+	if c.Log == nil {
+		return nil
+	}
 	rejected, err := ListRejected(c.Log.opt.Dir)
 	if err != nil {
 		return err
