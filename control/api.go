@@ -1,12 +1,12 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"math"
 	"net/http"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -20,18 +20,22 @@ import (
 	"github.com/headgate-io/headgate/metering/alert"
 )
 
-// API serves the control plane. All fields but OIDC are required.
+// API serves the control plane and the queries that are kept. All fields are required but OIDC, and what only the routes need that
+// Part leaves out.
 type API struct {
+	// Part is what is served; "" is everything. Of the rest it is said who serves it.
+	Part      Part
 	Directory *auth.Directory
-	Meter     *metering.Meter
-	Ledger    *metering.Ledger
-	Alerts    *alert.Service
-	Signer    *metering.Signer // of manifests of exports
-	Deleter   *Deleter
-	Exporter  ExportSource
-	Verifier  *metering.Verifier
-	Saved     *saved.Service
-	Queries   Queries
+	// Limits returns the limits that are set on a key and its tenant, and what is used of them.
+	Limits   func(ctx context.Context, c metering.Charge, at time.Time) ([]metering.LimitState, error)
+	Ledger   *metering.Ledger
+	Alerts   *alert.Service
+	Signer   *metering.Signer // of manifests of exports
+	Deleter  *Deleter
+	Exporter ExportSource
+	Verifier *metering.Verifier
+	Saved    *saved.Service
+	Queries  Queries
 	// Kept returns the bytes that a tenant and its descendants keep, and whether that is known. nil: it is not.
 	Kept func(tenant.ID) (int64, bool)
 	Now  func() time.Time
@@ -59,27 +63,23 @@ type route struct {
 	handle       handler
 }
 
-// Register adds the control plane's routes to mux.
+// Register adds the API's routes to mux, and "/api/" for what there is none of.
 func (a *API) Register(mux *http.ServeMux) {
-	routes := a.table()
-	for _, rt := range routes {
-		mux.Handle(rt.method+" "+rt.path, httpapi.Handle(a.Log, a.serve(rt, shownBy(routes, rt))))
+	served, others := a.shares()
+	for _, rt := range served {
+		mux.Handle(rt.method+" "+rt.path, httpapi.Handle(a.Log, a.serve(rt, shownBy(served, rt))))
 	}
-	a.refuseMethods(mux, routes)
-	doc := openAPI(routes, a.Version)
+	a.refuseMethods(mux, served)
+	for path, part := range others {
+		mux.Handle(path, Elsewhere(part, a.Log))
+	}
+	doc := a.document()
 	mux.HandleFunc("GET /api/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		httpapi.WriteJSON(w, http.StatusOK, doc)
 	})
 	mux.Handle("/api/", httpapi.Handle(a.Log, func(_ http.ResponseWriter, r *http.Request) error {
 		return httpapi.Errorf(http.StatusNotFound, "path-not-found", "nothing is served at %s %s; see /api/openapi.json", r.Method, r.URL.Path)
 	}))
-}
-
-// table returns all routes.
-func (a *API) table() []route {
-	return slices.Concat(a.routes(), a.usageRoutes(), a.alertRoutes(), a.roleRoutes(), a.accessRoutes(),
-		a.signInRoutes(), a.oidcRoutes(), a.accountRoutes(), a.userRoutes(), a.auditRoutes(), a.deletionRoutes(), a.exportRoutes(), a.securityRoutes(), a.viewRoutes(),
-		a.savedRoutes())
 }
 
 func (a *API) routes() []route {
@@ -98,7 +98,6 @@ func (a *API) routes() []route {
 		{"DELETE", "/api/v1/keys/{key}", "Revoke an API key", auth.ScopeAdmin, nil, nil, Key{}, 0, a.revokeKey},
 		{"GET", "/api/v1/usage/verify", "Read the last comparison of ledger, runs and ClickHouse (operator)", "", nil, nil, metering.Report{}, 0, a.lastVerified},
 		{"POST", "/api/v1/usage/verify", "Compare ledger, runs and ClickHouse; answers with lines of progress, then the report (operator)", "", nil, VerifyRequest{}, VerifyLine{}, 0, a.verifyUsage},
-		{"GET", "/api/v1/query/scope", "List the tenants that the caller's queries read", auth.ScopeQuery, paging, nil, QueryScope{}, 0, a.queryScope},
 		{"GET", "/api/v1/limits", "Read the limits that hold for the calling key", "", nil, nil, Limits{}, 0, a.limits},
 	}
 }

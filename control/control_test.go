@@ -64,12 +64,15 @@ func startPending(t *testing.T, pending func() (time.Time, bool)) *server {
 	check(err)
 	s := &server{t: t, db: db, operator: strings.TrimSpace(string(token))}
 	s.api = &API{
-		Directory: directory, Meter: meter, Ledger: metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Pending: pending, Registry: reg}),
+		Directory: directory, Ledger: metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Pending: pending, Registry: reg}),
 		Now: time.Now, Log: slog.New(slog.DiscardHandler), Version: "test",
+		Limits: func(_ context.Context, c metering.Charge, at time.Time) ([]metering.LimitState, error) {
+			return meter.Limits(c, at)
+		},
 		Kept: func(id tenant.ID) (int64, bool) { n, ok := s.kept[id.String()]; return n, ok },
 	}
 	s.telemetry = &telemetry{rows: map[string]uint64{}}
-	s.api.Deleter = &Deleter{Directory: directory, Telemetry: s.telemetry, Worker: "test", Now: time.Now, Logger: s.api.Log, Patience: 2 * time.Second}
+	s.api.Deleter = &Deleter{Directory: directory, Telemetry: s.telemetry, Log: "test", Worker: "test", Now: time.Now, Logger: s.api.Log, Patience: 2 * time.Second}
 	s.api.Exporter = s.telemetry
 	s.api.Alerts = alert.New(db, alert.Options{Now: time.Now, Key: directory.DeriveKey("webhook secrets"), AllowPrivate: true, Audit: AuditAlert, Registry: reg})
 	s.api.Saved, s.api.Queries = saved.New(directory, db, plainLanguages), echo

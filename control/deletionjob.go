@@ -74,7 +74,8 @@ const (
 type Deleter struct {
 	Directory *auth.Directory
 	Telemetry Telemetry
-	Worker    string // the log's name: no other process's, and the same after a restart
+	Log       string // the name of this process's log; "": it has none
+	Worker    string // of this process, no other's, and the same after a restart; "": it leaves the work to others, but for its log
 	Now       func() time.Time
 	Logger    *slog.Logger
 	Patience  time.Duration // of the answer to who asks for a deletion; 0 is five seconds
@@ -107,7 +108,7 @@ func (d *Deleter) Run(ctx context.Context) error {
 	d.since = map[tenant.ID]time.Time{}
 	adopted := false
 	for {
-		if !adopted {
+		if !adopted && d.Worker != "" {
 			adopted = d.Directory.UnsafeAdoptDeletions(ctx) == nil
 		}
 		if err := d.turn(ctx); err != nil && ctx.Err() == nil {
@@ -128,7 +129,7 @@ func (d *Deleter) turn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	look := d.Now().Sub(d.late).Abs() >= lateInterval
+	look := d.Worker != "" && d.Now().Sub(d.late).Abs() >= lateInterval
 	if look {
 		d.late = d.Now()
 	}
@@ -140,7 +141,7 @@ func (d *Deleter) turn(ctx context.Context) error {
 			continue
 		}
 		err = errors.Join(err, d.clear(ctx, x))
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && d.Worker != "" {
 			d.work(ctx, x)
 		}
 	}
@@ -149,13 +150,13 @@ func (d *Deleter) turn(ctx context.Context) error {
 
 // clear sees to this process's own log.
 func (d *Deleter) clear(ctx context.Context, x auth.Deletion) error {
-	if !d.Directory.Deleting(x.Tenant.String()) { // the log does not drop its rows yet
+	if d.Log == "" || !d.Directory.Deleting(x.Tenant.String()) { // the log does not drop its rows yet
 		return nil
 	}
 	if d.since[x.Tenant].IsZero() {
 		d.since[x.Tenant] = d.Now()
 	}
-	if _, done := x.Report.Logs[d.Worker]; done {
+	if _, done := x.Report.Logs[d.Log]; done {
 		return nil
 	}
 	dropped, cleared, err := d.Telemetry.Cleared(x.Tenant, d.since[x.Tenant])
@@ -166,7 +167,7 @@ func (d *Deleter) clear(ctx context.Context, x auth.Deletion) error {
 		if x.Report.Logs == nil {
 			x.Report.Logs = map[string]auth.LogGone{}
 		}
-		x.Report.Logs[d.Worker] = auth.LogGone{At: d.Now().UTC(), Requests: dropped.Requests, Rows: dropped.Rows, Aside: dropped.Aside}
+		x.Report.Logs[d.Log] = auth.LogGone{At: d.Now().UTC(), Requests: dropped.Requests, Rows: dropped.Rows, Aside: dropped.Aside}
 		return nil
 	})
 	return err
@@ -274,13 +275,13 @@ func (d *Deleter) awaitLogs(ctx context.Context, x *auth.Deletion) (wait bool, e
 		return false, err
 	}
 	var missing, gone []string
-	for _, log := range append([]string{d.Worker}, present...) {
-		if _, done := x.Report.Logs[log]; !done && !slices.Contains(missing, log) {
+	for _, log := range append([]string{d.Log}, present...) {
+		if _, done := x.Report.Logs[log]; log != "" && !done && !slices.Contains(missing, log) {
 			missing = append(missing, log)
 		}
 	}
 	for _, log := range away {
-		if _, done := x.Report.Logs[log]; !done && log != d.Worker {
+		if _, done := x.Report.Logs[log]; !done && log != d.Log {
 			gone = append(gone, log)
 		}
 	}

@@ -133,12 +133,12 @@ func (a *API) addLower(out *Tenant, p auth.Principal, t auth.Tenant) {
 }
 
 // limits answers with the limits of the calling key and its tenant.
-func (a *API) limits(_ *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
+func (a *API) limits(r *http.Request, _ http.ResponseWriter, p auth.Principal) (any, error) {
 	if p.KeyID() == "" {
 		return nil, httpapi.Errorf(http.StatusForbidden, auth.ErrForbidden.Code, "limits are those of an API key: call with one")
 	}
 	c := metering.Charge{Tenant: p.Tenant(), Key: p.KeyID(), AtLimit: p.AtLimit(), Limits: p.Chain()}
-	states, err := a.Meter.Limits(c, a.Now())
+	states, err := a.Limits(r.Context(), c, a.Now())
 	if err != nil {
 		return nil, err
 	}

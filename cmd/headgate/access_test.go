@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"net/http"
 	"strings"
@@ -22,7 +23,7 @@ func (p *process) enter(slug, email, role string) string {
 		ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
 		defer cancel()
 		var out, errText bytes.Buffer
-		if err := run(ctx, append(args, "--data-dir", p.dir), strings.NewReader("correct horse battery\n"), &out, &errText); err != nil {
+		if err := run(ctx, append(args, "--data-dir", p.dir, "--secrets-dir", cmp.Or(p.secrets, p.dir)), strings.NewReader("correct horse battery\n"), &out, &errText); err != nil {
 			p.t.Fatalf("headgate %s: %v\n%s", strings.Join(args, " "), err, errText.String())
 		}
 		token = strings.TrimSpace(out.String())

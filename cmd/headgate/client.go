@@ -26,9 +26,9 @@ const (
 
 // addresses are those that serve listens on, as written to addresses.json.
 type addresses struct {
-	OTLPGRPC  string `json:"otlp_grpc"`
-	OTLPHTTP  string `json:"otlp_http"`
-	API       string `json:"api"`
+	OTLPGRPC  string `json:"otlp_grpc,omitempty"` // left out where --role has none; so are the next two
+	OTLPHTTP  string `json:"otlp_http,omitempty"`
+	API       string `json:"api,omitempty"`
 	Telemetry string `json:"telemetry"`
 	// APICert is the absolute path of the certificate that API shows, "" where it speaks plaintext.
 	APICert string `json:"api_tls_cert,omitempty"`
@@ -70,6 +70,9 @@ func (f *clientFlags) open() (*client, error) {
 		addr, err := readAddresses(f.dataDir)
 		if err != nil {
 			return nil, err
+		}
+		if addr.API == "" {
+			return nil, fmt.Errorf("the headgate of %s has no API, it receives: name one of --role control or query by --api-url", f.dataDir)
 		}
 		c.base = "http://" + addr.API
 		if addr.APICert != "" {

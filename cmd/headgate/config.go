@@ -8,7 +8,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +37,8 @@ type Config struct {
 	LogLevel   string
 	Demo       bool
 
-	declared map[string]string // regions that URLs declare, by flag
+	declared map[string]string      // regions that URLs declare, by flag
+	given    func(flag string) bool // by the command line or the environment; nil: none is
 
 	APITLSCert  string
 	APITLSKey   string
@@ -94,6 +94,7 @@ func DefaultConfig() Config {
 }
 
 func (c *Config) register(f *pflag.FlagSet) {
+	c.given = f.Changed
 	f.StringVar(&c.DataDir, "data-dir", c.DataDir, "directory of everything headgate keeps on this machine")
 	f.StringVar(&c.OTLPGRPC, "otlp-grpc", c.OTLPGRPC, "address of OTLP/gRPC; port 0 picks a free one")
 	f.StringVar(&c.OTLPHTTP, "otlp-http", c.OTLPHTTP, "address of OTLP/HTTP")
@@ -104,7 +105,7 @@ func (c *Config) register(f *pflag.FlagSet) {
 	f.StringVar(&c.Store, "store", c.Store, "state database of several headgates, postgres://user@host:5432/database?sslmode=verify-full (empty: SQLite in the data directory); a password is better in HEADGATE_STORE or in a file, &passfile=…, than among the arguments")
 	f.StringVar(&c.Region, "region", c.Region, "region of the deployment, fixed at the first start that names one; a later start for another is refused, and so are tenants of another and --clickhouse, --clickhouse-reader and --store URLs that declare another with region=")
 	f.StringVar(&c.SecretsDir, "secrets-dir", c.SecretsDir, "directory of key.pepper and admin.token, which all headgates of one --store need the same of (empty: the data directory)")
-	f.StringVar(&c.Role, "role", c.Role, "what this process does: all, ingest, query or control (only all in this version)")
+	f.StringVar(&c.Role, "role", c.Role, "what this process does: all; or ingest (OTLP), query (--api for queries) or control (--api for the rest), of which a deployment has at least one process each, on one --store and one --clickhouse")
 	f.StringVar(&c.EngineLib, "engine-lib", c.EngineLib, "path of libchdb.so (empty: beside the executable, then the cache directory)")
 	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error")
 	f.BoolVar(&c.Demo, "demo", c.Demo, "create the demo tenants acme and globex at the first start and print their keys")
@@ -141,7 +142,20 @@ func (c *Config) register(f *pflag.FlagSet) {
 	c.Server.register(f)
 }
 
-var roles = []string{"all", "ingest", "query", "control"}
+// listens are the addresses that the role opens, by their flags.
+func (c *Config) listens() (out []struct{ flag, addr string }) {
+	add := func(when bool, flag, addr string) {
+		if when {
+			out = append(out, struct{ flag, addr string }{flag, addr})
+		}
+	}
+	r, known := roles[c.Role]
+	add(r.receive || !known, "--otlp-grpc", c.OTLPGRPC)
+	add(r.receive || !known, "--otlp-http", c.OTLPHTTP)
+	add(r.api() || !known, "--api", c.API)
+	add(true, "--telemetry", c.Telemetry)
+	return out
+}
 
 // Validate reports everything that is wrong with the configuration, joined, before anything is opened.
 func (c *Config) Validate() error {
@@ -151,9 +165,7 @@ func (c *Config) Validate() error {
 		bad("--data-dir is empty: name a directory that headgate may write to")
 	}
 	listen := map[string]string{}
-	for _, a := range []struct{ flag, addr string }{
-		{"--otlp-grpc", c.OTLPGRPC}, {"--otlp-http", c.OTLPHTTP}, {"--api", c.API}, {"--telemetry", c.Telemetry},
-	} {
+	for _, a := range c.listens() {
 		_, port, err := net.SplitHostPort(a.addr)
 		if err != nil {
 			bad("%s %q: want host:port, for example 127.0.0.1:4317", a.flag, a.addr)
@@ -203,11 +215,7 @@ func (c *Config) Validate() error {
 			bad("--store: %w", err)
 		}
 	}
-	if !slices.Contains(roles, c.Role) {
-		bad("--role %q: want all, ingest, query or control", c.Role)
-	} else if c.Role != "all" {
-		bad("--role %s: this version does everything in each process; use --role all", c.Role)
-	}
+	errs = append(errs, c.checkRole()...)
 	if _, err := parseLevel(c.LogLevel); err != nil {
 		bad("--log-level %q: want debug, info, warn or error", c.LogLevel)
 	}
@@ -261,7 +269,7 @@ func (c *Config) replicated() bool { return c.Store != "" }
 func (c *Config) replica(log string, a addresses) (r metering.ReplicaOptions) {
 	if c.replicated() {
 		host, _ := os.Hostname() // for information
-		r = metering.ReplicaOptions{Log: log, Address: host + " " + a.API}
+		r = metering.ReplicaOptions{Log: log, Address: host + " " + cmp.Or(a.API, a.OTLPGRPC)}
 	}
 	return r
 }

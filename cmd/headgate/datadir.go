@@ -107,6 +107,19 @@ func (d *dataDir) replica() (string, error) {
 	return id, store.SyncDir(d.path)
 }
 
+// refuseLog returns an error if there is a log: what it holds would wait for ever beside a process that does not run it.
+func (d *dataDir) refuseLog(role string) error {
+	_, err := os.Stat(d.file(walDir))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%s is a log of acked requests, which --role %s does not take on: serve it with --role ingest or all, and give this process its own --data-dir",
+		d.file(walDir), role)
+}
+
 // close gives the directory back.
 func (d *dataDir) close() error {
 	return errors.Join(removeIfThere(d.file(addressesFile)), d.lock.Close())

@@ -29,7 +29,7 @@ func newDoctor() *cobra.Command {
 		Short: "Check what headgate stands on, and what keeps tenants apart in ClickHouse",
 		Long: `Doctor checks the data directory, the disk, the log, the state database, the engine library and ClickHouse, whether the
 clocks agree, and whether row policies, grants and settings in ClickHouse keep tenants apart. It is given the flags that
-serve is given and changes nothing. A headgate that runs on the data directory is asked; otherwise doctor looks itself,
+serve is given, --role with them, and changes nothing. A headgate that runs on the data directory is asked; otherwise doctor looks itself,
 except at an embedded engine, which only runs with its headgate.
 
 It prints ok, warn or fail for each, and what to do; with any fail its exit status is 1.`,
@@ -85,11 +85,20 @@ func printFindings(out io.Writer, findings []policy.Finding) {
 func examine(ctx context.Context, cfg Config) []policy.Finding {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	out := []policy.Finding{
-		checkDataDir(cfg), checkSecrets(cfg), checkDisk(cfg), checkLog(cfg), checkStateDatabase(ctx, cfg), checkLibrary(cfg),
+	out := []policy.Finding{checkDataDir(cfg), checkSecrets(cfg)}
+	if cfg.role().receive {
+		out = append(out, checkDisk(cfg), checkLog(cfg))
 	}
+	out = append(out, checkStateDatabase(ctx, cfg), checkLibrary(cfg))
 	running := checkRunning(ctx, cfg)
-	return append(append(out, running), checkWalls(ctx, cfg, running.Status == policy.OK)...)
+	out = append(out, running)
+	if cfg.replicated() && running.Status == policy.OK {
+		out = append(out, checkFleet(ctx, cfg))
+	}
+	if cfg.role().query {
+		return append(out, checkWalls(ctx, cfg, running.Status == policy.OK)...)
+	}
+	return append(out, checkClickHouse(ctx, cfg))
 }
 
 func ok(check, format string, args ...any) policy.Finding {
@@ -221,6 +230,44 @@ func checkRunning(ctx context.Context, cfg Config) policy.Finding {
 		return fail(check, "see its log", err)
 	}
 	return ok(check, "%s", strings.TrimSpace(text))
+}
+
+// checkFleet asks the headgate that runs whom else it sees.
+func checkFleet(ctx context.Context, cfg Config) policy.Finding {
+	const check = "roles"
+	a, err := readAddresses(cfg.DataDir)
+	var report fleetReport
+	if err == nil {
+		var text string
+		if text, err = fetchText(ctx, http.MethodGet, "http://"+a.Telemetry+"/debug/fleet"); err == nil {
+			err = json.Unmarshal([]byte(text), &report)
+		}
+	}
+	if err != nil {
+		return fail(check, "see the log of headgate", err)
+	}
+	if len(report.Missing) > 0 {
+		return warn(check, "start headgate serve with --role "+strings.Join(report.Missing, " and one with --role ")+"; /debug/fleet of --telemetry tells who was there",
+			"no process has the role %s: nobody does its work", strings.Join(report.Missing, ", nor one "))
+	}
+	return ok(check, "every role has a process; %d were seen within a day", len(report.Processes))
+}
+
+// checkClickHouse asks the server that is given, for roles that stand on no walls.
+func checkClickHouse(ctx context.Context, cfg Config) policy.Finding {
+	const check = "clickhouse"
+	opt, err := storage.ParseURL(cfg.ClickHouse)
+	if err != nil {
+		return fail(check, "see --help on --clickhouse", err)
+	}
+	conn, err := storage.Open(opt)
+	if err == nil {
+		err = errors.Join(conn.Ping(ctx), conn.Close())
+	}
+	if err != nil {
+		return fail(check, "see whether it answers at --clickhouse, with this account", err)
+	}
+	return ok(check, "answers; the walls between tenants are checked where queries are answered")
 }
 
 // checkWalls asks the headgate that runs, or else the server that is given.

@@ -10,21 +10,17 @@ import (
 	"time"
 )
 
-// listeners are bound before anything else starts, so that a taken port is the first thing one hears of.
+// listeners are bound before anything else starts, so that a taken port is the first thing one hears of. Those that the role has no use
+// for are nil.
 type listeners struct{ grpc, http, api, telemetry net.Listener }
 
 func listenAll(cfg Config) (*listeners, error) {
 	ls := &listeners{}
 	var errs []error
-	for _, l := range []struct {
-		flag, addr string
-		into       *net.Listener
-	}{
-		{"--otlp-grpc", cfg.OTLPGRPC, &ls.grpc}, {"--otlp-http", cfg.OTLPHTTP, &ls.http},
-		{"--api", cfg.API, &ls.api}, {"--telemetry", cfg.Telemetry, &ls.telemetry},
-	} {
+	for _, l := range cfg.listens() {
+		into := map[string]*net.Listener{"--otlp-grpc": &ls.grpc, "--otlp-http": &ls.http, "--api": &ls.api, "--telemetry": &ls.telemetry}[l.flag]
 		var err error
-		if *l.into, err = net.Listen("tcp", l.addr); err != nil {
+		if *into, err = net.Listen("tcp", l.addr); err != nil {
 			hint := "name another address with " + l.flag
 			if errors.Is(err, syscall.EADDRINUSE) {
 				hint = "another process has this port: stop it, or name another with " + l.flag
@@ -48,10 +44,13 @@ func (ls *listeners) close() {
 }
 
 func (ls *listeners) addresses() addresses {
-	return addresses{
-		OTLPGRPC: ls.grpc.Addr().String(), OTLPHTTP: ls.http.Addr().String(),
-		API: ls.api.Addr().String(), Telemetry: ls.telemetry.Addr().String(),
+	of := func(l net.Listener) string {
+		if l == nil {
+			return ""
+		}
+		return l.Addr().String()
 	}
+	return addresses{OTLPGRPC: of(ls.grpc), OTLPHTTP: of(ls.http), API: of(ls.api), Telemetry: of(ls.telemetry)}
 }
 
 // serveHTTP returns a component that serves h on l until its context ends, then lets requests finish within grace.

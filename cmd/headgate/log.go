@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/headgate-io/headgate/internal/faultfs"
-	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/storage"
 )
@@ -19,17 +15,32 @@ const walDir = "wal"
 // logFS is the file system of the log; nil is the machine's. Tests of the process put a slow or failing one here.
 var logFS faultfs.FS
 
-// openLog opens the meter, the ledger, and the log of acked requests in the data directory, and tells the meter of those that the
-// ledger does not have.
-func (s *server) openLog(ctx context.Context) (err error) {
-	cfg := &s.cfg
-	if s.meter, s.leases, s.logName, err = openMeter(ctx, s.cfg, s.dir, s.db, s.log, s.reg); err != nil {
+// openMeter opens the meter: one that leases from the database if other replicas do so too.
+func (s *server) openMeter(ctx context.Context) (err error) {
+	if !s.cfg.replicated() {
+		s.meter, err = metering.OpenMeter(ctx, s.db, time.Now(), s.reg)
 		return err
 	}
-	s.ledger = metering.NewLedger(s.db, metering.LedgerOptions{Now: time.Now, Logger: s.log, Registry: s.reg, Replica: cfg.replica(s.logName, s.ls.addresses()),
-		Pending: func() (time.Time, bool) { return s.wal.Oldest() }})
+	s.meter, s.leases, err = metering.OpenLeases(ctx, s.db, s.name, metering.LedgerOptions{Now: time.Now, Logger: s.log, Registry: s.reg})
+	return err
+}
+
+// openLedger opens the ledger. That of a process without a log holds nobody up, and waits for the logs of all others.
+func (s *server) openLedger(context.Context) error {
+	o := metering.LedgerOptions{Now: time.Now, Logger: s.log, Registry: s.reg}
+	if s.role.receive {
+		o.Replica = s.cfg.replica(s.name, s.ls.addresses())
+		o.Pending = func() (time.Time, bool) { return s.wal.Oldest() }
+	}
+	s.ledger = metering.NewLedger(s.db, o)
+	return nil
+}
+
+// openLog opens the log of acked requests in the data directory, and tells the meter of those that the ledger does not have.
+func (s *server) openLog(ctx context.Context) (err error) {
+	cfg := &s.cfg
 	s.wal, err = storage.OpenLog(ctx, storage.LogOptions{
-		Dir: s.dir.file(walDir), FS: logFS, Ledger: s.ledger.ForLog(s.logName), Now: time.Now, Logger: s.log, Registry: s.reg,
+		Dir: s.dir.file(walDir), FS: logFS, Ledger: s.ledger.ForLog(s.name), Now: time.Now, Logger: s.log, Registry: s.reg,
 		MaxBytes: *cfg.LogMaxBytes.bytes, ReserveBytes: *cfg.LogReserve.bytes, MaxDelay: cfg.FlushDelay, MaxRows: cfg.FlushRows,
 		SegmentBytes: segmentBytes(*cfg.MaxBody.bytes), Window: cfg.ResendWindow, Timeout: cfg.InsertTimeout, Gone: s.directory.Deleting,
 		Restore: func(b []byte) error {
@@ -50,16 +61,3 @@ func (s *server) openLog(ctx context.Context) (err error) {
 // segmentBytes is the size of the log's files, into each of which the largest request must fit: its rows, compressed, are
 // hardly larger than its body even if nothing in them can be compressed.
 func segmentBytes(maxBody int64) int64 { return max(16<<20, 2*maxBody) }
-
-// openMeter opens the meter: one that leases from the database if other replicas do so too. name is the log's in the ledger.
-func openMeter(ctx context.Context, cfg Config, dir *dataDir, db *store.DB, log *slog.Logger, reg prometheus.Registerer) (m *metering.Meter, l *metering.Leases, name string, err error) {
-	if !cfg.replicated() {
-		m, err = metering.OpenMeter(ctx, db, time.Now(), reg)
-		return m, nil, walDir, err
-	}
-	if name, err = dir.replica(); err != nil {
-		return nil, nil, "", err
-	}
-	m, l, err = metering.OpenLeases(ctx, db, name, metering.LedgerOptions{Now: time.Now, Logger: log, Registry: reg})
-	return m, l, name, err
-}

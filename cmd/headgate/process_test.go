@@ -73,9 +73,24 @@ func command(args ...string) *exec.Cmd {
 // launch starts serve on free ports and does not wait.
 func launch(t *testing.T, dir string, args ...string) *process {
 	t.Helper()
+	return launchAs(t, "all", dir, args...)
+}
+
+// launchAs is launch with a role.
+func launchAs(t *testing.T, role, dir string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, dir: dir, gone: make(chan error, 1)}
-	p.cmd = command(append([]string{"serve", "--data-dir", dir, "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0",
-		"--api", "127.0.0.1:0", "--telemetry", "127.0.0.1:0", "--flush-delay", "20ms", "--engine-memory", "2GiB"}, args...)...)
+	base := []string{"serve", "--data-dir", dir, "--telemetry", "127.0.0.1:0", "--role", role}
+	if role == "all" || role == "ingest" {
+		base = append(base, "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--flush-delay", "20ms")
+	}
+	if role != "ingest" {
+		base = append(base, "--api", "127.0.0.1:0")
+	}
+	if role == "all" {
+		base = append(base, "--engine-memory", "2GiB")
+	}
+	p.cmd = command(append(base, args...)...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -88,11 +103,17 @@ func launch(t *testing.T, dir string, args ...string) *process {
 // serveOn starts serve and waits until it is ready.
 func serveOn(t *testing.T, dir string, args ...string) *process {
 	t.Helper()
+	return serveAs(t, "all", dir, args...)
+}
+
+// serveAs is serveOn with a role.
+func serveAs(t *testing.T, role, dir string, args ...string) *process {
+	t.Helper()
 	// One that was killed has left its addresses; the new process removes them only once it runs.
 	if err := removeIfThere(filepath.Join(dir, addressesFile)); err != nil {
 		t.Fatal(err)
 	}
-	p := launch(t, dir, args...)
+	p := launchAs(t, role, dir, args...)
 	timetest.Eventually(t, "headgate to be ready", func() bool {
 		select {
 		case err := <-p.gone:

@@ -23,7 +23,9 @@ func newServe() *cobra.Command {
 		Example: `  headgate serve --data-dir ./data
   headgate serve --clickhouse http://headgate:secret@clickhouse:8123/telemetry
   HEADGATE_STORE=postgres://headgate:secret@postgres:5432/headgate headgate serve --secrets-dir /etc/headgate/secrets
-  HEADGATE_OTLP_GRPC=0.0.0.0:4317 headgate serve`,
+  HEADGATE_OTLP_GRPC=0.0.0.0:4317 headgate serve
+  headgate serve --role ingest --data-dir /var/lib/headgate-1 --secrets-dir /etc/headgate/secrets \
+    --store postgres://headgate@postgres:5432/headgate --clickhouse http://headgate:secret@clickhouse:8123/telemetry`,
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cfg.Validate(); err != nil {
@@ -54,7 +56,6 @@ func parseLevel(s string) (level slog.Level, err error) {
 // grace, the rest waits for the next start; then the ledger stops, the engine last.
 func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) (err error) {
 	defer log.Info("stopped")
-	limitHeap(*cfg.MaxInFlight.bytes)
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	defer func() {
@@ -62,10 +63,13 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 			err = cause
 		}
 	}()
-	s := &server{cfg: cfg, stdout: stdout, log: log, reg: newRegistry(), ready: &readiness{}, fail: fail}
+	s := &server{cfg: cfg, role: cfg.role(), stdout: stdout, log: log, reg: newRegistry(), ready: &readiness{name: cfg.Role, role: cfg.role()}, fail: fail}
 	defer func() { err = errors.Join(err, s.stop()) }()
 	for _, step := range s.steps() {
-		if err := step(ctx); err != nil || ctx.Err() != nil {
+		if !s.role.with(step.of) {
+			continue
+		}
+		if err := step.do(ctx); err != nil || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -74,10 +78,29 @@ func serve(ctx context.Context, cfg Config, stdout io.Writer, log *slog.Logger) 
 	return nil
 }
 
+// step is one of a start, for processes that do any of it.
+type step struct {
+	of role
+	do func(context.Context) error
+}
+
 // steps are what a start does, in order. What they open is closed in the opposite order.
-func (s *server) steps() []func(context.Context) error {
-	return []func(context.Context) error{
-		s.readTiers, s.listen, s.openState, s.openLog, s.openClickHouse, s.keepState, s.flush, s.work, s.receive, s.answer, s.publish,
+//
+// In every process run who knows tenants, keys and people (directory) and who knows the other processes (fleet). With the log go leases and
+// the ledger; control has the ledger too, so that hours are sealed where nobody receives. The keeper measures where limits hold and where
+// they are shown. Of deletions each log's process sees to its log, and one of control to the rest. Work that any process of a role could
+// do (messages, webhooks, comparisons, deletions) is shared out by the state database.
+func (s *server) steps() []step {
+	every := role{receive: true, query: true, control: true}
+	receive, query, control := role{receive: true}, role{query: true}, role{control: true}
+	api, books := role{query: true, control: true}, role{receive: true, control: true}
+	return []step{
+		{receive, s.boundHeap}, {api, s.readTiers}, {every, s.listen}, {every, s.openState},
+		{receive, s.openMeter}, {books, s.openLedger}, {receive, s.openLog},
+		{every, s.openClickHouse}, {query, s.watchWalls},
+		{every, s.keepState}, {books, s.keepBooks}, {control, s.keepPeople}, {every, s.prepare},
+		{books, s.measure}, {books, s.verify}, {books, s.delete}, {control, s.openExporter},
+		{every, s.openEdge}, {receive, s.receive}, {api, s.answer}, {every, s.publish},
 	}
 }
 
@@ -112,21 +135,24 @@ func (s *server) publish(ctx context.Context) error {
 	return nil
 }
 
-// limitHeap makes the collector work harder where large requests would otherwise let the heap double before they are
+// boundHeap makes the collector work harder where large requests would otherwise let the heap double before they are
 // freed. The bound is soft: bodies, the rows made of them, and what the process needs at rest. GOMEMLIMIT overrules it.
-func limitHeap(maxInFlight int64) {
+func (s *server) boundHeap(context.Context) error {
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(2*maxInFlight + 256<<20)
+		debug.SetMemoryLimit(2**s.cfg.MaxInFlight.bytes + 256<<20)
 	}
+	return nil
 }
 
+// announce prints what is open.
 func announce(w io.Writer, a addresses, dir string, tls bool) {
 	scheme := map[bool]string{false: "http", true: "https"}
-	fmt.Fprintf(w, `headgate is ready
-  OTLP/gRPC    %s
-  OTLP/HTTP    %s://%s/v1/{logs,traces,metrics}
-  API          %s://%s/api/v1
-  telemetry    http://%s/metrics
-  data         %s
-`, a.OTLPGRPC, scheme[tls], a.OTLPHTTP, scheme[a.APICert != ""], a.API, a.Telemetry, dir)
+	fmt.Fprintln(w, "headgate is ready")
+	if a.OTLPGRPC != "" {
+		fmt.Fprintf(w, "  OTLP/gRPC    %s\n  OTLP/HTTP    %s://%s/v1/{logs,traces,metrics}\n", a.OTLPGRPC, scheme[tls], a.OTLPHTTP)
+	}
+	if a.API != "" {
+		fmt.Fprintf(w, "  API          %s://%s/api/v1\n", scheme[a.APICert != ""], a.API)
+	}
+	fmt.Fprintf(w, "  telemetry    http://%s/metrics\n  data         %s\n", a.Telemetry, dir)
 }

@@ -22,6 +22,7 @@ import (
 // server is a headgate that runs: what each step of its start has opened for the later ones. Steps run one after the other.
 type server struct {
 	cfg    Config
+	role   role
 	stdout io.Writer
 	log    *slog.Logger
 	reg    *prometheus.Registry
@@ -34,30 +35,31 @@ type server struct {
 	dir *dataDir
 	ls  *listeners
 
+	name      string // of this process among those of its database, and of its log in the ledger
 	db        *store.DB
 	directory *auth.Directory
 	people    people
 	signer    *metering.Signer
-	ledger    *metering.Ledger
 	alerts    *alert.Service
-	meter     *metering.Meter
-	leases    *metering.Leases // nil: no other process admits
 
-	logName string // among the replicas'
-	wal     *storage.Log
+	meter  *metering.Meter
+	leases *metering.Leases // nil: no other process admits
+	ledger *metering.Ledger
+	wal    *storage.Log // nil: the role has none
 
 	ch    backend
 	conns connections
-	walls *walls
+	walls *walls // nil: the role answers no queries
 
 	backend runner // of what the edge and the log need: ends after them
 	edge    runner // of what takes requests: ends first
 
-	prepared chan struct{} // closed once ClickHouse has the tables
-	exporter *storage.Exporter
+	prepared chan struct{}   // closed once ClickHouse has the tables
+	counter  storage.Counter // of the keeper and the verifier
 	verifier *metering.Verifier
 	keeper   *keeper
 	deleter  *control.Deleter
+	exporter *storage.Exporter
 
 	stops []func() error
 }

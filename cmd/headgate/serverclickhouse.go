@@ -15,6 +15,9 @@ import (
 
 // openClickHouse makes the connections, to the server that is given or to the engine that it starts. It waits for no answer.
 func (s *server) openClickHouse(ctx context.Context) (err error) {
+	if !s.role.query {
+		s.cfg.Server.Reader = "" // what the role has no use for cannot be wrong
+	}
 	if s.ch, err = openClickHouse(s.cfg, s.beyond(ctx), s.log, s.reg); err != nil {
 		return err
 	}
@@ -22,32 +25,51 @@ func (s *server) openClickHouse(ctx context.Context) (err error) {
 		return err
 	}
 	s.onStop(func() error { s.conns.close(); return nil })
+	return nil
+}
+
+// watchWalls makes what watches over the walls between tenants. It first looks once ClickHouse has the tables.
+func (s *server) watchWalls(context.Context) error {
 	s.walls = newWalls(s.ch.walls(s.conns), s.log, s.reg)
 	s.ready.walls.Store(s.walls)
 	return nil
 }
 
-// flush takes the log to ClickHouse, once that answers and has the tables, and waits a while for this.
-func (s *server) flush(ctx context.Context) error {
+// prepare brings ClickHouse's tables up to date once that answers, and then takes the log there, if there is one. A start waits a
+// while for this.
+func (s *server) prepare(ctx context.Context) error {
 	s.prepared = make(chan struct{})
+	name, wait := "clickhouse", "clickhouse does not answer yet"
+	if s.wal != nil {
+		name, wait = "log", wait+"; what is sent meanwhile waits in the log"
+	}
 	run := s.beyond(ctx)
-	run("log", func(ctx context.Context) error {
-		if err := prepare(ctx, s.ch.writer, s.conns.writer, s.log); err != nil || ctx.Err() != nil {
-			return err
-		}
-		s.walls.look(ctx)
-		close(s.prepared)
-		return s.wal.Run(ctx, s.conns.writer, s.cfg.ShutdownGrace)
-	})
-	s.backend("walls", func(ctx context.Context) error { return s.walls.run(ctx, s.prepared) })
+	run(name, s.useClickHouse)
+	if s.walls != nil {
+		s.backend("walls", func(ctx context.Context) error { return s.walls.run(ctx, s.prepared) })
+	}
 	s.ready.set("waiting for clickhouse")
 	select {
 	case <-s.prepared:
 	case <-time.After(startPatience):
-		s.log.Warn("clickhouse does not answer yet; what is sent meanwhile waits in the log")
+		s.log.Warn(wait)
 	case <-ctx.Done():
 	}
 	return nil
+}
+
+func (s *server) useClickHouse(ctx context.Context) error {
+	if err := prepare(ctx, s.ch.writer, s.conns.writer, s.log); err != nil || ctx.Err() != nil {
+		return err
+	}
+	if s.walls != nil {
+		s.walls.look(ctx)
+	}
+	close(s.prepared)
+	if s.wal == nil {
+		return nil
+	}
+	return s.wal.Run(ctx, s.conns.writer, s.cfg.ShutdownGrace)
 }
 
 // startPatience is how long a start waits for ClickHouse before it takes requests without.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/control"
+	"github.com/headgate-io/headgate/internal/fleet"
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/metering/alert"
@@ -19,6 +20,11 @@ func (s *server) listen(ctx context.Context) (err error) {
 		return err
 	}
 	s.onStop(s.dir.close)
+	if !s.role.receive {
+		if err := s.dir.refuseLog(s.cfg.Role); err != nil {
+			return err
+		}
+	}
 	if s.ls, err = listenAll(s.cfg); err != nil {
 		return err
 	}
@@ -45,26 +51,49 @@ func (s *server) openState(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.signer, err = metering.OpenSigner(ctx, s.db, s.cfg.secrets(), time.Now())
+	s.name = walDir
+	if s.cfg.replicated() {
+		s.name, err = s.dir.replica()
+	}
 	return err
 }
 
-// keepState runs what keeps memory and the state database together, until the edge and the log have ended.
-func (s *server) keepState(ctx context.Context) (err error) {
+// keepState keeps memory and the state database together, until the edge and the log have ended.
+func (s *server) keepState(ctx context.Context) error {
 	s.backend = s.beyond(ctx)
 	s.backend("directory", s.directory.Run)
+	if !s.cfg.replicated() {
+		return nil
+	}
+	host, _ := os.Hostname() // for information
+	others := fleet.New(s.db, fleet.Options{ID: s.name, Role: s.cfg.Role, Host: host, Version: version, Now: time.Now, Logger: s.log, Registry: s.reg})
+	s.ready.others.Store(others)
+	s.backend("fleet", others.Run)
+	return nil
+}
+
+// keepBooks writes refusals, seals hours, and leases.
+func (s *server) keepBooks(context.Context) error {
+	s.backend("ledger", s.ledger.Run)
+	if s.leases != nil {
+		s.backend("leases", s.leases.Run)
+	}
+	return nil
+}
+
+// keepPeople sends messages and webhooks, and opens what people are let in by and what exports are signed with.
+func (s *server) keepPeople(ctx context.Context) (err error) {
+	if s.signer, err = metering.OpenSigner(ctx, s.db, s.cfg.secrets(), time.Now()); err != nil {
+		return err
+	}
 	if s.people, err = openPeople(s.cfg, s.directory, s.log, s.reg); err != nil {
 		return err
 	}
 	s.backend("outbox", s.people.outbox.Run)
-	s.backend("ledger", s.ledger.Run)
 	s.alerts = alert.New(s.db, alert.Options{
 		Now: time.Now, Key: s.directory.DeriveKey("webhook secrets"), AllowPrivate: s.cfg.WebhookPrivate, Audit: control.AuditAlert,
 		Logger: s.log, Registry: s.reg,
 	})
 	s.backend("alerts", s.alerts.Run)
-	if s.leases != nil {
-		s.backend("leases", s.leases.Run)
-	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/pprof"
-	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -21,55 +20,15 @@ func newRegistry() *prometheus.Registry {
 	return reg
 }
 
-// readiness says why headgate is not ready, "" once it is.
-type readiness struct {
-	reason atomic.Pointer[string]
-	walls  atomic.Pointer[walls] // nil until ClickHouse is known
-}
-
-func (r *readiness) set(reason string) { r.reason.Store(&reason) }
-
 // telemetryHandler serves what operators watch. It needs no credential: keep its address private.
 func telemetryHandler(reg *prometheus.Registry, ready *readiness) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if reason := *ready.reason.Load(); reason != "" {
-			http.Error(w, reason, http.StatusServiceUnavailable)
-			return
-		}
-		// Data are taken while queries are refused, so that this process is ready for those who send.
-		if walls := ready.walls.Load(); walls != nil {
-			if _, unsafe := walls.state(); unsafe != "" {
-				fmt.Fprintln(w, "ready, but queries are refused: "+unsafe)
-				return
-			}
-		}
-		fmt.Fprintln(w, "ready")
-	})
-	mux.HandleFunc("GET /readyz/query", func(w http.ResponseWriter, _ *http.Request) {
-		reason := *ready.reason.Load()
-		if walls := ready.walls.Load(); reason == "" && walls != nil {
-			known, unsafe := walls.state()
-			if reason = unsafe; !known {
-				reason = "the walls between tenants are not checked yet"
-			}
-		}
-		if reason != "" {
-			http.Error(w, reason, http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ready")
-	})
-	mux.HandleFunc("/debug/walls", func(w http.ResponseWriter, r *http.Request) {
-		walls := ready.walls.Load()
-		if walls == nil {
-			http.Error(w, *ready.reason.Load(), http.StatusServiceUnavailable)
-			return
-		}
-		walls.serveReport(w, r)
-	})
+	mux.HandleFunc("GET /readyz", ready.serve)
+	mux.HandleFunc("GET /readyz/query", ready.serveQuery)
+	mux.HandleFunc("/debug/walls", ready.serveWalls)
+	mux.HandleFunc("GET /debug/fleet", ready.serveFleet)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

@@ -70,9 +70,7 @@ func openBooks(t *testing.T) *books {
 	check(b.ledger.Run(ctx)) // seals once
 	signer, err := metering.OpenSigner(t.Context(), b.db, b.dir, time.Now())
 	check(err)
-	meter, err := metering.OpenMeter(t.Context(), b.db, time.Now(), nil)
-	check(err)
-	api := &control.API{Directory: directory, Meter: meter, Ledger: b.ledger, Signer: signer, Now: time.Now, Version: "test",
+	api := &control.API{Directory: directory, Ledger: b.ledger, Signer: signer, Now: time.Now, Version: "test",
 		Log: slog.New(slog.DiscardHandler), Alerts: alert.New(b.db, alert.Options{Now: time.Now, Registry: prometheus.NewRegistry()})}
 	mux := http.NewServeMux()
 	api.Register(mux)

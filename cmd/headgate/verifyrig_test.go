@@ -101,7 +101,7 @@ func newVerifyRigOf(t *testing.T, delay time.Duration) *verifyRig {
 	running.Go(func() { _ = r.log.Run(ctx, r.conn, 0) })
 	t.Cleanup(func() { cancel(); running.Wait(); _ = r.log.Close() })
 	r.verifier = metering.NewVerifier(r.ledger, storage.Counter{Conn: r.conn, Log: r.log}, r.reg)
-	r.api = &control.API{Directory: r.directory, Meter: meter, Ledger: r.ledger, Verifier: r.verifier, Alerts: alert.New(r.db, alert.Options{Now: r.now, Registry: prometheus.NewRegistry()}),
+	r.api = &control.API{Directory: r.directory, Ledger: r.ledger, Verifier: r.verifier, Alerts: alert.New(r.db, alert.Options{Now: r.now, Registry: prometheus.NewRegistry()}),
 		Now: r.now, Log: quiet, Version: "test"}
 	return r
 }

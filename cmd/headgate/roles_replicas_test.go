@@ -1,0 +1,263 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/headgate-io/headgate/control"
+	"github.com/headgate-io/headgate/internal/asktest"
+	"github.com/headgate-io/headgate/internal/otlpgen"
+	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/metering"
+)
+
+// parted is a headgate in three processes.
+type parted struct {
+	*replicas
+	ingest, query, control *process
+}
+
+func newParted(t *testing.T) *parted {
+	d := &parted{replicas: newReplicas(t)}
+	d.control = d.as("control", t.TempDir())
+	d.ingest = d.as("ingest", t.TempDir())
+	d.query = d.as("query", t.TempDir())
+	return d
+}
+
+// as starts a process of a role.
+func (d *parted) as(role, dir string) *process {
+	d.t.Helper()
+	p := serveAs(d.t, role, dir, append(slices.Clone(d.args), "--secrets-dir", d.secrets)...)
+	p.secrets = d.secrets
+	return p
+}
+
+// ask sends a request to --api, with a credential if that is not "", and returns the status and the body.
+func (p *process) ask(credential, method, path, body string) (int, string) {
+	p.t.Helper()
+	resp, text := asktest.Do(p.t, method, "http://"+p.addr.API+path, body, asktest.Bearer(credential))
+	return resp.StatusCode, text
+}
+
+// sent waits until a request of this kind is acked: a key made elsewhere is known within a second.
+func (p *process) sent(path, contentType, key string, body []byte) {
+	p.t.Helper()
+	timetest.Eventually(p.t, "an ack", func() bool {
+		status, _, err := p.post(p.t.Context(), path, contentType, key, body)
+		return err == nil && status == http.StatusOK
+	})
+}
+
+func (p *process) counts(key string) int {
+	p.t.Helper()
+	return unmarshal[struct{ Count int }](p.t, p.cli("query", "--key", key, "--format", "ndjson", "logs | count")).Count
+}
+
+// Three processes together are what one is: the tour through the product, each stop at the process whose it is.
+func TestThreeRolesAreOneHeadgate(t *testing.T) {
+	d := newParted(t)
+	d.control.cli("tenant", "create", "acme", "--daily-bytes", "10MiB")
+	d.control.cli("tenant", "create", "globex")
+	made := unmarshal[struct{ ID, Key string }](t, d.control.cli("key", "create", "--tenant", "acme", "--scope", "ingest", "--scope", "query", "--json"))
+	acme, globex := made.Key, d.control.key("globex", "ingest", "query")
+	const trace = "0af7651916cd43dd8448eb211c80319c"
+	d.ingest.sent("/v1/logs", "application/json", acme, []byte(record("acme's")))
+	d.ingest.sent("/v1/logs", "application/json", globex, []byte(record("globex's")))
+	d.ingest.sent("/v1/traces", "application/json", acme, []byte(spanOf(trace, "checkout")))
+	d.ingest.sent("/v1/metrics", "application/x-protobuf", acme, otlpgen.Metrics(1, 50))
+	d.ingest.flushed()
+
+	timetest.Eventually(t, "the key at query", func() bool { status, _ := d.query.ask(acme, "GET", "/api/v1/query/scope", ""); return status == 200 })
+	if n := d.query.counts(acme); n != 1 {
+		t.Errorf("acme counts %d logs, want 1", n)
+	}
+	if status, text := d.query.ask(acme, "GET", "/prometheus/api/v1/label/__name__/values", ""); status != 200 || len(unmarshal[struct{ Data []string }](t, text).Data) == 0 {
+		t.Errorf("metrics: %d %s", status, text)
+	}
+	if status, text := d.query.ask(acme, "GET", "/jaeger/api/traces/"+trace, ""); status != 200 || !strings.Contains(text, "checkout") {
+		t.Errorf("the trace: %d %s", status, text)
+	}
+	if status, text := d.query.ask(globex, "GET", "/jaeger/api/traces/"+trace, ""); status != 404 {
+		t.Errorf("another's trace: %d %s", status, text)
+	}
+	ann := d.control.enter("acme", "ann@example.com", "root-admin")
+	timetest.Eventually(t, "the session at query", func() bool { status, _ := d.query.ask(ann, "GET", "/api/v1/saved-queries", ""); return status == 200 })
+	saved := unmarshal[struct{ ID string }](t, d.query.with(ann, "POST", "/api/v1/saved-queries", `{"name":"Count","language":"oql","query":"logs | count"}`))
+	if text := d.query.with(ann, "POST", "/api/v1/saved-queries/"+saved.ID+"/run", `{"format":"ndjson"}`); unmarshal[struct{ Count int }](t, text).Count != 1 {
+		t.Errorf("the saved query answers %s", text)
+	}
+	rows := unmarshal[metering.Usage](t, d.control.cli("usage", "--tenant", "acme", "--json", "--group", "signal")).Rows
+	if len(rows) != 3 {
+		t.Errorf("usage of acme: %+v", rows)
+	}
+	if out := d.control.cli("tenant", "show", "acme"); !strings.Contains(out, "10MiB") {
+		t.Errorf("acme: %s", out)
+	}
+	billed, _ := d.control.usageOf("acme")
+	d.usedUp(acme, billed)
+	if out := d.control.cli("usage", "replicas", "--json"); !strings.Contains(out, d.logOf(d.ingest)) || strings.Contains(out, d.logOf(d.control)) {
+		t.Errorf("logs that hold the seal up: %s", out)
+	}
+
+	revoked := time.Now()
+	d.control.cli("key", "revoke", made.ID)
+	timetest.Eventually(t, "the revocation", func() bool {
+		status, _, err := d.ingest.post(t.Context(), "/v1/logs", "application/json", acme, []byte(record("late")))
+		return err == nil && status == http.StatusUnauthorized
+	})
+	timetest.Eventually(t, "the revocation at query", func() bool { status, _ := d.query.ask(acme, "GET", "/api/v1/query/scope", ""); return status == 401 })
+	if took := time.Since(revoked); took > time.Second {
+		t.Errorf("the revocation took %v", took)
+	}
+	for _, p := range []*process{d.ingest, d.query, d.control} {
+		if err := p.end(syscall.SIGTERM); err != nil {
+			t.Errorf("serve ended with %v\n%s", err, p.out.String())
+		}
+		if _, err := os.Stat(filepath.Join(p.dir, addressesFile)); !os.IsNotExist(err) {
+			t.Errorf("addresses.json after the end: %v", err)
+		}
+	}
+}
+
+// usedUp waits until control says what is used of a key's tenant's day: to the byte, once leases that are not used have been returned.
+func (d *parted) usedUp(key string, billed int64) {
+	d.t.Helper()
+	var last string
+	timetest.Eventually(d.t, "the use of the limit at control", func() bool {
+		var status int
+		status, last = d.control.ask(key, "GET", "/api/v1/limits", "")
+		if status != 200 {
+			return false
+		}
+		l := unmarshal[control.Limits](d.t, last).Limits
+		return len(l) == 1 && l[0].Used == billed && l[0].Remaining == l[0].Limit-billed
+	})
+}
+
+func (d *parted) logOf(p *process) string {
+	d.t.Helper()
+	raw, err := os.ReadFile(filepath.Join(p.dir, replicaFile))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(raw))
+}
+
+// A limit is held to the byte, and what it refuses is told at control.
+func TestALimitHoldsAcrossRoles(t *testing.T) {
+	d := newParted(t)
+	d.control.cli("tenant", "create", "acme")
+	key := d.control.key("acme", "ingest", "usage")
+	body := otlpgen.Logs(1, 20)
+	d.ingest.sent("/v1/logs", "application/x-protobuf", key, body)
+	d.ingest.flushed()
+	one, _ := d.control.usageOf("acme")
+	d.control.cli("tenant", "set", "acme", "--daily-bytes", fmt.Sprint(10*one))
+	acked := 1
+	timetest.Eventually(t, "the limit", func() bool {
+		status, text, err := d.ingest.post(t.Context(), "/v1/logs", "application/x-protobuf", key, otlpgen.Logs(uint64(1+acked), 20))
+		if err != nil || status != 200 && status != 429 {
+			t.Fatalf("%d %s %v", status, text, err)
+		}
+		if status == 200 {
+			acked++
+		}
+		return status == 429
+	})
+	d.ingest.flushed()
+	billed, requests := d.control.usageOf("acme")
+	if billed > 10*one || requests != int64(acked) {
+		t.Errorf("%d bytes of %d requests are billed, the limit is %d, acked were %d", billed, requests, 10*one, acked)
+	}
+	d.usedUp(key, billed)
+	timetest.Eventually(t, "the refusal", func() bool {
+		return strings.Contains(d.control.cli("decisions", "--tenant", "acme"), "limit-daily-bytes")
+	})
+	timetest.Eventually(t, "the alert", func() bool { return strings.Contains(d.control.cli("alerts", "--tenant", "acme"), "80") })
+}
+
+// Each path is served by the process whose it is, and all others say so, whoever asks; the document is the same everywhere.
+func TestEveryRouteBelongsToARole(t *testing.T) {
+	d := newParted(t)
+	_, text := d.control.ask("", "GET", "/api/openapi.json", "")
+	if _, same := d.query.ask("", "GET", "/api/openapi.json", ""); same != text {
+		t.Error("the documents of control and query differ")
+	}
+	doc := unmarshal[struct {
+		Paths map[string]map[string]struct {
+			Role string `json:"x-headgate-role"`
+		}
+	}](t, text)
+	byRole := map[string]*process{"query": d.query, "control": d.control}
+	asked := map[string]int{}
+	check := func(method, path, role string) {
+		t.Helper()
+		asked[role]++
+		for name, p := range byRole {
+			status, text := p.ask("", method, path, "")
+			var problem struct{ Code, Role string }
+			_ = json.Unmarshal([]byte(text), &problem)
+			elsewhere := status == 421 && problem.Code == control.CodeElsewhere && problem.Role == role
+			if elsewhere == (name == role) || elsewhere != (status == 421) || status == 404 && problem.Code == "path-not-found" {
+				t.Errorf("%s %s at %s: %d %s", method, path, name, status, text)
+			}
+		}
+	}
+	for path, operations := range doc.Paths {
+		for method, op := range operations {
+			check(strings.ToUpper(method), strings.NewReplacer("{", "", "}", "").Replace(path), op.Role)
+		}
+	}
+	for _, path := range []string{"/prometheus/api/v1/query", "/prometheus/api/v1/nothing", "/jaeger/api/services", "/jaeger/api/v3/services"} {
+		check("GET", path, "query")
+	}
+	if asked["query"] < 15 || asked["control"] < 80 {
+		t.Errorf("asked %v", asked)
+	}
+	for name, p := range byRole {
+		if status, text := p.ask("", "GET", "/api/v1/nothing", ""); status != 404 || !strings.Contains(text, "path-not-found") {
+			t.Errorf("what nobody serves at %s: %d %s", name, status, text)
+		}
+	}
+	for name, want := range map[string]addresses{
+		"ingest": {OTLPGRPC: d.ingest.addr.OTLPGRPC, OTLPHTTP: d.ingest.addr.OTLPHTTP, Telemetry: d.ingest.addr.Telemetry},
+		"query":  {API: d.query.addr.API, Telemetry: d.query.addr.Telemetry}, "control": {API: d.control.addr.API, Telemetry: d.control.addr.Telemetry},
+	} {
+		p := map[string]*process{"ingest": d.ingest, "query": d.query, "control": d.control}[name]
+		if p.addr != want {
+			t.Errorf("%s publishes %+v", name, p.addr)
+		}
+		if status, text := p.get("http://" + p.addr.Telemetry + "/readyz"); status != 200 || !strings.HasPrefix(text, "ready") {
+			t.Errorf("%s: readyz %d %s", name, status, text)
+		}
+		if status, _ := p.get("http://" + p.addr.Telemetry + "/readyz/query"); (status == 200) != (name == "query") {
+			t.Errorf("%s: readyz/query %d", name, status)
+		}
+	}
+	if _, text, err := d.ingest.try("tenant", "list"); err == nil || !strings.Contains(text, "--api-url") {
+		t.Errorf("a command on the directory of ingest: %v %s", err, text)
+	}
+	if _, text, err := d.query.try("tenant", "list"); err == nil || !strings.Contains(text, "--role control") {
+		t.Errorf("a command of control on the directory of query: %v %s", err, text)
+	}
+	beside := launchAs(t, "query", d.ingest.dir+"/", d.args...)
+	if err := <-beside.gone; err == nil {
+		t.Error("two processes on one directory")
+	}
+	beside.gone <- nil
+	d.ingest.end(syscall.SIGTERM)
+	on := launchAs(t, "query", d.ingest.dir, append(slices.Clone(d.args), "--secrets-dir", d.secrets)...)
+	if err := <-on.gone; err == nil || !strings.Contains(on.out.String(), "log of acked requests") {
+		t.Errorf("query on the directory of a log: %v\n%s", err, on.out.String())
+	}
+	on.gone <- nil
+}
