@@ -115,10 +115,15 @@ func (p *jsonParser) message(m jsonMsg) {
 	}
 }
 
+// maxSnakeKey is longer than any key in snake_case.
+const maxSnakeKey = 64
+
 // jsonLookup finds the field key of m; keys in snake_case are understood.
+//
+// SECURITY: a key may be as long as the body, and each of its parts takes 16 bytes: one of 60 MiB took a GiB.
 func jsonLookup(m jsonMsg, key []byte) (jsonField, bool) {
 	f, ok := jsonSchema[m][string(key)]
-	if !ok && bytes.IndexByte(key, '_') > 0 {
+	if !ok && len(key) <= maxSnakeKey && bytes.IndexByte(key, '_') > 0 {
 		var camel strings.Builder
 		for i, word := range strings.Split(string(key), "_") {
 			if i > 0 && word != "" {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -274,4 +275,20 @@ func FuzzJSON(f *testing.F) {
 		got.billed = want.billed
 		compareSets(t, got, want)
 	})
+}
+
+// X12: a key that could be in snake_case takes no memory, however long.
+func TestX12LongKeyOfJSONTakesNoMemory(t *testing.T) {
+	text := []byte(`{"a` + strings.Repeat("_", 1<<20) + `":1}`)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 4 {
+		if _, err := (Limits{}).AppendJSON(make([]byte, 0, 100), Logs, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if took := (after.TotalAlloc - before.TotalAlloc) / 4; took > uint64(len(text))/16 {
+		t.Errorf("%d bytes were allocated for a key of %d", took, len(text))
+	}
 }
