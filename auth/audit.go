@@ -106,6 +106,7 @@ type keyDetail struct {
 	DailyBytes  *int64         `json:"daily_bytes"`
 	Limits      []tenant.Bound `json:"limits,omitempty"`
 	CORSOrigins []string       `json:"cors_origins,omitempty"`
+	ClientCerts []string       `json:"client_certificates,omitempty"`
 	ExpiresAt   *time.Time     `json:"expires_at,omitempty"`
 	Name        string         `json:"name,omitempty"`
 	Owner       string         `json:"owner,omitempty"`

@@ -16,6 +16,7 @@ func TestRefusedUseOfKeysIsAuditedOnceAMinute(t *testing.T) {
 		live, text := w.key(NewKey{Tenant: "acme"})
 		until := w.clock.Now().Add(time.Minute)
 		expired, expiredText := w.key(NewKey{Tenant: "acme", ExpiresAt: &until})
+		bound, boundText := w.key(NewKey{Tenant: "acme", ClientCertificates: []string{agentName}})
 		revoked, revokedText := w.key(NewKey{Tenant: "acme"})
 		if _, err := w.Keys().Revoke(t.Context(), w.op, revoked.ID); err != nil {
 			t.Fatal(err)
@@ -26,6 +27,7 @@ func TestRefusedUseOfKeysIsAuditedOnceAMinute(t *testing.T) {
 				w.expect(text, nil)
 				w.expect(keyText(live.ID, newSecret()), ErrUnknownKey)
 				w.expect(expiredText, ErrExpired)
+				w.expect(boundText, ErrCertificate)
 				w.expect(revokedText, ErrUnknownKey)
 				w.expect(keyText(newID(w.clock.Now()), newSecret()), ErrUnknownKey) // was never made
 				w.expect("hg_nonsense", ErrUnknownKey)
@@ -55,7 +57,7 @@ func TestRefusedUseOfKeysIsAuditedOnceAMinute(t *testing.T) {
 		}
 		want := func(n int) string {
 			return fmt.Sprint(map[string]int{live.ID + `{"code":"key-unknown"}`: n, live.ID + `{"code":"key-scope"}`: n,
-				expired.ID + `{"code":"key-expired"}`: n, revoked.ID + `{"code":"key-unknown"}`: n})
+				expired.ID + `{"code":"key-expired"}`: n, bound.ID + `{"code":"key-certificate"}`: n, revoked.ID + `{"code":"key-unknown"}`: n})
 		}
 		for i, wait := range []time.Duration{0, time.Minute - 1, 1} {
 			w.clock.Add(wait)

@@ -147,9 +147,14 @@ func (d *Directory) writeUses(ctx context.Context) {
 }
 
 // Authenticate returns the principal of an API key's text, or one of ErrNoCredential, ErrUnknownKey, ErrExpired,
-// ErrTenantInactive and ErrKeysUnavailable. It reads memory only.
+// ErrTenantInactive, ErrCertificate and ErrKeysUnavailable. It reads memory only.
 func (d *Directory) Authenticate(credential string) (Principal, error) {
-	g, err := d.check(credential)
+	return d.AuthenticateWith(credential, nil)
+}
+
+// AuthenticateWith is Authenticate where the client has shown a certificate of these CertificateNames, which was verified.
+func (d *Directory) AuthenticateWith(credential string, certificate []string) (Principal, error) {
+	g, err := d.check(credential, certificate)
 	result := "ok"
 	if err != nil {
 		result = err.Code
@@ -165,7 +170,7 @@ func (d *Directory) Authenticate(credential string) (Principal, error) {
 	return Principal{g}, nil
 }
 
-func (d *Directory) check(credential string) (*grant, *Error) {
+func (d *Directory) check(credential string, certificate []string) (*grant, *Error) {
 	if credential == "" {
 		return nil, ErrNoCredential
 	}
@@ -193,6 +198,9 @@ func (d *Directory) check(credential string) (*grant, *Error) {
 	g := d.grantLocked(e)
 	if g.err != nil {
 		return nil, g.err
+	}
+	if err := showsOneOf(e.key.ClientCertificates, certificate); err != nil {
+		return nil, err
 	}
 	e.use(d.now(), old)
 	return g, nil

@@ -41,6 +41,9 @@ var (
 		"the API key lacks the scope for this: use a key that was created with it"}
 	ErrOrigin = &Error{"key-origin",
 		"the API key is not for pages of this origin: use a key that was created with it"}
+	// ErrCertificate answers a key without the client certificate that it is bound to.
+	ErrCertificate = &Error{"key-certificate",
+		"the API key is bound to a client certificate that this connection does not show: use it where it was made for"}
 )
 
 // What a change or a look at the control plane can be refused for.

@@ -29,7 +29,7 @@ const itsOwn = `tenant_id = ?`
 var stateKinds = []stateKind{
 	{"access_requests", `id, user_id, user_email, note, role, permissions, seconds, until, status, requested_at, expires_at, decided_by, decided_at`, `id`, itsOwn},
 	{"alerts", `id, kind, owner, owner_id, limit_id, signal, day, threshold, used, max, at`, `id`, itsOwn},
-	{"api_keys", `id, name, owner_user, scopes, daily_bytes, limits, cors_origins, created_at, expires_at, revoked_at, last_used_at, rotated_at, old_until, old_used_at`, `id`, itsOwn},
+	{"api_keys", `id, name, owner_user, scopes, daily_bytes, limits, cors_origins, client_certs, created_at, expires_at, revoked_at, last_used_at, rotated_at, old_until, old_used_at`, `id`, itsOwn},
 	// SECURITY: not acting, the tenant that somebody from above acted in.
 	{"audit", `id, at, actor, address, action, target, outcome, detail, seq, hash`, `id`, itsOwn},
 	{"email_domains", `domain, added_at`, `domain`, itsOwn},

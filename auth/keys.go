@@ -28,10 +28,12 @@ type Key struct {
 	Bounds     []tenant.Bound // all other limits, by kind and signal
 	// CORSOrigins are those that browsers may use the key from, sorted; none says nothing about browsers.
 	CORSOrigins []string
-	CreatedAt   time.Time
-	ExpiresAt   *time.Time // nil is never
-	RevokedAt   *time.Time // nil unless revoked
-	LastUsed    *time.Time // by any of its secrets, to the minute, known a minute or two later; nil is never
+	// ClientCertificates name those with which alone the key is taken, sorted; none is any and no certificate.
+	ClientCertificates []string
+	CreatedAt          time.Time
+	ExpiresAt          *time.Time // nil is never
+	RevokedAt          *time.Time // nil unless revoked
+	LastUsed           *time.Time // by any of its secrets, to the minute, known a minute or two later; nil is never
 	// RotatedAt is when the key was last given another secret. The one before opens until OldUntil, nil for not at all, and was
 	// last used since then at OldLastUsed, as LastUsed.
 	RotatedAt   *time.Time
@@ -50,7 +52,10 @@ type NewKey struct {
 	DailyBytes  *int64
 	Bounds      []tenant.Bound // no StorageBytes
 	CORSOrigins []string       // each as ParseOrigin has it; only with the scope ingest
-	ExpiresAt   *time.Time
+	// ClientCertificates is each a URI, dns:NAME or sha256:HASH of a certificate; only where ingest is the sole scope, since nothing
+	// but OTLP verifies certificates of clients.
+	ClientCertificates []string
+	ExpiresAt          *time.Time
 }
 
 // Create makes a key and returns its text, which is stored nowhere and cannot be shown again. Errors: ErrNotFound for the
@@ -80,8 +85,12 @@ func (s *Keys) Create(ctx context.Context, by Principal, n NewKey) (Key, string,
 		if err != nil {
 			return Entry{}, err
 		}
+		certs, err := parseCertificates(n.ClientCertificates)
+		if err != nil {
+			return Entry{}, err
+		}
 		k = Key{ID: newID(at), Tenant: t.ID, Name: n.Name, Owner: n.Owner, Scopes: slices.Compact(slices.Sorted(slices.Values(n.Scopes))),
-			DailyBytes: n.DailyBytes, Bounds: sortBounds(n.Bounds), CORSOrigins: origins, CreatedAt: at}
+			DailyBytes: n.DailyBytes, Bounds: sortBounds(n.Bounds), CORSOrigins: origins, ClientCertificates: certs, CreatedAt: at}
 		var expires any
 		if n.ExpiresAt != nil {
 			e := n.ExpiresAt.UTC().Truncate(time.Millisecond)
@@ -89,9 +98,9 @@ func (s *Keys) Create(ctx context.Context, by Principal, n NewKey) (Key, string,
 		}
 		mac := s.d.mac(k.ID, secret)
 		_, err = tx.ExecContext(ctx, `INSERT INTO api_keys (id, tenant_id, mac, scopes, daily_bytes, created_at, expires_at, cors_origins, limits,
-			name, owner_user, rev) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			name, owner_user, client_certs, rev) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			k.ID, t.ID.String(), mac[:], joinScopes(k.Scopes), k.DailyBytes, at.UnixMilli(), expires, strings.Join(origins, " "),
-			boundsText(k.Bounds), k.Name, k.Owner, rev)
+			boundsText(k.Bounds), k.Name, k.Owner, strings.Join(certs, " "), rev)
 		return keyEntryOf(k), err
 	})
 	if err != nil {
@@ -124,6 +133,9 @@ func (n NewKey) check(by Principal, owner tenant.ID, at time.Time) error {
 	}
 	if len(n.CORSOrigins) > 0 && !slices.Contains(n.Scopes, ScopeIngest) {
 		return detail(ErrInvalid, "key origins: they are for keys with the scope ingest")
+	}
+	if len(n.ClientCertificates) > 0 && slices.ContainsFunc(n.Scopes, func(sc KeyScope) bool { return sc != ScopeIngest }) {
+		return detail(ErrInvalid, "key certificates: they are for keys with the scope ingest alone")
 	}
 	if n.ExpiresAt != nil && !n.ExpiresAt.After(at) {
 		return detail(ErrInvalid, "key expiry %s: is not in the future", n.ExpiresAt.UTC().Format(time.RFC3339))
@@ -240,7 +252,7 @@ func keyEntryOf(k Key) Entry {
 }
 
 func detailOf(k Key) *keyDetail {
-	return &keyDetail{k.Scopes, k.DailyBytes, k.Bounds, k.CORSOrigins, k.ExpiresAt, k.Name, k.Owner, k.OldUntil}
+	return &keyDetail{k.Scopes, k.DailyBytes, k.Bounds, k.CORSOrigins, k.ClientCertificates, k.ExpiresAt, k.Name, k.Owner, k.OldUntil}
 }
 
 func joinScopes(s []KeyScope) string {

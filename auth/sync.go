@@ -213,7 +213,7 @@ func queryTenants(ctx context.Context, tx *store.Tx, where string, args ...any) 
 }
 
 const keyColumns = `id, tenant_id, mac, scopes, daily_bytes, created_at, expires_at, revoked_at, last_used_at, cors_origins, limits,
-	name, owner_user, old_mac, old_until, old_used_at, rotated_at`
+	name, owner_user, old_mac, old_until, old_used_at, rotated_at, client_certs`
 
 // keyRow is a row of api_keys.
 type keyRow struct {
@@ -231,12 +231,12 @@ func queryKeys(ctx context.Context, tx *store.Tx, where string, args ...any) ([]
 	var out []keyRow
 	for rows.Next() {
 		var r keyRow
-		var owner, scopes, origins, limits string
+		var owner, scopes, origins, certs, limits string
 		var mac, old []byte
 		var created int64
 		var daily, expires, revoked, used, oldUntil, oldUsed, rotated sql.NullInt64
 		err := rows.Scan(&r.ID, &owner, &mac, &scopes, &daily, &created, &expires, &revoked, &used, &origins, &limits,
-			&r.Name, &r.Owner, &old, &oldUntil, &oldUsed, &rotated)
+			&r.Name, &r.Owner, &old, &oldUntil, &oldUsed, &rotated, &certs)
 		if err != nil {
 			return nil, err
 		}
@@ -249,6 +249,9 @@ func queryKeys(ctx context.Context, tx *store.Tx, where string, args ...any) ([]
 		r.Scopes, r.DailyBytes = splitScopes(scopes), nullable(daily)
 		if origins != "" {
 			r.CORSOrigins = strings.Split(origins, " ")
+		}
+		if certs != "" {
+			r.ClientCertificates = strings.Split(certs, " ")
 		}
 		if r.Bounds, err = parseBounds(limits, true); err != nil {
 			r.unread = limits

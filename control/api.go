@@ -171,6 +171,7 @@ var statuses = map[string]int{
 	auth.ErrTenantInactive.Code:      http.StatusForbidden,
 	auth.ErrScope.Code:               http.StatusForbidden,
 	auth.ErrOrigin.Code:              http.StatusForbidden,
+	auth.ErrCertificate.Code:         http.StatusForbidden,
 	auth.ErrForbidden.Code:           http.StatusForbidden,
 	auth.ErrNotFound.Code:            http.StatusNotFound,
 	auth.ErrInvalid.Code:             http.StatusBadRequest,

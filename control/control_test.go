@@ -235,6 +235,8 @@ func TestBadRequestsAreRefusedByCode(t *testing.T) {
 		{400, "invalid-argument", "POST", "/api/v1/keys", `{"tenant":"acme","scopes":["root"]}`},
 		{400, "invalid-argument", "POST", "/api/v1/keys", `{"tenant":"acme","scopes":["ingest"],"expires_at":"2001-01-01T00:00:00Z"}`},
 		{400, "invalid-argument", "POST", "/api/v1/keys", `{"tenant":"acme","scopes":["ingest"],"cors_origins":["https://app.example/x"]}`},
+		{400, "invalid-argument", "POST", "/api/v1/keys", `{"tenant":"acme","scopes":["ingest"],"client_certificates":["agent"]}`},
+		{400, "invalid-argument", "POST", "/api/v1/keys", `{"tenant":"acme","scopes":["ingest","query"],"client_certificates":["spiffe://acme/agent"]}`},
 		{404, "not-found", "DELETE", "/api/v1/keys/01J00000000000000000000000", ``},
 		{400, "invalid-argument", "GET", "/api/v1/tenants?limit=0", ``},
 		{400, "invalid-argument", "GET", "/api/v1/usage?from=yesterday", ``},

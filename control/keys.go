@@ -27,7 +27,7 @@ func (a *API) listKeys(r *http.Request, _ http.ResponseWriter, p auth.Principal)
 func (a *API) showKey(p auth.Principal, k auth.Key) Key {
 	out := Key{
 		ID: k.ID, Tenant: a.Directory.Tenants().NameOf(p, k.Tenant), Name: k.Name, OwnerUser: k.Owner, TenantID: k.Tenant.String(), DailyBytes: k.DailyBytes, Limits: showLimits(k.Bounds), Status: "active",
-		CORSOrigins: append([]string{}, k.CORSOrigins...), CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, RevokedAt: k.RevokedAt,
+		CORSOrigins: append([]string{}, k.CORSOrigins...), ClientCertificates: append([]string{}, k.ClientCertificates...), CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, RevokedAt: k.RevokedAt,
 		LastUsedAt: k.LastUsed, RotatedAt: k.RotatedAt,
 	}
 	for _, s := range k.Scopes {
@@ -54,7 +54,7 @@ func (a *API) createKey(r *http.Request, w http.ResponseWriter, p auth.Principal
 		in.Tenant = p.Tenant().String()
 	}
 	k, text, err := a.Directory.Keys().Create(r.Context(), p, auth.NewKey{
-		Tenant: in.Tenant, Name: in.Name, Owner: in.OwnerUser, Scopes: in.Scopes, DailyBytes: in.DailyBytes, Bounds: bounds(in.Limits), CORSOrigins: in.CORSOrigins, ExpiresAt: in.ExpiresAt,
+		Tenant: in.Tenant, Name: in.Name, Owner: in.OwnerUser, Scopes: in.Scopes, DailyBytes: in.DailyBytes, Bounds: bounds(in.Limits), CORSOrigins: in.CORSOrigins, ClientCertificates: in.ClientCertificates, ExpiresAt: in.ExpiresAt,
 	})
 	if err != nil {
 		return nil, err

@@ -106,21 +106,23 @@ type Tenants struct {
 
 // Key is an API key as the API shows it, without its secret.
 type Key struct {
-	ID          string     `json:"id"`
-	Tenant      string     `json:"tenant"` // name
-	TenantID    string     `json:"tenant_id"`
-	Name        string     `json:"name"`
-	OwnerUser   string     `json:"owner_user"` // id of the user of the tenant who answers for the key
-	Scopes      []string   `json:"scopes"`
-	DailyBytes  *int64     `json:"daily_bytes"` // null: only the tenant's limit holds
-	Limits      []Limit    `json:"limits"`
-	CORSOrigins []string   `json:"cors_origins"` // that browsers may send from; empty: not limited by the key
-	Status      string     `json:"status"`       // active, expired or revoked
-	CreatedAt   time.Time  `json:"created_at"`
-	ExpiresAt   *time.Time `json:"expires_at"`
-	RevokedAt   *time.Time `json:"revoked_at"`
-	LastUsedAt  *time.Time `json:"last_used_at"` // by any of its secrets, to the minute
-	RotatedAt   *time.Time `json:"rotated_at"`
+	ID          string   `json:"id"`
+	Tenant      string   `json:"tenant"` // name
+	TenantID    string   `json:"tenant_id"`
+	Name        string   `json:"name"`
+	OwnerUser   string   `json:"owner_user"` // id of the user of the tenant who answers for the key
+	Scopes      []string `json:"scopes"`
+	DailyBytes  *int64   `json:"daily_bytes"` // null: only the tenant's limit holds
+	Limits      []Limit  `json:"limits"`
+	CORSOrigins []string `json:"cors_origins"` // that browsers may send from; empty: not limited by the key
+	// ClientCertificates name those with which alone the key is taken over OTLP; empty: with any and none.
+	ClientCertificates []string   `json:"client_certificates"`
+	Status             string     `json:"status"` // active, expired or revoked
+	CreatedAt          time.Time  `json:"created_at"`
+	ExpiresAt          *time.Time `json:"expires_at"`
+	RevokedAt          *time.Time `json:"revoked_at"`
+	LastUsedAt         *time.Time `json:"last_used_at"` // by any of its secrets, to the minute
+	RotatedAt          *time.Time `json:"rotated_at"`
 	// OldSecret is there while the secret before the last rotation still opens.
 	OldSecret *OldSecret `json:"old_secret,omitempty"`
 }
@@ -151,7 +153,9 @@ type KeyRequest struct {
 	DailyBytes  *int64          `json:"daily_bytes,omitempty"`
 	Limits      []Limit         `json:"limits,omitempty"`
 	CORSOrigins []string        `json:"cors_origins,omitempty"` // https://host[:port], or *; with the scope ingest
-	ExpiresAt   *time.Time      `json:"expires_at,omitempty"`
+	// ClientCertificates is each a URI, dns:NAME or sha256:HASH of a certificate; with the scope ingest alone.
+	ClientCertificates []string   `json:"client_certificates,omitempty"`
+	ExpiresAt          *time.Time `json:"expires_at,omitempty"`
 }
 
 // KeyPatch is the body that changes a key; members that are left out stay as they are.

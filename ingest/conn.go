@@ -18,6 +18,8 @@ type conn struct {
 	closed       func()          // called once
 	end          chan struct{}   // closed with the connection
 
+	certificate []string // what the client's is called, which was verified (auth.CertificateNames); set before any server has the connection
+
 	agent atomic.Pointer[seenAgent] // of the last good request, nil before it
 
 	writing sync.Mutex // held while answers wait to be taken; guards lost

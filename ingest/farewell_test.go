@@ -20,7 +20,7 @@ import (
 func TestH26AnswerReachesWhoStillWrites(t *testing.T) {
 	g := start(t, Options{})
 	_, key := g.tenant("acme", auth.NewTenant{})
-	p, f := g.server.receiver.authenticate(credentials{authorization: []string{"Bearer " + key}})
+	p, f := g.server.receiver.authenticate(nil, credentials{authorization: []string{"Bearer " + key}})
 	if f != nil {
 		t.Fatal(f)
 	}

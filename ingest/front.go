@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/tlsfiles"
 )
 
@@ -150,6 +151,10 @@ func (f *front) recognise(ctx context.Context, origin *conn) (plain net.Conn, h2
 				turnAway(notTLS.Conn, "this port speaks TLS; use https, and TLS in gRPC clients")
 			}
 			return nil, false, err
+		}
+		// SECURITY: verified ones alone; a session that is resumed has the chains of its first handshake.
+		if chains := t.ConnectionState().VerifiedChains; len(chains) > 0 {
+			origin.certificate = auth.CertificateNames(chains[0][0])
 		}
 		c = t
 	}

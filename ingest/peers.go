@@ -148,7 +148,7 @@ func minTime(a, b time.Time) time.Time {
 // signIn tells who is asking, and holds what became of the key for or against the connection that it came on. What is
 // known, if disabled or without the scope, counts for neither.
 func (r *receiver) signIn(from *conn, c credentials) (auth.Principal, *failure) {
-	p, f := r.authenticate(c)
+	p, f := r.authenticate(from, c)
 	if f == nil || f.http == unauthenticated.http || f.kind == keysUnavailable {
 		r.judge(from, f == nil)
 	}

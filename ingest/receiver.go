@@ -52,13 +52,17 @@ type call struct {
 // credentials are the headers that may carry a key.
 type credentials struct{ authorization, apiKey []string }
 
-// authenticate tells who is asking, from memory alone: no outage of a database can make it refuse a good key.
-func (r *receiver) authenticate(c credentials) (auth.Principal, *failure) {
+// authenticate tells who is asking on a connection, from memory alone: no outage of a database can make it refuse a good key.
+func (r *receiver) authenticate(from *conn, c credentials) (auth.Principal, *failure) {
 	credential, err := auth.Credential(c.authorization, c.apiKey)
 	if err != nil {
 		return auth.Principal{}, credentialFailure(err)
 	}
-	p, err := r.Keys.Authenticate(credential)
+	var certificate []string
+	if from != nil {
+		certificate = from.certificate
+	}
+	p, err := r.Keys.AuthenticateWith(credential, certificate)
 	if err == nil {
 		err = p.Require(auth.ScopeIngest)
 	}
@@ -71,7 +75,7 @@ func (r *receiver) authenticate(c credentials) (auth.Principal, *failure) {
 // credentialFailure keeps the id and the text that auth gives; both are made for the one who asked.
 func credentialFailure(err error) *failure {
 	k := unauthenticated
-	if errors.Is(err, auth.ErrTenantInactive) || errors.Is(err, auth.ErrScope) {
+	if errors.Is(err, auth.ErrTenantInactive) || errors.Is(err, auth.ErrScope) || errors.Is(err, auth.ErrCertificate) {
 		k = forbidden
 	}
 	var e *auth.Error

@@ -32,7 +32,7 @@ func newKey() *cobra.Command {
 
 func keyCreate(f *clientFlags) *cobra.Command {
 	var tenant, expires, name, owner string
-	var scopes, origins []string
+	var scopes, origins, certs []string
 	var daily byteSize
 	var limits limitFlags
 	cmd := &cobra.Command{
@@ -44,6 +44,7 @@ Scopes: ingest (send OTLP), query (read the tenant's telemetry), usage (read its
 ` + aboutLimits,
 		Example: `  headgate key create --tenant acme --scope ingest --daily-bytes 1GiB
   headgate key create --tenant acme --scope ingest --cors-origin https://app.example
+  headgate key create --tenant acme --scope ingest --client-cert spiffe://acme.example/agent
   headgate key create --tenant acme --scope query --scope usage --expires 90d --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if tenant == "" || len(scopes) == 0 {
@@ -58,6 +59,9 @@ Scopes: ingest (send OTLP), query (read the tenant's telemetry), usage (read its
 			}
 			if len(origins) > 0 {
 				in["cors_origins"] = origins
+			}
+			if len(certs) > 0 {
+				in["client_certificates"] = certs
 			}
 			if daily.bytes != nil {
 				in["daily_bytes"] = *daily.bytes
@@ -95,6 +99,7 @@ Scopes: ingest (send OTLP), query (read the tenant's telemetry), usage (read its
 	cmd.Flags().StringArrayVar(&scopes, "scope", nil, "what the key may do: ingest, query, usage, admin, or with query: descendants; may be given more than once")
 	cmd.Flags().StringVar(&expires, "expires", "", "how long the key works, e.g. 90d (empty: until it is revoked)")
 	cmd.Flags().StringArrayVar(&origins, "cors-origin", nil, "origin that browsers may send from with the key, https://host[:port], or * for any; may be given more than once")
+	cmd.Flags().StringArrayVar(&certs, "client-cert", nil, "client certificate without which the key is not taken (see serve --tls-client-ca): a URI that it names, dns:NAME or sha256:HASH; may be given more than once")
 	cmd.Flags().Var(&daily, "daily-bytes", "billed bytes per day through this key, besides the tenant's own limit")
 	limits.register(cmd)
 	return cmd
@@ -110,12 +115,12 @@ func keyList(f *clientFlags) *cobra.Command {
 				query.Set("tenant", tenant)
 			}
 			return showList(cmd, f, "/api/v1/keys", "keys", query,
-				newTable("ID", "TENANT", "NAME", "SCOPES", "DAILY LIMIT", "ORIGINS", "CREATED", "EXPIRES", "LAST USED", "STATUS").alignRight("DAILY LIMIT"), func(k control.Key) []string {
+				newTable("ID", "TENANT", "NAME", "SCOPES", "DAILY LIMIT", "ORIGINS", "CERTIFICATES", "CREATED", "EXPIRES", "LAST USED", "STATUS").alignRight("DAILY LIMIT"), func(k control.Key) []string {
 					limit := "-"
 					if k.DailyBytes != nil {
 						limit = formatBytes(*k.DailyBytes)
 					}
-					return []string{k.ID, k.Tenant, cmp.Or(k.Name, "-"), strings.Join(k.Scopes, ","), limit, cmp.Or(strings.Join(k.CORSOrigins, ","), "-"), day(&k.CreatedAt), day(k.ExpiresAt), day(k.LastUsedAt), k.Status}
+					return []string{k.ID, k.Tenant, cmp.Or(k.Name, "-"), strings.Join(k.Scopes, ","), limit, cmp.Or(strings.Join(k.CORSOrigins, ","), "-"), cmp.Or(strings.Join(k.ClientCertificates, ","), "-"), day(&k.CreatedAt), day(k.ExpiresAt), day(k.LastUsedAt), k.Status}
 				})
 		},
 	}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -72,13 +73,21 @@ func block(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-// Issue makes a certificate, of a client or a server at 127.0.0.1 or, where some are given, at hosts; and its key, in PEM.
+// Issue makes a certificate, of a client or a server at 127.0.0.1 or, where some are given, of hosts and of what URIs name; and its
+// key, in PEM.
 func (a *Authority) Issue(name string, hosts ...string) (cert, key []byte) {
 	a.t.Helper()
 	tmpl := template(name, serial.Add(1))
 	tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	if tmpl.DNSNames = hosts; len(hosts) == 0 {
+	if len(hosts) == 0 {
 		tmpl.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+	}
+	for _, host := range hosts {
+		if u, err := url.Parse(host); err == nil && u.Scheme != "" {
+			tmpl.URIs = append(tmpl.URIs, u)
+		} else {
+			tmpl.DNSNames = append(tmpl.DNSNames, host)
+		}
 	}
 	private := newKey(a.t)
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, &private.PublicKey, a.key)
@@ -93,9 +102,9 @@ func (a *Authority) Issue(name string, hosts ...string) (cert, key []byte) {
 }
 
 // Pair is Issue as package tls has it.
-func (a *Authority) Pair(name string) tls.Certificate {
+func (a *Authority) Pair(name string, hosts ...string) tls.Certificate {
 	a.t.Helper()
-	p, err := tls.X509KeyPair(a.Issue(name))
+	p, err := tls.X509KeyPair(a.Issue(name, hosts...))
 	if err != nil {
 		a.t.Fatal(err)
 	}
