@@ -62,6 +62,8 @@ func OpenLog(ctx context.Context, opt LogOptions) (*Log, error) {
 	if err := l.recover(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("recover log: %w", err), w.Close())
 	}
+	// What was acked and cannot be read; some of it may have been stored before, which nobody can tell any more.
+	l.metrics.damaged.Add(float64(w.Stats().Lost))
 	showLog(opt.Registry, l)
 	return l, nil
 }

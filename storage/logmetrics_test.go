@@ -1,11 +1,13 @@
 package storage
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/headgate-io/headgate/internal/faultfs"
 )
@@ -46,5 +48,38 @@ func TestMetricsAreReadWhileTheLogOpens(t *testing.T) {
 	got := gather()
 	if got["headgate_storage_log_disk_free_bytes"] <= 0 || got["headgate_storage_log_disk_reserve_bytes"] != 5<<20 || got["headgate_storage_log_bytes"] <= 0 {
 		t.Errorf("an open log has %v", got)
+	}
+}
+
+// TestDamageThatAStartFindsIsCounted: an acked request that recovery cannot read is lost, and no read will find that later.
+func TestDamageThatAStartFindsIsCounted(t *testing.T) {
+	r := newRig(t, LogOptions{})
+	r.open()
+	for range 3 {
+		r.mustAppend("a", 1)
+	}
+	r.close()
+	files, err := filepath.Glob(filepath.Join(r.dir, "*.wal"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	raw, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	const firstPayload = 4096 + 48
+	raw[firstPayload] ^= 1
+	if err := os.WriteFile(files[0], raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.open()
+	if got := testutil.ToFloat64(r.log.metrics.damaged); got != 1 {
+		t.Errorf("%v requests are counted as damaged, want 1", got)
+	}
+	r.run()
+	r.settled()
+	r.wantRows("a", 2)
+	if got := testutil.ToFloat64(r.log.metrics.damaged); got != 1 {
+		t.Errorf("%v requests are counted as damaged after the others were stored, want 1", got)
 	}
 }
