@@ -95,7 +95,7 @@ func (d *Decoder) expHistogramPoint(b []byte, wire int) error {
 	t.posCounts.EndRow()
 	t.negOffset.Append(p.neg)
 	t.negCounts.EndRow()
-	t.exemplars.EndRow()
+	t.exemplars.EndRow(t.rows - 1)
 	return d.endPoint(&t.metricTable, b, tagExpAttr)
 }
 

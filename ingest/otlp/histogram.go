@@ -77,7 +77,7 @@ func (d *Decoder) histogramPoint(b []byte, wire int) error {
 	appendOptional(t.max, p.max, p.noValue())
 	t.counts.EndRow()
 	t.bounds.EndRow()
-	t.exemplars.EndRow()
+	t.exemplars.EndRow(t.rows - 1)
 	return d.endPoint(&t.metricTable, b, tagHistAttr)
 }
 

@@ -33,7 +33,7 @@ type logsTable struct {
 	table
 
 	time     sortTime
-	source   *native.Fixed[uint8]
+	source   *native.Runs[uint8]
 	observed otherTime
 	traceID  *native.String
 	spanID   *native.String
@@ -46,7 +46,7 @@ type logsTable struct {
 	bodyKind *kindColumn
 	event    *native.LowCardinality
 	attrs    *attrMap
-	dropped  *native.Fixed[uint32]
+	dropped  *native.Runs[uint32]
 
 	texts [32]uint32 // by severity: the index of the last text in the dictionary, perhaps of an earlier request's
 }
@@ -56,7 +56,7 @@ func newLogsTable() *logsTable {
 	t.begin(schema.Logs, 128)
 	b := &t.b
 	t.time = addSortTime(b, "Timestamp")
-	t.source = addFixed[uint8](b, "TimestampSource", "Enum8('time' = 1, 'observed' = 2, 'received' = 3)")
+	t.source = addRuns[uint8](b, "TimestampSource", "Enum8('time' = 1, 'observed' = 2, 'received' = 3)")
 	t.observed = addOtherTime(b, "ObservedTimestamp")
 	t.traceID = addString(b, "TraceId")
 	t.spanID = addString(b, "SpanId")
@@ -70,7 +70,7 @@ func newLogsTable() *logsTable {
 	b.Add("BodyKind", t.bodyKind)
 	t.event = addLowCardinality(b, "EventName")
 	t.attrs = addAttrMap(b, "LogAttributes")
-	t.dropped = addFixed[uint32](b, "DroppedAttrCount", "UInt32")
+	t.dropped = addRuns[uint32](b, "DroppedAttrCount", "UInt32")
 	t.end()
 	return t
 }
@@ -102,7 +102,7 @@ func (d *Decoder) logRecord(b []byte, wire int) error {
 	}
 	row := t.rows - 1
 	t.time.append(row, ns)
-	t.source.Append(source)
+	t.source.Set(row, source)
 	t.observed.append(row, r.observed)
 	appendID(t.traceID, r.traceID, traceIDBytes)
 	appendID(t.spanID, r.spanID, spanIDBytes)
@@ -122,7 +122,7 @@ func (d *Decoder) logRecord(b []byte, wire int) error {
 	t.bodyKind.noteValue(d, 0, &r.body)
 	t.bodyKind.endRow(1)
 	t.event.AppendIndex(d.intern(t.event, r.event))
-	t.dropped.Append(r.dropped)
+	t.dropped.Set(row, r.dropped)
 	return t.attrs.end(d, b, tagLogAttr)
 }
 

@@ -53,7 +53,7 @@ type metricTable struct {
 	name, desc, unit *native.LowCardinality
 	metadata         *attrMap
 	attrs            *pointAttrs
-	flags            *native.Fixed[uint32]
+	flags            *native.Runs[uint32]
 	temporality      *native.Fixed[int32] // sums and histograms, else nil
 	monotonic        *native.Fixed[uint8] // sums, else nil
 }
@@ -69,7 +69,7 @@ func (t *metricTable) begin(name string, kind seriesKind, rowBytes int) {
 	t.unit = addLowCardinality(b, "MetricUnit")
 	t.metadata = addAttrMap(b, "MetricMetadata")
 	t.attrs = addPointAttrs(b, "Attributes")
-	t.flags = addFixed[uint32](b, "Flags", "UInt32")
+	t.flags = addRuns[uint32](b, "Flags", "UInt32")
 }
 
 // closeMetric gives the rows since the last call the columns of the metric they are of.
@@ -246,7 +246,7 @@ func (d *Decoder) admitPoint(t *metricTable, p *point, wire, extra int) bool {
 	}
 	t.time.append(t.rows-1, p.time)
 	t.start.append(t.rows-1, p.start)
-	t.flags.Append(p.flags)
+	t.flags.Set(t.rows-1, p.flags)
 	return true
 }
 

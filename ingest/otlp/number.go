@@ -92,7 +92,7 @@ func (d *Decoder) numberPoint(t *numberTable, b []byte, wire int) error {
 		return nil
 	}
 	v.append(t.value, t.valueInt)
-	t.exemplars.EndRow()
+	t.exemplars.EndRow(t.rows - 1)
 	return d.endPoint(&t.metricTable, b, tagNumberAttr)
 }
 

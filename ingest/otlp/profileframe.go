@@ -129,8 +129,8 @@ func newFrameColumns(b *native.Builder) *frameColumns {
 	return c
 }
 
-// appendStack adds the row of the frames of s.
-func (c *frameColumns) appendStack(d *Decoder, s *profileStack) {
+// appendStack makes the frames of s the row with the index row.
+func (c *frameColumns) appendStack(d *Decoder, row int, s *profileStack) {
 	p := &d.profiles.dict
 	for _, at := range p.list(s.locations) {
 		l := &p.locations[at]
@@ -142,7 +142,7 @@ func (c *frameColumns) appendStack(d *Decoder, s *profileStack) {
 			c.appendFrame(d, l, line, i < len(lines)-1) // the last line is the one that the others are inlined into
 		}
 	}
-	c.EndRow()
+	c.EndRow(row)
 }
 
 func (c *frameColumns) appendFrame(d *Decoder, l *profileLocation, line profileLine, inlined bool) {

@@ -183,7 +183,7 @@ func (d *Decoder) appendSample(p *profile, index uint32) {
 	link := &t.dict.links[s.link]
 	appendID(c.traceID, link.trace[:], traceIDBytes)
 	appendID(c.spanID, link.span[:], spanIDBytes)
-	c.frames.appendStack(d, &t.dict.stacks[s.stack])
+	c.frames.appendStack(d, c.index.Rows()-1, &t.dict.stacks[s.stack])
 }
 
 // hexText appends id in hexadecimal.

@@ -85,6 +85,18 @@ func addFixed[T native.Number](b *native.Builder, name, typ string) *native.Fixe
 	return c
 }
 
+func addRuns[T native.Number](b *native.Builder, name, typ string) *native.Runs[T] {
+	c := native.NewRuns[T](typ)
+	b.Add(name, c)
+	return c
+}
+
+func addSparse(b *native.Builder, name string) *native.Sparse {
+	c := native.NewSparse()
+	b.Add(name, c)
+	return c
+}
+
 func addRare[T native.Number](b *native.Builder, name, typ string) *native.Rare[T] {
 	c := native.NewRare[T](typ)
 	b.Add(name, c)

@@ -38,18 +38,18 @@ type tracesTable struct {
 	duration       *native.Fixed[uint64]
 	traceID        *native.String
 	spanID, parent *native.String
-	state          *native.String
-	flags          *native.Fixed[uint32]
+	state          *native.Sparse
+	flags          *native.Runs[uint32]
 	spanName       *native.LowCardinality
 	kind           *enumColumn
 	attrs          *attrMap
-	dropped        *native.Fixed[uint32]
+	dropped        *native.Runs[uint32]
 	status         *enumColumn
-	message        *native.String
+	message        *native.Sparse
 	events         *eventColumns
-	droppedEvents  *native.Fixed[uint32]
+	droppedEvents  *native.Runs[uint32]
 	links          *linkColumns
-	droppedLinks   *native.Fixed[uint32]
+	droppedLinks   *native.Runs[uint32]
 }
 
 func newTracesTable() *tracesTable {
@@ -62,18 +62,18 @@ func newTracesTable() *tracesTable {
 	t.traceID = addString(b, "TraceId")
 	t.spanID = addString(b, "SpanId")
 	t.parent = addString(b, "ParentSpanId")
-	t.state = addString(b, "TraceState")
-	t.flags = addFixed[uint32](b, "Flags", "UInt32")
+	t.state = addSparse(b, "TraceState")
+	t.flags = addRuns[uint32](b, "Flags", "UInt32")
 	t.spanName = addLowCardinality(b, "SpanName")
 	t.kind = addEnum(b, "SpanKind", "Unspecified", "Internal", "Server", "Client", "Producer", "Consumer")
 	t.attrs = addAttrMap(b, "SpanAttributes")
-	t.dropped = addFixed[uint32](b, "DroppedAttrCount", "UInt32")
+	t.dropped = addRuns[uint32](b, "DroppedAttrCount", "UInt32")
 	t.status = addEnum(b, "StatusCode", "Unset", "Ok", "Error")
-	t.message = addString(b, "StatusMessage")
+	t.message = addSparse(b, "StatusMessage")
 	t.events = newEventColumns(b)
-	t.droppedEvents = addFixed[uint32](b, "DroppedEventsCount", "UInt32")
+	t.droppedEvents = addRuns[uint32](b, "DroppedEventsCount", "UInt32")
 	t.links = newLinkColumns(b)
-	t.droppedLinks = addFixed[uint32](b, "DroppedLinksCount", "UInt32")
+	t.droppedLinks = addRuns[uint32](b, "DroppedLinksCount", "UInt32")
 	t.table.end()
 	return t
 }
@@ -116,17 +116,17 @@ func (d *Decoder) span(b []byte, wire int) error {
 	t.traceID.AppendHex(s.traceID)
 	t.spanID.AppendHex(s.id)
 	appendID(t.parent, s.parent, spanIDBytes)
-	d.appendString(t.state, s.state)
-	t.flags.Append(s.flags)
+	d.setSparse(t.state, row, s.state)
+	t.flags.Set(row, s.flags)
 	t.spanName.AppendIndex(d.intern(t.spanName, s.name))
 	t.kind.append(d, s.kind)
-	t.dropped.Append(s.dropped)
+	t.dropped.Set(row, s.dropped)
 	t.status.append(d, s.status)
-	d.appendString(t.message, s.message)
-	t.events.EndRow()
-	t.droppedEvents.Append(s.droppedEvents)
-	t.links.EndRow()
-	t.droppedLinks.Append(s.droppedLinks)
+	d.setSparse(t.message, row, s.message)
+	t.events.EndRow(row)
+	t.droppedEvents.Set(row, s.droppedEvents)
+	t.links.EndRow(row)
+	t.droppedLinks.Set(row, s.droppedLinks)
 	return t.attrs.end(d, b, tagSpanAttr)
 }
 

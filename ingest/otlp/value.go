@@ -263,6 +263,13 @@ func (d *Decoder) appendValue(c *native.String, v *value) error {
 // appendString adds the row b to c.
 func (d *Decoder) appendString(c *native.String, b []byte) { c.Append(d.valid(b)) }
 
+// setSparse is appendString for a column whose rows are mostly empty.
+func (d *Decoder) setSparse(c *native.Sparse, row int, b []byte) {
+	if len(b) > 0 {
+		c.Set(row, d.valid(b))
+	}
+}
+
 // valid returns b with each run of bytes that are not UTF-8 replaced by U+FFFD. It may lie in d.scratch.
 func (d *Decoder) valid(b []byte) []byte {
 	if native.IsASCII(b) || utf8.Valid(b) {

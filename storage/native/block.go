@@ -17,18 +17,19 @@ type namedColumn struct {
 	head []byte // name and type, encoded
 	name string
 	col  Column
-	rare filler // nil, or col if a block may lack it
+	late filler // nil, or col if its rows may be fewer than its table's until a block is made
 }
 
-// filler is a column that a block may lack. fill makes it rows long and reports whether the block is to have it.
+// filler is a column that may end before the last rows, which are what it has most. fill makes it rows long and reports
+// whether the block is to have it.
 type filler interface{ fill(rows int) bool }
 
 // Add appends a column.
 func (b *Builder) Add(name string, c Column) {
 	head := appendString(nil, name)
 	head = appendString(head, c.Type())
-	rare, _ := c.(filler)
-	b.cols = append(b.cols, namedColumn{head: head, name: name, col: c, rare: rare})
+	late, _ := c.(filler)
+	b.cols = append(b.cols, namedColumn{head: head, name: name, col: c, late: late})
 }
 
 // Names returns the columns' names in order. The caller owns the slice.
@@ -67,7 +68,7 @@ func (b *Builder) Append(dst []byte, rows int) (Block, []byte) {
 	dst, block.Raw = framing(dst, func(w *frames) {
 		for i := range b.cols {
 			c := &b.cols[i]
-			if c.rare != nil && !c.rare.fill(rows) {
+			if c.late != nil && !c.late.fill(rows) {
 				continue
 			}
 			block.Columns++

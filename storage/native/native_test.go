@@ -88,7 +88,7 @@ func TestColumnsAreTheBytesOfTheFormat(t *testing.T) {
 	n.Add(&nb, "n.a", names)
 	n.Begin()
 	names.Append([]byte("z"))
-	n.EndRow()
+	n.EndRow(0)
 
 	const version, flags = "0100000000000000", "0006000000000000"
 	for _, tc := range []struct {
@@ -296,7 +296,7 @@ func TestDroppedRowsLeaveNoTrace(t *testing.T) {
 			if i%2 == 0 {
 				element(s)
 			}
-			n.EndRow()
+			n.EndRow(i)
 		}
 		return b.Encode(600)
 	}
@@ -438,7 +438,7 @@ func everyShape(rows, first int) Block {
 			}
 			id.AppendHex([]byte{byte(i)})
 		}
-		nest.EndRow()
+		nest.EndRow(r - first)
 	}
 	from := mm.Mark()
 	mm.Keys.Append([]byte("tenant"))

@@ -6,8 +6,8 @@ import "fmt"
 // Begin and appended to each member, and a row is ended by EndRow.
 type Nested struct {
 	members []Element
-	ends    []uint64
-	begun   bool // the row in hand has elements
+	ends    []uint64 // of the rows up to the last that has elements
+	begun   bool     // the row in hand has elements
 }
 
 // Add adds elem as the elements of a member, which is the column name of b.
@@ -26,17 +26,28 @@ func (n *Nested) AddExtra(b *Builder, name string, elem Element) {
 // Begin says that an element of the row in hand follows.
 func (n *Nested) Begin() { n.begun = true }
 
-// EndRow adds the row of all elements appended since the last EndRow.
-func (n *Nested) EndRow() {
-	end := n.last()
-	if n.begun { // most rows are empty
-		n.begun = false
-		end = uint64(n.members[0].Rows())
-		for _, m := range n.members {
-			m.save()
-		}
+// EndRow makes all elements appended since the last EndRow those of the row with the index row. It need not be called for
+// rows without elements, as most are.
+func (n *Nested) EndRow(row int) {
+	if n.begun {
+		n.end(row)
 	}
-	n.ends = append(n.ends, end)
+}
+
+func (n *Nested) end(row int) {
+	n.begun = false
+	n.fill(row)
+	n.ends = append(n.ends, uint64(n.members[0].Rows()))
+	for _, m := range n.members {
+		m.save()
+	}
+}
+
+// fill adds rows without elements, up to rows rows.
+func (n *Nested) fill(rows int) {
+	if from, more := len(n.ends), rows-len(n.ends); more > 0 {
+		n.ends = repeated(append(n.ends, n.last()), from, more-1)
+	}
 }
 
 // DropRow forgets the elements appended since the last EndRow.
@@ -70,6 +81,12 @@ func (m *member) Reset() {
 	m.elem.Reset()
 }
 
+// fill implements filler.
+func (m *member) fill(rows int) bool {
+	m.nested.fill(rows)
+	return true
+}
+
 func (m *member) writeState(w *frames) { m.elem.writeState(w) }
 
 func (m *member) writeBody(w *frames) {
@@ -82,4 +99,5 @@ func (m *member) writeBody(w *frames) {
 
 type extraMember struct{ member }
 
-func (m *extraMember) fill(int) bool { return m.nested.last() > 0 }
+// fill implements filler.
+func (m *extraMember) fill(rows int) bool { return m.member.fill(rows) && m.nested.last() > 0 }
