@@ -16,18 +16,31 @@ const maxKeyBytes = 64 << 10
 // keyValue reads a KeyValue and returns its key and its AnyValue. A key given as an index into a dictionary reads as ""
 // where there is none. That the key is too long is noted in d.bad.
 func (d *Decoder) keyValue(b []byte) (key, val []byte, err error) {
-	// The common form: two short fields, nothing else. SDKs write the key first, the collector the value.
-	if len(b) >= 4 && b[1] < 0x80 {
-		k := 2 + int(b[1])
-		if v := k + 2; v <= len(b) && b[k+1] < 0x80 && int(b[k+1]) == len(b)-v {
-			switch {
-			case b[0] == tagKey && b[k] == tagValue:
-				return b[2:k], b[v:], nil
-			case b[0] == tagValue && b[k] == tagKey:
-				return b[v:], b[2:k], nil
-			}
+	// The common form: SDKs write the key first, the collector the value.
+	if k := secondShort(b); k > 0 {
+		switch {
+		case b[0] == tagKey && b[k] == tagValue:
+			return b[2:k], b[k+2:], nil
+		case b[0] == tagValue && b[k] == tagKey:
+			return b[k+2:], b[2:k], nil
 		}
 	}
+	return d.anyKeyValue(b)
+}
+
+// secondShort returns where the second field of b begins if b is two fields of one byte of tag, one of length and that many
+// bytes, or 0.
+func secondShort(b []byte) int {
+	if len(b) >= 4 && b[1] < 0x80 {
+		if k := 2 + int(b[1]); k+2 <= len(b) && b[k+1] < 0x80 && k+2+int(b[k+1]) == len(b) {
+			return k
+		}
+	}
+	return 0
+}
+
+// anyKeyValue is keyValue for all forms.
+func (d *Decoder) anyKeyValue(b []byte) (key, val []byte, err error) {
 	values := 0
 	var ref uint64
 	for i := 0; i < len(b); {
@@ -86,9 +99,14 @@ func (m *attrMap) add(d *Decoder, pair []byte) error {
 		d.bad = TooManyItems
 		return nil
 	}
-	key, val, err := d.keyValue(pair)
-	if err != nil {
-		return err
+	var key, val []byte
+	if k := secondShort(pair); k > 0 && pair[0] == tagValue && pair[k] == tagKey {
+		key, val = pair[k+2:], pair[2:k]
+	} else {
+		var err error
+		if key, val, err = d.keyValue(pair); err != nil {
+			return err
+		}
 	}
 	i, ok := m.Keys.Guess(key)
 	if !ok {
@@ -96,10 +114,15 @@ func (m *attrMap) add(d *Decoder, pair []byte) error {
 	}
 	m.seen.note(i)
 	m.Keys.AppendIndex(i)
-	if _, ok := shortString(val); ok && m.Vals.AppendASCII(val[1:]) {
-		return nil // its encoding in the column is that on the wire
-	}
-	if k, num := numberValue(val); k != kindEmpty {
+	if _, ok := shortString(val); ok {
+		if m.Vals.AppendASCII(val[1:]) {
+			return nil // its encoding in the column is that on the wire
+		}
+	} else if v, ok := shortInt(val); ok {
+		m.Vals.AppendInt(v)
+		m.kinds.note(m.pairs-1, kindInt)
+		return nil
+	} else if k, num := numberValue(val); k != kindEmpty {
 		appendNumber(m.Vals, k, num)
 		m.kinds.note(m.pairs-1, k)
 		return nil

@@ -107,6 +107,17 @@ func shortString(b []byte) (text []byte, ok bool) {
 	return nil, false
 }
 
+// shortInt returns the number that the AnyValue b is if that is an integer of one or two bytes and nothing else.
+func shortInt(b []byte) (v int64, ok bool) {
+	switch {
+	case len(b) == 2 && b[0] == tagAnyInt && b[1] < 0x80:
+		return int64(b[1]), true
+	case len(b) == 3 && b[0] == tagAnyInt && b[1] >= 0x80 && b[2] < 0x80:
+		return int64(b[1]&0x7f) | int64(b[2])<<7, true
+	}
+	return 0, false
+}
+
 // numberValue returns the bool, int or double that the AnyValue b is if it is nothing else, or kindEmpty.
 func numberValue(b []byte) (kind, uint64) {
 	if len(b) < 2 {
