@@ -94,6 +94,31 @@ func testReplicaThatIsGoneHoldsWhatItMayHaveAcknowledgedSince(t *testing.T) {
 	wantSealed(t, a.Ledger, noon)
 }
 
+// A process without a log seals as far as those let it that have one, and holds nobody up.
+func TestProcessWithoutALogSealsAndHoldsNothing(t *testing.T) {
+	storetest.Each(t, testProcessWithoutALogSealsAndHoldsNothing)
+}
+
+func testProcessWithoutALogSealsAndHoldsNothing(t *testing.T) {
+	db := tempDB(t)
+	a := newReplica(t, db, "a", noon, logs("t", "k", 1, noon.Add(-2*time.Hour)))
+	clock := timetest.NewClock(noon.Add(3 * time.Hour))
+	none := NewLedger(db, LedgerOptions{Now: clock.Now})
+	if err := none.sayPending(deadline(t), false); err != nil {
+		t.Fatal(err)
+	}
+	seal(t, none)
+	wantSealed(t, none, noon.Add(-2*time.Hour))
+	if all, err := none.Replicas(deadline(t)); err != nil || len(all) != 1 {
+		t.Errorf("replicas %+v, %v", all, err)
+	}
+	a.waiting.Remove(logs("t", "k", 1, noon.Add(-2*time.Hour)))
+	a.say(t, true)
+	clock.Add(time.Hour)
+	seal(t, none)
+	wantSealed(t, none, noon.Add(3*time.Hour))
+}
+
 func TestReplicaThatEndsInGoodOrderHoldsNothing(t *testing.T) {
 	storetest.Each(t, testReplicaThatEndsInGoodOrderHoldsNothing)
 }

@@ -273,7 +273,7 @@ func testReplicasTellWhatTheySetAside(t *testing.T) {
 	verifier := func(log string, s Stored) *Verifier {
 		return NewVerifier(NewLedger(db, LedgerOptions{Now: now.Now, Replica: ReplicaOptions{Log: log}}), s, nil)
 	}
-	a, b := verifier("a", one), verifier("b", two)
+	a, b, c := verifier("a", one), verifier("b", two), verifier("", &nothingStored{}) // the last has no log
 	apply(t, b.ledger, "b", 1, true, refused)
 	execute(t, db, `INSERT INTO usage_seal (id, through) VALUES (1, ?)`, hourOf(now.Now()))
 	drift := func(v *Verifier) int {
@@ -290,24 +290,30 @@ func testReplicasTellWhatTheySetAside(t *testing.T) {
 	if n := drift(a); n == 0 {
 		t.Error("another finds no difference before it is told")
 	}
-	if err := b.publishAside(deadline(t)); err != nil {
-		t.Fatal(err)
+	for _, v := range []*Verifier{b, c} {
+		if err := v.publishAside(deadline(t)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if n := drift(a); n != 0 {
-		t.Errorf("another finds %d differences after it was told", n)
+	for name, v := range map[string]*Verifier{"another": a, "one without a log": c} {
+		if n := drift(v); n != 0 {
+			t.Errorf("%s finds %d differences after it was told", name, n)
+		}
 	}
 	two.aside = nil // and the rows are nowhere
 	if err := b.publishAside(deadline(t)); err != nil {
 		t.Fatal(err)
 	}
-	for name, v := range map[string]*Verifier{"the replica itself": b, "another": a} {
+	for name, v := range map[string]*Verifier{"the replica itself": b, "another": a, "one without a log": c} {
 		if n := drift(v); n == 0 {
 			t.Errorf("%s finds no difference when nothing is set aside", name)
 		}
 	}
 	// While another replica has something to do in the hour, nothing is said of it.
 	execute(t, db, `INSERT INTO replicas (log_id, started_at, seen_at, oldest_pending, address) VALUES ('b', 0, 0, ?, '')`, noon.UnixMilli())
-	if n := drift(a); n != 0 {
-		t.Errorf("another finds %d differences while the replica is at it", n)
+	for name, v := range map[string]*Verifier{"another": a, "one without a log": c} {
+		if n := drift(v); n != 0 {
+			t.Errorf("%s finds %d differences while the replica is at it", name, n)
+		}
 	}
 }

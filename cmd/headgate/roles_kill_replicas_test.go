@@ -2,13 +2,17 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/headgate-io/headgate/control"
+	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/otlpgen"
+	"github.com/headgate-io/headgate/internal/pgtest"
 	"github.com/headgate-io/headgate/internal/timetest"
 	"github.com/headgate-io/headgate/storage/policy"
 	"github.com/headgate-io/headgate/storage/schema"
@@ -29,7 +33,10 @@ func TestEachRoleIsKilledAndComesBack(t *testing.T) {
 	send()
 	timetest.Eventually(t, "the key at query", func() bool { status, _ := d.query.ask(key, "GET", "/api/v1/query/scope", ""); return status == 200 })
 	all := map[string]**process{"ingest": &d.ingest, "query": &d.query, "control": &d.control}
-	for name, p := range all {
+	names := []string{"ingest", "query", "control"}
+	noticed := names[rand.IntN(len(names))] // takes 20 seconds
+	for _, name := range names {
+		p := all[name]
 		d.whole()
 		(*p).end(syscall.SIGKILL)
 		if name != "ingest" {
@@ -43,7 +50,7 @@ func TestEachRoleIsKilledAndComesBack(t *testing.T) {
 			d.control.cli("tenant", "set", "acme", "--retention-days", fmt.Sprint(10+len(name)))
 		}
 		for other, q := range all {
-			if other == name {
+			if other == name || noticed != name {
 				continue
 			}
 			timetest.Eventually(t, "that "+name+" is missing to be said by "+other, func() bool {
@@ -74,6 +81,49 @@ func TestEachRoleIsKilledAndComesBack(t *testing.T) {
 	if _, requests := d.control.usageOf("acme"); requests != int64(acked) {
 		t.Errorf("%d requests are billed, %d were acked", requests, acked)
 	}
+}
+
+// Without ClickHouse control and ingest are ready all the same, and what is acked is there when ClickHouse is; query is not ready, and is once it is.
+func TestRolesStartWithoutClickHouse(t *testing.T) {
+	engine, _, args := guardedServer(t)
+	proxy := chtest.StartProxy(t, engine.Addr())
+	proxy.Choose(func(*http.Request) chtest.Fault { return chtest.Refuse })
+	d := &parted{replicas: &replicas{t: t, pg: pgtest.Start(t), secrets: t.TempDir()}}
+	args = append(through(proxy.Addr(), engine, args), "--store", d.pg.URL(), "--secrets-dir", d.secrets)
+	for role, into := range map[string]**process{"ingest": &d.ingest, "query": &d.query, "control": &d.control} {
+		*into = launchAs(t, role, t.TempDir(), args...)
+		(*into).secrets = d.secrets
+	}
+	for _, p := range []*process{d.ingest, d.query, d.control} {
+		timetest.Eventually(t, "a start without ClickHouse", func() (up bool) {
+			var err error
+			p.addr, err = readAddresses(p.dir)
+			return err == nil
+		})
+		if says := strings.Contains(p.out.String(), "waits in the log"); says != (p == d.ingest) {
+			t.Errorf("at the start is said\n%s", p.out.String())
+		}
+	}
+	d.control.cli("tenant", "create", "acme")
+	key := d.control.key("acme", "ingest", "query")
+	d.ingest.sent("/v1/logs", "application/json", key, []byte(record("early")))
+	timetest.Eventually(t, "the key at query", func() bool { status, _ := d.query.ask(key, "GET", "/api/v1/query/scope", ""); return status == 200 })
+	ready := func(p *process) (int, string) { return p.get("http://" + p.addr.Telemetry + "/readyz") }
+	if status, text := ready(d.query); status != 503 || !strings.Contains(text, "not checked yet") {
+		t.Errorf("query: readyz %d %s", status, text)
+	}
+	if got := d.query.answered(key); !strings.HasPrefix(got, "503 ") {
+		t.Errorf("a query is answered %s", got)
+	}
+	for _, p := range []*process{d.ingest, d.control} {
+		if status, text := ready(p); status != 200 {
+			t.Errorf("readyz %d %s", status, text)
+		}
+	}
+	proxy.Choose(func(*http.Request) chtest.Fault { return chtest.Pass })
+	timetest.Eventually(t, "query to be ready", func() bool { status, _ := ready(d.query); return status == 200 })
+	d.ingest.flushed()
+	timetest.Eventually(t, "the record", func() bool { return d.query.counts(key) == 1 })
 }
 
 // whole waits until all three see each other.

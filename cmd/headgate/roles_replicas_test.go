@@ -125,6 +125,15 @@ func TestThreeRolesAreOneHeadgate(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(p.dir, addressesFile)); !os.IsNotExist(err) {
 			t.Errorf("addresses.json after the end: %v", err)
 		}
+		if p == d.ingest { // with nothing in its log
+			if left := unmarshal[control.Replicas](t, d.control.cli("usage", "replicas", "--json")).Replicas; len(left) != 0 {
+				t.Errorf("after the end of ingest hours wait for %+v", left)
+			}
+			timetest.Eventually(t, "that ingest is missing to be said", func() bool {
+				_, text := d.control.get("http://" + d.control.addr.Telemetry + "/readyz")
+				return strings.Contains(text, "no process has the role ingest")
+			})
+		}
 	}
 }
 
@@ -249,15 +258,27 @@ func TestEveryRouteBelongsToARole(t *testing.T) {
 	if _, text, err := d.query.try("tenant", "list"); err == nil || !strings.Contains(text, "--role control") {
 		t.Errorf("a command of control on the directory of query: %v %s", err, text)
 	}
-	beside := launchAs(t, "query", d.ingest.dir+"/", d.args...)
-	if err := <-beside.gone; err == nil {
-		t.Error("two processes on one directory")
+	if text := launchAs(t, "query", d.ingest.dir, d.args...).refusal(); !strings.Contains(text, "in use by another headgate") {
+		t.Errorf("two processes on one directory: %s", text)
 	}
-	beside.gone <- nil
 	d.ingest.end(syscall.SIGTERM)
 	on := launchAs(t, "query", d.ingest.dir, append(slices.Clone(d.args), "--secrets-dir", d.secrets)...)
-	if err := <-on.gone; err == nil || !strings.Contains(on.out.String(), "log of acked requests") {
-		t.Errorf("query on the directory of a log: %v\n%s", err, on.out.String())
+	if text := on.refusal(); !strings.Contains(text, "log of acked requests") {
+		t.Errorf("query on the directory of a log: %s", text)
 	}
-	on.gone <- nil
+}
+
+// refusal is what a process says that cannot start.
+func (p *process) refusal() string {
+	p.t.Helper()
+	select {
+	case err := <-p.gone:
+		p.gone <- err
+		if err == nil {
+			p.t.Errorf("it ended well:\n%s", p.out.String())
+		}
+	case <-time.After(time.Minute):
+		p.t.Errorf("it does not end:\n%s", p.out.String())
+	}
+	return p.out.String()
 }
