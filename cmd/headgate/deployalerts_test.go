@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
 
+	"github.com/headgate-io/headgate/internal/asktest"
 	"github.com/headgate-io/headgate/internal/chtest"
 	"github.com/headgate-io/headgate/internal/pgtest"
 	"github.com/headgate-io/headgate/internal/timetest"
@@ -117,7 +118,9 @@ func troubled(t *testing.T) (well, full, killed, damaged, beside scrape) {
 	key := p.key("acme", "ingest", "query")
 	p.mustPost("/v1/logs", key, record("x"))
 	p.flushed()
-	_ = p.cli("query", "--key", key, "logs | count")
+	if resp, text := asktest.Do(t, http.MethodPost, "http://"+p.addr.API+"/api/v1/query", `{"query":"logs | count","max_age":"30s"}`, http.Header{"Authorization": {"Bearer " + key}}); resp.StatusCode != 200 {
+		t.Fatal(text)
+	}
 	well = p.scraped()
 
 	p.overload(key)
@@ -172,13 +175,19 @@ func metricsText(p *process) string {
 	return text
 }
 
-// TestAlertsSeeRealTrouble: every metric and label of the alerts is one that a headgate in such trouble shows, none fires at one
-// that is well, and those fire that should.
-func TestAlertsSeeRealTrouble(t *testing.T) {
+// TestOperatorsSeeRealTrouble: every metric and label of the alerts and of the operators' dashboard is one that a headgate in such
+// trouble shows; no alert fires at one that is well, and those fire that should.
+func TestOperatorsSeeRealTrouble(t *testing.T) {
 	rules := alertRules(t)
 	well, full, killed, damaged, beside := troubled(t)
+	all := []scrape{well, full, killed, damaged, beside}
 	for _, r := range rules {
-		wantShown(t, []scrape{well, full, killed, damaged, beside}, r.Alert, r.Expr)
+		wantShown(t, all, r.Alert, r.Expr)
+	}
+	for _, q := range dashboard(t, "headgate.json") {
+		if expr := q.Expr; !strings.HasPrefix(expr, "ALERTS{") { // Prometheus' own
+			wantShown(t, all, "panel "+q.panel, expr)
+		}
 	}
 	for _, x := range well.samples {
 		if x.labels.Get(labels.MetricName) == "headgate_engine_resident_memory_bytes" && x.value < 10<<20 {
