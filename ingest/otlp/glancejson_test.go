@@ -1,6 +1,7 @@
 package otlp
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"testing"
@@ -105,7 +106,9 @@ func checkGlanceJSON(t *testing.T, l Limits, sig Signal, text []byte) bool {
 	if by != nil && wrong == nil {
 		t.Fatalf("%s: a good request: %v\n%s", sig, by, text)
 	}
-	if errors.Is(wrong, ErrTooManyRecords) && once == nil && !strings.Contains(string(text), `\`) {
+	// The last of too many may be no object, or not be there yet. Keys with escapes are not known.
+	but := &JSONGlance{maxRecords: l.MaxRecords - 1, sig: sig, dense: true}
+	if errors.Is(wrong, ErrTooManyRecords) && but.Look(text) == nil && !bytes.Contains(text, []byte(`\`)) {
 		t.Fatalf("%s: %v, not at a glance\n%s", sig, wrong, text)
 	}
 	return once != nil
