@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 
@@ -25,6 +26,26 @@ func TestMigrateMakesTenantPartitionedTables(t *testing.T) {
 	}
 	if n := scan[uint64](t, conn, "SELECT count() FROM headgate_migrations"); n != 4 {
 		t.Errorf("%d migrations recorded, want 4", n)
+	}
+}
+
+// Processes that start together bring one database up to date together.
+func TestMigrateAtOnce(t *testing.T) {
+	conn := chtest.Start(t).Open(t, chtest.Database(t))
+	var starts sync.WaitGroup
+	for range 4 {
+		starts.Go(func() {
+			if err := Migrate(t.Context(), conn, schema.Migrations, quiet); err != nil {
+				t.Errorf("Migrate beside others: %v", err)
+			}
+		})
+	}
+	starts.Wait()
+	if n := scan[uint64](t, conn, "SELECT uniqExact(version) FROM headgate_migrations"); n != 4 {
+		t.Errorf("%d versions recorded, want 4", n)
+	}
+	for _, table := range schema.All {
+		scan[uint64](t, conn, "SELECT count() FROM "+table)
 	}
 }
 

@@ -108,6 +108,10 @@ func TestThreeRolesAreOneHeadgate(t *testing.T) {
 		t.Errorf("logs that hold the seal up: %s", out)
 	}
 
+	d.control.cli("usage", "verify")
+	d.control.cli("audit", "verify")
+	d.control.cli("tenant", "export", "acme", "--out", filepath.Join(t.TempDir(), "export"))
+
 	revoked := time.Now()
 	d.control.cli("key", "revoke", made.ID)
 	timetest.Eventually(t, "the revocation", func() bool {
