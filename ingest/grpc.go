@@ -62,7 +62,13 @@ func newGRPCServer(r *receiver) *grpc.Server {
 		HandlerType: (*any)(nil),
 		Methods: []grpc.MethodDesc{{
 			MethodName: "Check",
-			Handler: func(any, context.Context, func(any) error, grpc.UnaryServerInterceptor) (any, error) {
+			Handler: func(_ any, ctx context.Context, _ func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+				// The answer would come in the encoding of the call.
+				if stream, ok := grpc.ServerTransportStreamFromContext(ctx).(messageStream); ok {
+					if _, f := r.messageCodec(stream.RecvCompress()); f != nil {
+						return nil, f.send(ctx)
+					}
+				}
 				return serving, nil
 			},
 		}},

@@ -329,6 +329,22 @@ func TestG24HealthNeedsNoKey(t *testing.T) {
 			t.Errorf("%s without a key: %v", method, err)
 		}
 	}
+	for encoding, want := range map[string]string{"gzip": "0", "br": "12"} { // an answer comes in the encoding of its call
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+g.grpc+healthCheck, bytes.NewReader(prefixed(0, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}, "Grpc-Encoding": {encoding}}
+		resp, err := http2Client(t).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		if got := resp.Header.Get("Grpc-Status") + resp.Trailer.Get("Grpc-Status"); got != want {
+			t.Errorf("Check in %s: status %s %s, want %s", encoding, got, resp.Header.Get("Grpc-Message"), want)
+		}
+	}
 	timetest.Eventually(t, "a check is in no metric of requests", func() bool {
 		return testutil.CollectAndCount(g.server.receiver.metrics.requests) == 1 // the refusals above
 	})
