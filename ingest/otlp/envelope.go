@@ -37,6 +37,7 @@ type resourceState struct {
 	items, oldItems int // scopes, in the present field and in the one before OTLP 1.0
 
 	attrs    attrSet
+	service  []byte // the last attribute service.name
 	dropped  uint32
 	entities entityRefs
 	bad      Reason // rejects every record of the resource, or none
@@ -47,7 +48,7 @@ type resourceState struct {
 
 func (r *resourceState) forget() {
 	r.attrs.forget()
-	r.msg, r.url = nil, nil
+	r.msg, r.url, r.service = nil, nil, nil
 }
 
 // scopeState is the instrumentation scope that the walk is in.
@@ -213,6 +214,7 @@ func (d *Decoder) readResource(b []byte) error {
 		}
 	}
 	r.entities.charge(d)
+	r.service = r.attrs.lastText("service.name")
 	r.attrs.list = append(r.attrs.list, attr{key: tenantKeyBytes, text: d.tenant, kind: kindString})
 	r.bad, r.bytes = d.bad, 8*len(r.attrs.list)
 	return nil

@@ -155,7 +155,7 @@ func (t *table) closeResource(d *Decoder) {
 	}
 	t.resourceRows = t.rows
 	r := &d.resource
-	t.service.AppendN(r.attrs.lastText("service.name"), n)
+	t.service.AppendN(r.service, n)
 	t.resourceURL.AppendIndexN(d.intern(t.resourceURL, r.url), n)
 	t.resourceAttrs.append(d, r.attrs.list, n)
 	t.resourceDropped.AppendN(r.dropped, n)
