@@ -33,6 +33,7 @@ type receiver struct {
 	cors     cors
 	acks     *acks
 	notices  *notices
+	newer    newer
 }
 
 // panicked logs and counts a defect that one request ran into, and is its answer.
@@ -229,6 +230,7 @@ func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f
 	r.acks.note(c.principal.Tenant(), now)
 	hold.Commit()
 	r.tellRejected(c, &result, now)
+	r.tellUnknown(c, result.UnknownFields, now)
 	w.tell(c, hold, now)
 	return partial{rejected: int64(result.Rejected), message: result.Message}, nil
 }

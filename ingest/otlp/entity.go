@@ -40,6 +40,8 @@ func (e *entityRefs) add(d *Decoder, b []byte) error {
 			e.ids = appendEntityKey(e.ids, msg)
 		case tagEntityDesc:
 			e.desc = appendEntityKey(e.desc, msg)
+		default:
+			d.res.UnknownFields++
 		}
 	}
 	if len(e.buf)+len(url)+len(typ)+len(e.ids)+len(e.desc) > maxEntityBytes {

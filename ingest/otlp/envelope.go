@@ -81,6 +81,8 @@ func (d *Decoder) request(b []byte) error {
 			if err := d.resourceItems(msg); err != nil {
 				return err
 			}
+		} else {
+			d.res.UnknownFields++
 		}
 	}
 	return nil
@@ -145,6 +147,10 @@ func (d *Decoder) resourceFields(b []byte, items uint64) error {
 			r.items++
 		case tagScopeItemsPre1:
 			r.oldItems++
+		default:
+			if items == tagScopeItems { // of all times that these fields are walked, once
+				d.res.UnknownFields++
+			}
 		}
 		if tag == items {
 			if err := d.scopeItems(msg); err != nil {
@@ -211,6 +217,8 @@ func (d *Decoder) readResource(b []byte) error {
 			if err := r.entities.add(d, msg); err != nil {
 				return err
 			}
+		default:
+			d.res.UnknownFields++
 		}
 	}
 	r.entities.charge(d)
@@ -273,6 +281,10 @@ func (d *Decoder) scopeFields(b []byte, records bool) error {
 			s.pieces++
 		case tagSchemaURL:
 			s.url = msg
+		default:
+			if records {
+				d.res.UnknownFields++
+			}
 		}
 	}
 	return nil
@@ -324,6 +336,8 @@ func (d *Decoder) readScope(b []byte) error {
 			}
 		case tagScopeDropped:
 			s.dropped = uint32(num)
+		default:
+			d.res.UnknownFields++
 		}
 	}
 	s.bad, s.bytes = d.bad, s.attrs.bytes()

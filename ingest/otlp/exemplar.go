@@ -72,6 +72,8 @@ func (c *exemplarColumns) add(d *Decoder, b []byte) error {
 			if err := c.attrs.add(d, msg); err != nil {
 				return err
 			}
+		default:
+			d.res.UnknownFields++
 		}
 	}
 	c.time.append(time)

@@ -129,13 +129,15 @@ func (d *Decoder) readExpHistogram(p *expHistogram, b []byte) error {
 		case tagExpFlags:
 			p.flags = uint32(num)
 		case tagExpPositive:
-			err = readBuckets(&p.pos, t.posCounts, msg)
+			err = d.readBuckets(&p.pos, t.posCounts, msg)
 		case tagExpNegative:
-			err = readBuckets(&p.neg, t.negCounts, msg)
+			err = d.readBuckets(&p.neg, t.negCounts, msg)
 		case tagExpAttr:
 			err = t.attrs.add(d, msg)
 		case tagExpExemplar:
 			err = t.exemplars.add(d, msg)
+		default:
+			d.res.UnknownFields++
 		}
 		if err != nil {
 			return err
@@ -148,7 +150,7 @@ func (d *Decoder) readExpHistogram(p *expHistogram, b []byte) error {
 func zigzag(n uint64) int32 { return int32(uint32(n)>>1) ^ -int32(n&1) }
 
 // readBuckets reads a Buckets message, one side of a histogram, and merges it with what was read before.
-func readBuckets(offset *int32, counts *native.Array[uint64], b []byte) error {
+func (d *Decoder) readBuckets(offset *int32, counts *native.Array[uint64], b []byte) error {
 	for i := 0; i < len(b); {
 		tag, num, msg, next := nextField(b, i)
 		if i = next; i < 0 {
@@ -166,6 +168,8 @@ func readBuckets(offset *int32, counts *native.Array[uint64], b []byte) error {
 				}
 				counts.Elem.Append(num)
 			}
+		default:
+			d.res.UnknownFields++
 		}
 	}
 	return nil

@@ -127,6 +127,8 @@ func (d *Decoder) readHistogram(p *histogram, b []byte) error {
 			err = t.attrs.add(d, msg)
 		case tagHistExemplar:
 			err = t.exemplars.add(d, msg)
+		default:
+			d.res.UnknownFields++
 		}
 		if err != nil {
 			return err

@@ -173,6 +173,8 @@ func (d *Decoder) readLog(r *logRecord, b []byte) error {
 			r.spanID = msg
 		case tagLogEvent:
 			r.event = msg
+		default:
+			d.res.UnknownFields++
 		}
 	}
 	return d.readBody(r, b, body, bodies)

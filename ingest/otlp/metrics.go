@@ -149,6 +149,8 @@ func (d *Decoder) readMetric(b []byte) error {
 			}
 			data = msg
 			pieces++
+		default:
+			d.res.UnknownFields++
 		}
 	}
 	if pieces > 1 {
@@ -178,6 +180,8 @@ func (d *Decoder) readData(kind uint64, b []byte) error {
 			d.metric.temporality = int32(num)
 		case tagDataMonotonic:
 			d.metric.monotonic = num != 0
+		default:
+			d.res.UnknownFields++
 		}
 	}
 	switch kind {

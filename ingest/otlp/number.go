@@ -118,6 +118,8 @@ func (d *Decoder) readNumber(t *numberTable, p *point, v *number, b []byte) erro
 			err = t.attrs.add(d, msg)
 		case tagNumberExemplar:
 			err = t.exemplars.add(d, msg)
+		default:
+			d.res.UnknownFields++
 		}
 		if err != nil {
 			return err

@@ -67,6 +67,8 @@ func (c *eventColumns) add(d *Decoder, b []byte) error {
 			}
 		case tagEventDropped:
 			dropped = uint32(num)
+		default:
+			d.res.UnknownFields++
 		}
 	}
 	c.time.append(time)
@@ -133,6 +135,8 @@ func (c *linkColumns) add(d *Decoder, b []byte) error {
 			dropped = uint32(num)
 		case tagLinkFlags:
 			flags = uint32(num)
+		default:
+			d.res.UnknownFields++
 		}
 	}
 	appendID(c.traceID, traceID, traceIDBytes)

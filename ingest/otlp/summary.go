@@ -83,9 +83,11 @@ func (d *Decoder) readSummary(p *summary, b []byte) error {
 		case tagSummaryFlags:
 			p.flags = uint32(num)
 		case tagSummaryQuantile:
-			err = t.readQuantile(msg)
+			err = t.readQuantile(d, msg)
 		case tagSummaryAttr:
 			err = t.attrs.add(d, msg)
+		default:
+			d.res.UnknownFields++
 		}
 		if err != nil {
 			return err
@@ -94,7 +96,7 @@ func (d *Decoder) readSummary(p *summary, b []byte) error {
 	return nil
 }
 
-func (t *summaryTable) readQuantile(b []byte) error {
+func (t *summaryTable) readQuantile(d *Decoder, b []byte) error {
 	var quantile, value float64
 	for i := 0; i < len(b); {
 		tag, num, _, next := nextField(b, i)
@@ -106,6 +108,8 @@ func (t *summaryTable) readQuantile(b []byte) error {
 			quantile = math.Float64frombits(num)
 		case tagQuantileValue:
 			value = math.Float64frombits(num)
+		default:
+			d.res.UnknownFields++
 		}
 	}
 	t.quantiles.Elem.Append(quantile)

@@ -203,7 +203,9 @@ func (d *Decoder) readSpan(s *span, b []byte) error {
 		case tagSpanLink:
 			err = d.traces.links.add(d, msg)
 		case tagSpanStatus:
-			err = s.readStatus(msg)
+			err = d.readStatus(s, msg)
+		default:
+			d.res.UnknownFields++
 		}
 		if err != nil {
 			return err
@@ -212,7 +214,7 @@ func (d *Decoder) readSpan(s *span, b []byte) error {
 	return nil
 }
 
-func (s *span) readStatus(b []byte) error {
+func (d *Decoder) readStatus(s *span, b []byte) error {
 	for i := 0; i < len(b); {
 		tag, num, msg, next := nextField(b, i)
 		if i = next; i < 0 {
@@ -223,6 +225,8 @@ func (s *span) readStatus(b []byte) error {
 			s.message = msg
 		case tagStatusCode:
 			s.status = int32(num)
+		default:
+			d.res.UnknownFields++
 		}
 	}
 	return nil
