@@ -140,7 +140,7 @@ func checkSecrets(cfg Config) policy.Finding {
 		if err != nil {
 			continue
 		}
-		if found++; info.Mode().Perm()&0o077 != 0 {
+		if found++; !policy.Private(info) {
 			open = append(open, name)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/headgate-io/headgate/internal/tenant"
 )
@@ -29,15 +30,27 @@ func NewKey() Key {
 	return k
 }
 
-// ReadKey reads a key from a file of 64 hexadecimal digits. It refuses a file that others than its owner can read.
+// Private reports whether nobody but this process's user and root can read a file with a secret. A file of root may be readable
+// to its group where the process is not root's: that is how Kubernetes hands secrets to a user.
+func Private(info fs.FileInfo) bool { return private(info, os.Geteuid()) }
+
+func private(info fs.FileInfo, user int) bool {
+	perm := info.Mode().Perm()
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid == 0 && user != 0 {
+		return perm&0o037 == 0
+	}
+	return perm&0o077 == 0
+}
+
+// ReadKey reads a key from a file of 64 hexadecimal digits. It refuses a file that is not Private.
 func ReadKey(path string) (Key, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return Key{}, fmt.Errorf("policy key: %w", err)
 	}
 	// SECURITY: the key opens every tenant's rows to who can send SQL as the reader.
-	if perm := info.Mode().Perm(); perm&0o077 != 0 {
-		return Key{}, fmt.Errorf("policy key %s: mode %04o lets others read it; want 0600", path, perm)
+	if !Private(info) {
+		return Key{}, fmt.Errorf("policy key %s: mode %04o lets others read it; want 0600", path, info.Mode().Perm())
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
