@@ -284,7 +284,7 @@ func checkWalls(ctx context.Context, cfg Config, running bool) []policy.Finding 
 		}
 		switch {
 		case err != nil:
-			return []policy.Finding{fail(check, "see the log of headgate", err)}
+			return []policy.Finding{fail(check, "give doctor the --role of this headgate, or see its log", err)}
 		case !report.Known:
 			return []policy.Finding{fail(check, "see whether ClickHouse answers", errors.New("not checked yet: queries are not answered until they are"))}
 		}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -210,11 +211,15 @@ func TestEveryRouteBelongsToARole(t *testing.T) {
 			Role string `json:"x-headgate-role"`
 		}
 	}](t, text)
+	toQuery := proxyRule(t)
 	byRole := map[string]*process{"query": d.query, "control": d.control}
 	asked := map[string]int{}
 	check := func(method, path, role string) {
 		t.Helper()
 		asked[role]++
+		if toQuery.MatchString(path) != (role == "query") {
+			t.Errorf("the rule of docs/cluster.md takes %s to the wrong role, want %s", path, role)
+		}
 		for name, p := range byRole {
 			status, text := p.ask("", method, path, "")
 			var problem struct{ Code, Role string }
@@ -270,6 +275,20 @@ func TestEveryRouteBelongsToARole(t *testing.T) {
 	if text := on.refusal(); !strings.Contains(text, "log of acked requests") {
 		t.Errorf("query on the directory of a log: %s", text)
 	}
+}
+
+// proxyRule is the condition in docs/cluster.md by which a proxy tells what is query's.
+func proxyRule(t *testing.T) *regexp.Regexp {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/cluster.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule := regexp.MustCompile(`location ~ (\S+) \{ proxy_pass http://query; \}`).FindSubmatch(text)
+	if rule == nil {
+		t.Fatal("docs/cluster.md has no rule for proxies")
+	}
+	return regexp.MustCompile(string(rule[1]))
 }
 
 // refusal is what a process says that cannot start.
