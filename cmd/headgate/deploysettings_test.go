@@ -38,7 +38,7 @@ func settingsOf(cmd *cobra.Command) settings {
 
 // foreign are flags of other programs, and variables of examples and of the repository's own tools.
 var foreign = strings.Fields(`--build --file --profile --rm --user --password --query --ask-password --multiquery --server --from --chown
-	--from-file --from-literal --from-env-file --system --home-dir --shell --now --data-urlencode --service --rate --workers --logs --traces
+	--from-file --from-literal --from-env-file --env-file --system --home-dir --shell --now --data-urlencode --service --rate --workers --logs --traces
 	--otlp-insecure --otlp-endpoint --otlp-header
 	HEADGATE_KEY HEADGATE_BIN HEADGATE_CACHE_DIR HEADGATE_ENGINE_LOCK`)
 
