@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,23 +16,19 @@ import (
 
 // target is what a panel of a dashboard asks a data source.
 type target struct {
-	Expr, LegendFormat         string // Prometheus
-	QueryType, Service         string // Jaeger
-	Limit                      int
-	URL                        string // Infinity: JSON
-	RootSelector               string `json:"root_selector"`
-	Columns                    []struct{ Selector string }
-	RefID                      string
-	panel, source, description string
+	Expr          string // Prometheus
+	Service       string // Jaeger
+	Limit         int
+	URL           string // Infinity: JSON
+	RootSelector  string `json:"root_selector"`
+	Columns       []struct{ Selector string }
+	panel, source string
 }
 
 // dashboard returns what the panels of a dashboard of deploy/grafana ask, with Grafana's variables replaced.
 func dashboard(t *testing.T, file string) (targets []target) {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join(deployDir, "grafana", file))
-	if err != nil {
-		t.Fatal(err)
-	}
+	raw := mustRead(t, filepath.Join(deployDir, "grafana", file))
 	var board struct {
 		UID, Title string
 		Panels     []struct {
@@ -44,14 +39,16 @@ func dashboard(t *testing.T, file string) (targets []target) {
 			Targets                  []target
 		}
 		Templating struct {
-			List []struct{ Name, Type, Query string }
+			List []struct {
+				Name, Type string
+				Query      any
+			}
 		}
 	}
-	clean := strings.ReplaceAll(string(raw), `"query": {"query"`, `"asked": {"query"`)
-	if err := json.Unmarshal([]byte(clean), &board); err != nil && !strings.Contains(err.Error(), "List.Query") {
+	if err := json.Unmarshal([]byte(raw), &board); err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
-	sources := map[string]string{} // type by variable
+	sources := map[string]any{} // type by variable
 	for _, v := range board.Templating.List {
 		if v.Type == "datasource" {
 			sources["${"+v.Name+"}"] = v.Query
@@ -124,10 +121,6 @@ func conventional() string {
 // dataSources are those of deploy/grafana/provisioning, at a process in place of where headgate is by default.
 func dataSources(t *testing.T, p *process) map[string]string {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join(deployDir, "grafana", "provisioning", "datasources.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var file struct {
 		Datasources []struct {
 			UID, Type, URL string
@@ -135,7 +128,7 @@ func dataSources(t *testing.T, p *process) map[string]string {
 			Secrets        map[string]any `yaml:"secureJsonData"`
 		}
 	}
-	if err := yaml.Unmarshal(raw, &file); err != nil {
+	if err := yaml.Unmarshal([]byte(mustRead(t, filepath.Join(deployDir, "grafana", "provisioning", "datasources.yaml"))), &file); err != nil {
 		t.Fatal(err)
 	}
 	urls := map[string]string{}

@@ -87,7 +87,7 @@ func evaluateAlerts(t *testing.T, rules []rulefmt.Rule, samples storage.Queryabl
 				if p.T-since >= time.Duration(rule.For).Milliseconds() {
 					state = "firing"
 				}
-				b := labels.NewBuilder(series.Metric).Set(labels.MetricName, "ALERTS").Set("alertname", rule.Alert).Set("alertstate", state)
+				b := labels.NewBuilder(series.Metric).Set(model.MetricNameLabel, "ALERTS").Set("alertname", rule.Alert).Set("alertstate", state)
 				for name, value := range rule.Labels {
 					b.Set(name, value)
 				}

@@ -51,7 +51,7 @@ func (p *process) scraped() scrape {
 			add(b.Labels(), float64(v.Value))
 		}
 	}
-	add(labels.FromStrings(labels.MetricName, "up"), 1)
+	add(labels.FromStrings(model.MetricNameLabel, "up"), 1)
 	return s
 }
 
@@ -126,7 +126,7 @@ func timeline(t *testing.T, stretches ...stretch) (samples *teststorage.TestStor
 		for range s.minutes {
 			for _, x := range s.samples {
 				v := x.value
-				if name := x.labels.Get(labels.MetricName); v != 0 && strings.HasSuffix(name, "_timestamp_seconds") {
+				if name := x.labels.Get(model.MetricNameLabel); v != 0 && strings.HasSuffix(name, "_timestamp_seconds") {
 					v += end.Seconds() - float64(s.at.UnixMilli())/1000
 				}
 				if _, err := app.Append(0, x.labels, end.Milliseconds(), v); err != nil {
