@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -114,6 +115,14 @@ func troubled(t *testing.T) (well, full, killed, damaged, beside scrape) {
 	p.cli("tenant", "create", "acme")
 	key := p.key("acme", "ingest", "query")
 	p.mustPost("/v1/logs", key, record("x"))
+	for _, odd := range []struct{ path, contentType, body string }{
+		{"/v1/traces", "application/json", spanOf("", "without an id")},
+		{"/v1/logs", "application/x-protobuf", "\x78\x01"}, // field 15
+	} {
+		if status, text, err := p.post(t.Context(), odd.path, odd.contentType, key, []byte(odd.body)); err != nil || status != http.StatusOK {
+			t.Fatal(status, text, err)
+		}
+	}
 	p.flushed()
 	if resp, text := asktest.Do(t, http.MethodPost, "http://"+p.addr.API+"/api/v1/query", `{"query":"logs | count","max_age":"30s"}`, http.Header{"Authorization": {"Bearer " + key}}); resp.StatusCode != 200 {
 		t.Fatal(text)
@@ -159,7 +168,8 @@ func troubled(t *testing.T) (well, full, killed, damaged, beside scrape) {
 	p = serveOn(t, t.TempDir(), append(through(proxy.Addr(), e, args), "--store", pgtest.New(t))...)
 	p.cli("tenant", "create", "acme", "--daily-bytes", "1MiB")
 	key = p.key("acme", "ingest", "query")
-	p.mustPost("/v1/logs", key, record("x"))
+	p.mustPost("/v1/logs", key, record(strings.Repeat("half of the day's limit ", 25_000)))
+	timetest.Eventually(t, "the event of it", func() bool { return strings.Contains(metricsText(p), "headgate_alert_events_total{") })
 	proxy.Choose(func(*http.Request) chtest.Fault { return chtest.Refuse })
 	if got := p.answered(key); got != "503 query-unavailable" {
 		t.Errorf("without ClickHouse a query is answered %s", got)
@@ -172,8 +182,11 @@ func metricsText(p *process) string {
 	return text
 }
 
-// TestOperatorsSeeRealTrouble: every metric and label of the alerts and of the operators' dashboard is one that a headgate in such
-// trouble shows; no alert fires at one that is well, and those fire that should.
+// noMetrics are names in the pages that begin as metrics do: a cookie and a table.
+var noMetrics = []string{"headgate_session", "headgate_missing_"}
+
+// TestOperatorsSeeRealTrouble: every metric and label of the alerts and of the operators' dashboard, and every metric that a page
+// names, is one that a headgate in such trouble shows; no alert fires at one that is well, and those fire that should.
 func TestOperatorsSeeRealTrouble(t *testing.T) {
 	rules := alertRules(t)
 	well, full, killed, damaged, beside := troubled(t)
@@ -189,6 +202,20 @@ func TestOperatorsSeeRealTrouble(t *testing.T) {
 	for _, x := range well.samples {
 		if x.labels.Get(model.MetricNameLabel) == "headgate_engine_resident_memory_bytes" && x.value < 10<<20 {
 			t.Errorf("the engine has %v bytes of memory", x.value)
+		}
+	}
+	shown := map[string]bool{}
+	for _, s := range all {
+		for _, x := range s.samples {
+			name := x.labels.Get(model.MetricNameLabel)
+			shown[name], shown[strings.TrimSuffix(name, "_bucket")] = true, true
+		}
+	}
+	for _, page := range append(mustGlob(t, "../../docs/*.md"), "../../README.md") {
+		for _, name := range regexp.MustCompile("`headgate_[a-z_]+(?:[`{])").FindAllString(mustRead(t, page), -1) {
+			if name = strings.Trim(name, "`{"); !shown[name] && !slices.Contains(noMetrics, name) {
+				t.Errorf("%s: no headgate shows %s", page, name)
+			}
 		}
 	}
 	samples, end := timeline(t, stretch{well, 30}, stretch{full, 30}, stretch{killed, 30}, stretch{damaged, 30})
