@@ -77,8 +77,9 @@ func TestReplicasTogetherKeepEveryLimitToTheByte(t *testing.T) {
 	}
 
 	ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer stop()
 	var senders sync.WaitGroup
+	defer senders.Wait() // they speak of t, and may not outlive it
+	defer stop()
 	for i := range crowdSenders {
 		senders.Go(func() { c.send(ctx, i) })
 	}
