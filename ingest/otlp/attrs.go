@@ -147,7 +147,7 @@ func (m *attrMap) end(d *Decoder, msg []byte, tag uint64) error {
 		if err := d.again.read(d, msg, tag); err != nil {
 			return err
 		}
-		m.append(d, d.again.list, 1)
+		m.append(d, d.again.list)
 		m.next()
 		return nil
 	}
@@ -170,14 +170,13 @@ func (m *attrMap) drop() {
 	m.next()
 }
 
-// append adds n rows list.
-func (m *attrMap) append(d *Decoder, list []attr, n int) {
+// append adds the row list.
+func (m *attrMap) append(d *Decoder, list []attr) {
 	if len(list) == 0 {
-		m.EndRows(n)
-		m.kinds.endRows(0, n)
+		m.EndRow()
+		m.kinds.endRow(0)
 		return
 	}
-	from := m.Mark()
 	m.seen.keepLast(d, m.Keys, list)
 	for i := range list {
 		if a := &list[i]; !a.repeated {
@@ -186,8 +185,7 @@ func (m *attrMap) append(d *Decoder, list []attr, n int) {
 		}
 	}
 	m.EndRow()
-	m.Repeat(from, n-1)
-	m.kinds.appendRows(list, n)
+	m.kinds.appendRow(list)
 }
 
 // resourceMap is the column of resource attributes, and the column of their kinds.
@@ -205,9 +203,8 @@ func newResourceMap() *resourceMap {
 	}
 }
 
-// append adds n rows list.
-func (m *resourceMap) append(d *Decoder, list []attr, n int) {
-	from := m.Mark()
+// append adds the row list.
+func (m *resourceMap) append(d *Decoder, list []attr) {
 	m.seen.keepLast(d, m.Keys, list)
 	for i := range list {
 		a := &list[i]
@@ -225,8 +222,7 @@ func (m *resourceMap) append(d *Decoder, list []attr, n int) {
 		m.Vals.AppendIndex(*v)
 	}
 	m.EndRow()
-	m.Repeat(from, n-1)
-	m.kinds.appendRows(list, n)
+	m.kinds.appendRow(list)
 }
 
 // attrSet holds the attributes of a resource, a scope or a metric until the rows that repeat them are known.

@@ -55,7 +55,7 @@ func newExpHistogramTable() *expHistogramTable {
 	t.posCounts = addArray[uint64](b, "PositiveBucketCounts", "UInt64")
 	t.negOffset = addFixed[int32](b, "NegativeOffset", "Int32")
 	t.negCounts = addArray[uint64](b, "NegativeBucketCounts", "UInt64")
-	t.temporality = addFixed[int32](b, "AggregationTemporality", "Int32")
+	t.addTemporality()
 	t.exemplars = newExemplarColumns(b)
 	t.end()
 	return t

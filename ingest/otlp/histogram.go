@@ -40,7 +40,7 @@ func newHistogramTable() *histogramTable {
 	t.max = addNullable[float64](b, "Max", "Float64")
 	t.counts = addArray[uint64](b, "BucketCounts", "UInt64")
 	t.bounds = addArray[float64](b, "ExplicitBounds", "Float64")
-	t.temporality = addFixed[int32](b, "AggregationTemporality", "Int32")
+	t.addTemporality()
 	t.exemplars = newExemplarColumns(b)
 	t.end()
 	return t

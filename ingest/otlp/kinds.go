@@ -175,9 +175,6 @@ func (c *kindColumn) spill() {
 // endRow adds the row of n values.
 func (c *kindColumn) endRow(n int) { c.AppendIndex(c.take(n)) }
 
-// endRows adds the row of n values rows times.
-func (c *kindColumn) endRows(n, rows int) { c.AppendIndexN(c.take(n), rows) }
-
 // take returns the dictionary index of the kinds of the row in hand, which has n values, and begins another.
 func (c *kindColumn) take(n int) (index uint32) {
 	if c.list.n > 0 {
@@ -203,8 +200,8 @@ func (c *kindColumn) take(n int) (index uint32) {
 	return known[0].index - 1
 }
 
-// appendRows adds the kinds of the attributes of list that are not repeated as rows rows, in place of the row in hand.
-func (c *kindColumn) appendRows(list []attr, rows int) {
+// appendRow adds the kinds of the attributes of list that are not repeated as a row, in place of the row in hand.
+func (c *kindColumn) appendRow(list []attr) {
 	c.forget()
 	n := 0
 	for i := range list {
@@ -219,7 +216,7 @@ func (c *kindColumn) appendRows(list []attr, rows int) {
 		}
 		n++
 	}
-	c.endRows(n, rows)
+	c.endRow(n)
 }
 
 // noteValue notes the kind of the value v with the index i. If it was rendered, that must have been the last one.

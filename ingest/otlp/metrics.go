@@ -48,6 +48,7 @@ func (m *metricState) forget() {
 type metricTable struct {
 	table
 
+	metrics          native.Repeats // the columns of metrics, with the rows that have them already
 	time             sortTime
 	start            otherTime
 	name, desc, unit *native.LowCardinality
@@ -64,33 +65,37 @@ func (t *metricTable) begin(name string, kind seriesKind, rowBytes int) {
 	t.series = addSeries(b, kind)
 	t.time = addSortTime(b, "TimeUnix")
 	t.start = addOtherTime(b, "StartTimeUnix")
-	t.name = addLowCardinality(b, "MetricName")
-	t.desc = addLowCardinality(b, "MetricDescription")
-	t.unit = addLowCardinality(b, "MetricUnit")
-	t.metadata = addAttrMap(b, "MetricMetadata")
+	t.name = addRepeatedText(b, &t.metrics, "MetricName")
+	t.desc = addRepeatedText(b, &t.metrics, "MetricDescription")
+	t.unit = addRepeatedText(b, &t.metrics, "MetricUnit")
+	t.metadata = addRepeatedAttrs(b, &t.metrics, "MetricMetadata")
 	t.attrs = addPointAttrs(b, "Attributes")
 	t.flags = addRuns[uint32](b, "Flags", "UInt32")
 }
 
+func (t *metricTable) addTemporality() {
+	t.temporality = addRepeated(&t.b, &t.metrics, "AggregationTemporality", native.NewFixed[int32]("Int32"))
+}
+
 // closeMetric gives the rows since the last call the columns of the metric they are of.
 func (t *metricTable) closeMetric(d *Decoder) {
-	n := t.rows - t.metricRows
+	n := t.rows - t.metrics.Rows()
 	if n == 0 {
 		return
 	}
-	t.metricRows = t.rows
 	m := &d.metric
 	name, unit := d.intern(t.name, m.name), d.intern(t.unit, m.unit)
-	t.name.AppendIndexN(name, n)
-	t.desc.AppendIndexN(d.intern(t.desc, m.desc), n)
-	t.unit.AppendIndexN(unit, n)
-	t.metadata.append(d, m.metadata.list, n)
+	t.name.AppendIndex(name)
+	t.desc.AppendIndex(d.intern(t.desc, m.desc))
+	t.unit.AppendIndex(unit)
+	t.metadata.append(d, m.metadata.list)
 	if t.temporality != nil {
-		t.temporality.AppendN(m.temporality, n)
+		t.temporality.Append(m.temporality)
 	}
 	if t.monotonic != nil {
-		t.monotonic.AppendN(m.monotonicByte(), n)
+		t.monotonic.Append(m.monotonicByte())
 	}
+	t.metrics.EndRun(n)
 	t.series.add(t.series.metricPart(t, m, name, unit), n)
 }
 

@@ -31,8 +31,8 @@ func newNumberTable(name string, kind seriesKind) *numberTable {
 	t.value = addNullable[float64](b, "Value", "Float64")
 	t.valueInt = addNullable[int64](b, "ValueInt", "Int64")
 	if kind == seriesSum {
-		t.temporality = addFixed[int32](b, "AggregationTemporality", "Int32")
-		t.monotonic = addFixed[uint8](b, "IsMonotonic", "Bool")
+		t.addTemporality()
+		t.monotonic = addRepeated(b, &t.metrics, "IsMonotonic", native.NewFixed[uint8]("Bool"))
 	}
 	t.exemplars = newExemplarColumns(b)
 	t.end()

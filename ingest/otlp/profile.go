@@ -49,6 +49,7 @@ func skipDev(b []byte, i int, tag, last uint64) (int, error) {
 type profilesTable struct {
 	table
 
+	profiles   native.Repeats // the columns of profiles
 	time       sortTime
 	source     *native.Fixed[uint8]
 	duration   *native.Fixed[uint64]
@@ -74,17 +75,18 @@ func newProfilesTable() *profilesTable {
 	t.begin(schema.Profiles, 256)
 	b := &t.b
 	t.time = addSortTime(b, "Timestamp")
-	t.source = addFixed[uint8](b, "TimestampSource", "Enum8('time' = 1, 'received' = 3)")
-	t.duration = addFixed[uint64](b, "Duration", "UInt64")
-	t.id = addString(b, "ProfileId")
-	t.sampleType = addLowCardinality(b, "SampleType")
-	t.sampleUnit = addLowCardinality(b, "SampleUnit")
-	t.periodType = addLowCardinality(b, "PeriodType")
-	t.periodUnit = addLowCardinality(b, "PeriodUnit")
-	t.period = addFixed[int64](b, "Period", "Int64")
-	t.attrs = addAttrMap(b, "ProfileAttributes")
-	t.dropped = addFixed[uint32](b, "DroppedAttrCount", "UInt32")
-	t.format = addLowCardinality(b, "OriginalPayloadFormat")
+	p := &t.profiles
+	t.source = addRepeated(b, p, "TimestampSource", native.NewFixed[uint8]("Enum8('time' = 1, 'received' = 3)"))
+	t.duration = addRepeated(b, p, "Duration", native.NewFixed[uint64]("UInt64"))
+	t.id = addRepeated(b, p, "ProfileId", native.NewString())
+	t.sampleType = addRepeatedText(b, p, "SampleType")
+	t.sampleUnit = addRepeatedText(b, p, "SampleUnit")
+	t.periodType = addRepeatedText(b, p, "PeriodType")
+	t.periodUnit = addRepeatedText(b, p, "PeriodUnit")
+	t.period = addRepeated(b, p, "Period", native.NewFixed[int64]("Int64"))
+	t.attrs = addRepeatedAttrs(b, p, "ProfileAttributes")
+	t.dropped = addRepeated(b, p, "DroppedAttrCount", native.NewFixed[uint32]("UInt32"))
+	t.format = addRepeatedText(b, p, "OriginalPayloadFormat")
 	t.payload = addString(b, "OriginalPayload")
 	t.samples.begin(b)
 	t.end()
@@ -239,23 +241,24 @@ func (d *Decoder) appendProfile(p *profile, ns uint64, source uint8, rows int) {
 	for row := t.rows - rows; row < t.rows; row++ {
 		t.time.append(row, ns)
 	}
-	t.source.AppendN(source, rows)
-	t.duration.AppendN(p.duration, rows)
+	t.source.Append(source)
+	t.duration.Append(p.duration)
 	id := p.id
 	if !validID(id, profileIDBytes) {
 		id = nil
 	}
 	d.scratch = hexText(d.scratch[:0], id)
-	t.id.AppendN(d.scratch, rows)
-	text := func(c *native.LowCardinality, i int32) { c.AppendN(d.valid(t.dict.str(i)), rows) }
+	t.id.Append(d.scratch)
+	text := func(c *native.LowCardinality, i int32) { c.Append(d.valid(t.dict.str(i))) }
 	text(t.sampleType, p.sampleType.typ)
 	text(t.sampleUnit, p.sampleType.unit)
 	text(t.periodType, p.periodType.typ)
 	text(t.periodUnit, p.periodType.unit)
-	t.period.AppendN(p.period, rows)
-	d.appendDictAttrs(t.attrs, p.attrs, inProfile, rows)
-	t.dropped.AppendN(p.dropped, rows)
-	t.format.AppendN(d.valid(p.format), rows)
+	t.period.Append(p.period)
+	d.appendDictAttrs(t.attrs, p.attrs, inProfile)
+	t.dropped.Append(p.dropped)
+	t.format.Append(d.valid(p.format))
+	t.profiles.EndRun(rows)
 	t.payload.Append(p.payload)
 	t.payload.AppendN(nil, rows-1)
 }

@@ -68,10 +68,9 @@ func (d *Decoder) internKey(keys *native.LowCardinality, a *profileAttr, column 
 	return at.key - 1
 }
 
-// appendDictAttrs adds rows rows of the attributes of list to the column inProfile or inSample.
-func (d *Decoder) appendDictAttrs(m *attrMap, list []int32, column, rows int) {
+// appendDictAttrs adds the row of the attributes of list to the column inProfile or inSample.
+func (d *Decoder) appendDictAttrs(m *attrMap, list []int32, column int) {
 	p := &d.profiles.dict
-	from := m.Mark()
 	for n := len(list) - 1; n >= 0; n-- {
 		if list[n] == 0 {
 			continue
@@ -89,8 +88,7 @@ func (d *Decoder) appendDictAttrs(m *attrMap, list []int32, column, rows int) {
 		m.pairs++
 	}
 	m.EndRow()
-	m.Repeat(from, rows-1)
-	m.kinds.endRows(m.pairs, rows)
+	m.kinds.endRow(m.pairs)
 	m.next()
 }
 

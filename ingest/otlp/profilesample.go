@@ -178,7 +178,7 @@ func (d *Decoder) appendSample(p *profile, index uint32) {
 	c.times.EndRow()
 	c.values.Elem.AppendAll(s.values)
 	c.values.EndRow()
-	d.appendDictAttrs(c.attrs, s.attrs, inSample, 1)
+	d.appendDictAttrs(c.attrs, s.attrs, inSample)
 	c.units.appendUnits(d, s.attrs, p.attrs)
 	link := &t.dict.links[s.link]
 	appendID(c.traceID, link.trace[:], traceIDBytes)

@@ -38,33 +38,50 @@ type table struct {
 	scopeAttrs      *attrMap
 	scopeDropped    *native.Fixed[uint32]
 
-	resourceRows int // rows that have their resource columns
-	scopeRows    int // rows that have their scope columns
-	metricRows   int // rows that have their metric's columns
+	// The columns of the stamp, of resources and of scopes, with the rows that have them already.
+	stamped, resources, scopes native.Repeats
 }
 
 // begin makes the first columns, end the last ones; between them the table adds its own.
 func (t *table) begin(name string, rowBytes int) {
 	t.name, t.rowBytes = name, rowBytes
-	t.tenant = addLowCardinality(&t.b, "TenantId")
-	t.partition = addLowCardinality(&t.b, "Partition")
-	t.retention = addFixed[uint16](&t.b, "RetentionDays", "UInt16")
-	t.received = addFixed[uint32](&t.b, "ReceivedAt", "DateTime('UTC')")
+	b := &t.b
+	t.tenant = addRepeatedText(b, &t.stamped, "TenantId")
+	t.partition = addRepeatedText(b, &t.stamped, "Partition")
+	t.retention = addRepeated(b, &t.stamped, "RetentionDays", native.NewFixed[uint16]("UInt16"))
+	t.received = addRepeated(b, &t.stamped, "ReceivedAt", native.NewFixed[uint32]("DateTime('UTC')"))
 }
 
 func (t *table) end() {
-	t.service = addLowCardinality(&t.b, "ServiceName")
-	t.resourceURL = addLowCardinality(&t.b, "ResourceSchemaUrl")
+	b := &t.b
+	t.service = addRepeatedText(b, &t.resources, "ServiceName")
+	t.resourceURL = addRepeatedText(b, &t.resources, "ResourceSchemaUrl")
 	t.resourceAttrs = newResourceMap()
-	t.b.Add("ResourceAttributes", t.resourceAttrs)
-	t.b.Add("ResourceAttributesKinds", t.resourceAttrs.kinds)
-	t.resourceDropped = addFixed[uint32](&t.b, "ResourceDroppedAttrCount", "UInt32")
-	t.entityRefs = addLowCardinality(&t.b, "ResourceEntityRefs")
-	t.scopeURL = addLowCardinality(&t.b, "ScopeSchemaUrl")
-	t.scopeName = addLowCardinality(&t.b, "ScopeName")
-	t.scopeVersion = addLowCardinality(&t.b, "ScopeVersion")
-	t.scopeAttrs = addAttrMap(&t.b, "ScopeAttributes")
-	t.scopeDropped = addFixed[uint32](&t.b, "ScopeDroppedAttrCount", "UInt32")
+	t.resources.Add(b, "ResourceAttributes", t.resourceAttrs)
+	t.resources.Add(b, "ResourceAttributesKinds", t.resourceAttrs.kinds)
+	t.resourceDropped = addRepeated(b, &t.resources, "ResourceDroppedAttrCount", native.NewFixed[uint32]("UInt32"))
+	t.entityRefs = addRepeatedText(b, &t.resources, "ResourceEntityRefs")
+	t.scopeURL = addRepeatedText(b, &t.scopes, "ScopeSchemaUrl")
+	t.scopeName = addRepeatedText(b, &t.scopes, "ScopeName")
+	t.scopeVersion = addRepeatedText(b, &t.scopes, "ScopeVersion")
+	t.scopeAttrs = addRepeatedAttrs(b, &t.scopes, "ScopeAttributes")
+	t.scopeDropped = addRepeated(b, &t.scopes, "ScopeDroppedAttrCount", native.NewFixed[uint32]("UInt32"))
+}
+
+// addRepeated adds c to b as a member of r.
+func addRepeated[C native.Repeatable](b *native.Builder, r *native.Repeats, name string, c C) C {
+	r.Add(b, name, c)
+	return c
+}
+
+func addRepeatedText(b *native.Builder, r *native.Repeats, name string) *native.LowCardinality {
+	return addRepeated(b, r, name, native.NewLowCardinality())
+}
+
+func addRepeatedAttrs(b *native.Builder, r *native.Repeats, name string) *attrMap {
+	m := addRepeated(b, r, name, newAttrMap())
+	r.Add(b, name+"Kinds", m.kinds)
+	return m
 }
 
 func addLowCardinality(b *native.Builder, name string) *native.LowCardinality {
@@ -124,24 +141,23 @@ func addArray[T native.Number](b *native.Builder, name, typ string) *native.Arra
 
 func (t *table) reset() {
 	t.b.Reset()
-	t.rows, t.resourceRows, t.scopeRows, t.metricRows = 0, 0, 0, 0
-	t.days = t.days[:0]
+	t.rows, t.days = 0, t.days[:0]
 }
 
 // closeScope gives the rows since the last call the columns of the scope they are in.
 func (t *table) closeScope(d *Decoder) {
-	n := t.rows - t.scopeRows
+	n := t.rows - t.scopes.Rows()
 	if n == 0 {
 		return
 	}
-	t.scopeRows = t.rows
 	s := &d.scope
 	url, name, version := d.intern(t.scopeURL, s.url), d.intern(t.scopeName, s.name), d.intern(t.scopeVersion, s.version)
-	t.scopeURL.AppendIndexN(url, n)
-	t.scopeName.AppendIndexN(name, n)
-	t.scopeVersion.AppendIndexN(version, n)
-	t.scopeAttrs.append(d, s.attrs.list, n)
-	t.scopeDropped.AppendN(s.dropped, n)
+	t.scopeURL.AppendIndex(url)
+	t.scopeName.AppendIndex(name)
+	t.scopeVersion.AppendIndex(version)
+	t.scopeAttrs.append(d, s.attrs.list)
+	t.scopeDropped.Append(s.dropped)
+	t.scopes.EndRun(n)
 	if t.series != nil {
 		t.series.add(t.series.scopePart(t, s, name, version, url), n)
 	}
@@ -149,17 +165,17 @@ func (t *table) closeScope(d *Decoder) {
 
 // closeResource gives the rows since the last call the columns of the resource they are in.
 func (t *table) closeResource(d *Decoder) {
-	n := t.rows - t.resourceRows
+	n := t.rows - t.resources.Rows()
 	if n == 0 {
 		return
 	}
-	t.resourceRows = t.rows
 	r := &d.resource
-	t.service.AppendN(r.service, n)
-	t.resourceURL.AppendIndexN(d.intern(t.resourceURL, r.url), n)
-	t.resourceAttrs.append(d, r.attrs.list, n)
-	t.resourceDropped.AppendN(r.dropped, n)
-	t.entityRefs.AppendN(r.entities.text(), n)
+	t.service.Append(r.service)
+	t.resourceURL.AppendIndex(d.intern(t.resourceURL, r.url))
+	t.resourceAttrs.append(d, r.attrs.list)
+	t.resourceDropped.Append(r.dropped)
+	t.entityRefs.Append(r.entities.text())
+	t.resources.EndRun(n)
 	if t.series != nil {
 		t.series.finish(t.series.resourcePart(t, r), n)
 	}
@@ -168,10 +184,11 @@ func (t *table) closeResource(d *Decoder) {
 // finish stamps all rows.
 func (t *table) finish(d *Decoder) Rows {
 	st := &d.stamp
-	t.tenant.AppendN(d.tenant, t.rows)
-	t.partition.AppendN([]byte(st.Partition), t.rows)
-	t.retention.AppendN(st.RetentionDays, t.rows)
-	t.received.AppendN(uint32(st.Received.Unix()), t.rows)
+	t.tenant.Append(d.tenant)
+	t.partition.Append([]byte(st.Partition))
+	t.retention.Append(st.RetentionDays)
+	t.received.Append(uint32(st.Received.Unix()))
+	t.stamped.EndRun(t.rows)
 	return Rows{Table: t.name, Days: slices.Clone(t.days), Count: t.rows, d: d, table: t, request: d.requests}
 }
 

@@ -103,7 +103,7 @@ func (b Block) AppendTo(dst []byte, runID uint64) []byte {
 	dst, _ = framing(dst, func(w *frames) {
 		b.begin(w, b.Columns+1)
 		w.bytes([]byte(runIDHead))
-		w.repeat(runID, b.Rows)
+		w.times(binary.LittleEndian.AppendUint64(nil, runID), b.Rows)
 	})
 	return dst
 }

@@ -31,7 +31,8 @@ type Flat interface {
 	Column
 	mark() mark
 	cut(to mark)
-	repeat(from mark, times int)
+	// writePieces is writeBody of pieces of the column, as frames.pieces has them.
+	writePieces(w *frames, ends []uint64, counts []int)
 }
 
 // mark is a position in a Flat column: values before it, and bytes where they cannot be told from the values.

@@ -1,7 +1,5 @@
 package native
 
-import "slices"
-
 // Nullable is a column of fixed-width values that may be NULL.
 type Nullable[T Number] struct {
 	nulls []uint8
@@ -111,7 +109,7 @@ func NewMap[V Flat](keys *LowCardinality, vals V) *Map[V] { return &Map[V]{Keys:
 
 // EndRow adds the row of all pairs appended since the last EndRow.
 func (c *Map[V]) EndRow() {
-	c.row = c.Mark()
+	c.row = MapMark{c.Keys.mark(), c.Vals.mark()}
 	c.ends = append(c.ends, uint64(c.row.keys.values))
 }
 
@@ -121,48 +119,14 @@ func (c *Map[V]) DropRow() {
 	c.Vals.cut(c.row.vals)
 }
 
-// EndRows adds n rows without pairs. None may have been begun.
-func (c *Map[V]) EndRows(n int) {
-	if n > 0 {
-		c.EndRow()
-		c.repeatEnd(0, n-1)
-	}
-}
-
-// repeatEnd adds n rows of the given number of pairs.
-func (c *Map[V]) repeatEnd(pairs uint64, n int) {
-	at := len(c.ends)
-	c.ends = slices.Grow(c.ends, n)[:at+n]
-	end := c.ends[at-1]
-	for i := range c.ends[at:] {
-		end += pairs
-		c.ends[at+i] = end
-	}
-}
-
 // MapMark is a position between two rows of a Map.
 type MapMark struct{ keys, vals mark }
-
-// Mark returns the present end of the column, for Repeat.
-func (c *Map[V]) Mark() MapMark { return MapMark{c.Keys.mark(), c.Vals.mark()} }
 
 // RowMark returns where the row in hand begins.
 func (c *Map[V]) RowMark() MapMark { return c.row }
 
 // KeysFrom returns the index among all Keys of the first one behind m.
 func (m MapMark) KeysFrom() int { return m.keys.values }
-
-// Repeat adds the one row since from another times times, by copying its bytes.
-func (c *Map[V]) Repeat(from MapMark, times int) {
-	if times <= 0 {
-		return
-	}
-	pairs := uint64(c.Keys.Rows() - from.keys.values)
-	c.Keys.repeat(from.keys, times)
-	c.Vals.repeat(from.vals, times)
-	c.repeatEnd(pairs, times)
-	c.row = c.Mark()
-}
 
 // Type implements Column.
 func (c *Map[V]) Type() string { return "Map(" + c.Keys.Type() + ", " + c.Vals.Type() + ")" }
@@ -194,4 +158,14 @@ func (c *Map[V]) writeBody(w *frames) {
 	numbers(w, c.ends)
 	c.Keys.writeBody(w)
 	c.Vals.writeBody(w)
+}
+
+func (c *Map[V]) writeRuns(w *frames, counts []int) {
+	from, end := uint64(0), uint64(0)
+	for i, to := range c.ends {
+		end = w.steps(end, to-from, counts[i])
+		from = to
+	}
+	c.Keys.writePieces(w, c.ends, counts)
+	c.Vals.writePieces(w, c.ends, counts)
 }

@@ -22,7 +22,8 @@
 //
 // Source: ClickHouse's CompressedWriteBuffer and CompressedReadBuffer; the HTTP interface's parameter decompress.
 //
-// Runs, Sparse, Rare and Nested write rows like the last, or empty ones, when the block is made.
+// Runs, Sparse, Rare and Nested write rows like the last, or empty ones, when the block is made, and Repeats the rows of runs
+// whose lengths are said beforehand, as those of one resource are.
 //
 // A row of a Map, an Array or a Nested that was begun can be dropped as long as it was not ended; other columns cannot take
 // a row back. So append the lists of a record as they come, and its single values once the record is known to be good.

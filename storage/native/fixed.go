@@ -68,8 +68,15 @@ func (c *Fixed[T]) Reset() { c.vals, c.saved = emptied(c.vals), 0 }
 func (c *Fixed[T]) save()    { c.saved = len(c.vals) }
 func (c *Fixed[T]) restore() { c.vals = c.vals[:c.saved] }
 
-func (c *Fixed[T]) cut(to mark)                 { c.vals = c.vals[:to.values] }
-func (c *Fixed[T]) mark() mark                  { return mark{values: len(c.vals)} }
-func (c *Fixed[T]) repeat(from mark, times int) { c.vals = repeated(c.vals, from.values, times) }
-func (c *Fixed[T]) writeState(*frames)          {}
-func (c *Fixed[T]) writeBody(w *frames)         { numbers(w, c.vals) }
+func (c *Fixed[T]) cut(to mark) { c.vals = c.vals[:to.values] }
+func (c *Fixed[T]) mark() mark  { return mark{values: len(c.vals)} }
+
+func (c *Fixed[T]) writeState(*frames)  {}
+func (c *Fixed[T]) writeBody(w *frames) { numbers(w, c.vals) }
+
+func (c *Fixed[T]) writeRuns(w *frames, counts []int) { c.writePieces(w, nil, counts) }
+
+func (c *Fixed[T]) writePieces(w *frames, ends []uint64, counts []int) {
+	var zero T
+	w.pieces(onWire(c.vals), int(unsafe.Sizeof(zero)), ends, counts)
+}

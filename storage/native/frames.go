@@ -70,18 +70,35 @@ func (w *frames) uint64(v uint64) {
 	w.bytes(b[:])
 }
 
-// repeat adds n times v.
-func (w *frames) repeat(v uint64, n int) {
-	w.raw += 8 * n
-	for n > 0 {
-		at := len(w.stage)
-		k := min(n, (frameBytes-at)/8)
-		if k == 0 {
-			w.flush()
+// times adds n times p.
+func (w *frames) times(p []byte, n int) {
+	for n > 0 && len(p) > 0 {
+		at, k := len(w.stage), n
+		if at+n*len(p) > frameBytes {
+			k = (frameBytes - at) / len(p)
+		}
+		if k == 0 { // it goes over the end of the frame
+			w.bytes(p)
+			n--
 			continue
 		}
-		w.stage = repeated(binary.LittleEndian.AppendUint64(w.stage, v), at, k-1)
+		w.stage = w.stage[:at+k*len(p)]
+		fill(w.stage[at:], p)
+		w.raw += k * len(p)
 		n -= k
+	}
+}
+
+// fill makes dst one p after another.
+func fill(dst, p []byte) {
+	if len(p) == 1 && len(dst) <= 64 { // too little for copies to be worth their calls
+		for i := range dst {
+			dst[i] = p[0]
+		}
+		return
+	}
+	for done := copy(dst, p); done < len(dst); {
+		done += copy(dst[done:], dst[:done])
 	}
 }
 
@@ -101,16 +118,17 @@ func (w *frames) frame(p []byte) {
 }
 
 // numbers adds vals, little-endian.
-func numbers[T Number](w *frames, vals []T) {
+func numbers[T Number](w *frames, vals []T) { w.bytes(onWire(vals)) }
+
+// onWire returns vals in little-endian order, perhaps the memory that they are in.
+func onWire[T Number](vals []T) []byte {
 	if len(vals) == 0 {
-		return
+		return nil
 	}
 	if littleEndian {
-		// In memory they are what they are on the wire.
-		w.bytes(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(vals))), len(vals)*int(unsafe.Sizeof(vals[0]))))
-		return
+		return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(vals))), len(vals)*int(unsafe.Sizeof(vals[0])))
 	}
-	w.bytes(swapped(vals))
+	return swapped(vals)
 }
 
 var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1

@@ -47,7 +47,7 @@ func TestFramesAreWhatWasWritten(t *testing.T) {
 					w.bytes(src[:size])
 					want = append(want, src[:size]...)
 				}
-				w.repeat(0x0807060504030201, frameBytes/4)
+				w.times([]byte{1, 2, 3, 4, 5, 6, 7, 8}, frameBytes/4)
 				for range frameBytes / 4 {
 					want = append(want, 1, 2, 3, 4, 5, 6, 7, 8)
 				}

@@ -63,22 +63,6 @@ func (c *LowCardinality) IndexAt(row int) uint32 {
 // Append adds the row b, which it copies.
 func (c *LowCardinality) Append(b []byte) { c.AppendIndex(c.Index(b)) }
 
-// AppendN adds n rows of b.
-func (c *LowCardinality) AppendN(b []byte, n int) {
-	if n > 0 {
-		c.AppendIndexN(c.Index(b), n)
-	}
-}
-
-// AppendIndexN adds n rows whose value has the index i.
-func (c *LowCardinality) AppendIndexN(i uint32, n int) {
-	if n > 0 {
-		from := c.mark()
-		c.AppendIndex(i)
-		c.repeat(from, n-1)
-	}
-}
-
 // AppendIndex adds the row whose value has the index i, from Find or Index.
 func (c *LowCardinality) AppendIndex(i uint32) {
 	if c.shift == 0 && i < 1<<8 {
@@ -144,19 +128,30 @@ func (c *LowCardinality) restore()    { c.cut(mark{values: c.saved}) }
 
 func (c *LowCardinality) mark() mark { return mark{values: c.Rows()} }
 
-func (c *LowCardinality) repeat(from mark, times int) {
-	c.idx = repeated(c.idx, from.values<<c.shift, times)
-}
-
 func (c *LowCardinality) writeState(w *frames) { w.uint64(lcVersion) }
 
 func (c *LowCardinality) writeBody(w *frames) {
-	if len(c.idx) == 0 {
-		return
+	if c.writeHead(w, uint64(c.Rows())) {
+		w.bytes(c.idx)
+	}
+}
+
+func (c *LowCardinality) writeRuns(w *frames, counts []int) { c.writePieces(w, nil, counts) }
+
+func (c *LowCardinality) writePieces(w *frames, ends []uint64, counts []int) {
+	if c.writeHead(w, total(ends, counts)) {
+		w.pieces(c.idx, 1<<c.shift, ends, counts)
+	}
+}
+
+// writeHead writes what stands in front of the indexes of so many values, and reports whether there are any.
+func (c *LowCardinality) writeHead(w *frames, values uint64) bool {
+	if values == 0 {
+		return false
 	}
 	w.uint64(lcAdditionalKeys | lcNewDictionary | uint64(c.shift))
 	w.uint64(uint64(len(c.dict.spans)))
 	w.bytes(c.dict.body)
-	w.uint64(uint64(c.Rows()))
-	w.bytes(c.idx)
+	w.uint64(values)
+	return true
 }

@@ -72,11 +72,11 @@ func TestColumnsAreTheBytesOfTheFormat(t *testing.T) {
 	arr.EndRow()
 
 	m := NewMap(NewLowCardinality(), NewString())
-	from := m.Mark()
-	m.Keys.Append([]byte("k"))
-	m.Vals.Append([]byte("v"))
-	m.EndRow()
-	m.Repeat(from, 1)
+	for range 2 {
+		m.Keys.Append([]byte("k"))
+		m.Vals.Append([]byte("v"))
+		m.EndRow()
+	}
 	m.EndRow()
 
 	empty := NewMap(NewLowCardinality(), NewLowCardinality())
@@ -168,7 +168,7 @@ func TestEncodeRefusesColumnsOfUnequalLength(t *testing.T) {
 	b.Encode(1)
 }
 
-// Indexes must be right through both widenings, also when a widening happens within a row that is dropped or repeated.
+// Indexes must be right through both widenings, also when a widening happens within a row that is dropped.
 func TestLowCardinalityIndexesWidenWithTheDictionary(t *testing.T) {
 	for _, distinct := range []int{1, 255, 256, 257, 65_536, 65_537, 70_000} {
 		c := NewLowCardinality()
@@ -386,9 +386,11 @@ func everyShape(rows, first int) Block {
 		name string
 		col  Column
 	}{{"s", s}, {"u8", u8}, {"u16", u16}, {"u32", u32}, {"u64", u64}, {"i32", i32}, {"i64", i64}, {"f", f}, {"b", flag}, {"e", enum},
-		{"t", at}, {"ts", ts}, {"lc", lc}, {"n", null}, {"a", arr}, {"m", m}, {"mm", mm}} {
+		{"t", at}, {"ts", ts}, {"lc", lc}, {"n", null}, {"a", arr}, {"m", m}} {
 		b.Add(c.name, c.col)
 	}
+	var same Repeats
+	same.Add(&b, "mm", mm)
 	var nest Nested
 	name, attrs, v, id := NewLowCardinality(), NewMap(NewLowCardinality(), NewString()), NewNullable[int64]("Int64"), NewString()
 	nest.Add(&b, "nest.name", name)
@@ -440,11 +442,10 @@ func everyShape(rows, first int) Block {
 		}
 		nest.EndRow(r - first)
 	}
-	from := mm.Mark()
 	mm.Keys.Append([]byte("tenant"))
 	mm.Vals.Append([]byte("t"))
 	mm.EndRow()
-	mm.Repeat(from, rows-1)
+	same.EndRun(rows)
 	return b.Encode(rows)
 }
 

@@ -166,9 +166,10 @@ func hex4(v uint32) uint64 {
 // AppendN adds n rows of b.
 func (c *String) AppendN(b []byte, n int) {
 	if n > 0 {
-		from := c.mark()
+		from := len(c.buf)
 		c.Append(b)
-		c.repeat(from, n-1)
+		c.buf = repeated(c.buf, from, n-1)
+		c.rows += n - 1
 	}
 }
 
@@ -188,13 +189,25 @@ func (c *String) cut(to mark) { c.buf, c.rows = c.buf[:to.bytes], to.values }
 
 func (c *String) mark() mark { return mark{values: c.rows, bytes: len(c.buf)} }
 
-func (c *String) repeat(from mark, times int) {
-	c.buf = repeated(c.buf, from.bytes, times)
-	c.rows += (c.rows - from.values) * times
-}
-
 func (c *String) writeState(*frames)  {}
 func (c *String) writeBody(w *frames) { w.bytes(c.buf) }
+
+func (c *String) writeRuns(w *frames, counts []int) { c.writePieces(w, nil, counts) }
+
+func (c *String) writePieces(w *frames, ends []uint64, counts []int) {
+	at, value := 0, uint64(0)
+	for i, times := range counts {
+		from, end := at, uint64(i)+1
+		if ends != nil {
+			end = ends[i]
+		}
+		for ; value < end; value++ {
+			n, width := binary.Uvarint(c.buf[at:])
+			at += width + int(n)
+		}
+		w.times(c.buf[from:at], times)
+	}
+}
 
 func appendString(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
