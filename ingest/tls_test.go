@@ -252,21 +252,3 @@ func TestT4HandshakesHaveADeadline(t *testing.T) {
 		}
 	}
 }
-
-func TestUnusableTLSFilesAreFoundAtTheStart(t *testing.T) {
-	ca, dir := tlstest.NewAuthority(t), &secretDir{t: t, dir: t.TempDir()}
-	cert, key := ca.Issue("one")
-	_, foreign := ca.Issue("two")
-	dir.swap(map[string][]byte{"tls.crt": cert, "tls.key": foreign, "good.key": key, "empty": nil})
-	for _, opt := range []tlsfiles.Options{
-		dir.options(""),
-		{CertFile: dir.path("tls.crt"), KeyFile: dir.path("missing")},
-		{CertFile: dir.path("empty"), KeyFile: dir.path("good.key")},
-		{CertFile: dir.path("tls.crt"), KeyFile: dir.path("good.key"), ClientCAFile: dir.path("empty")},
-		{CertFile: dir.path("tls.crt"), KeyFile: dir.path("good.key"), ClientCAFile: dir.path("missing")},
-	} {
-		if _, err := tlsfiles.Open("otlp", opt, quiet, nil); err == nil || !strings.Contains(err.Error(), dir.dir) {
-			t.Errorf("%+v: %v, want an error that names the file", opt, err)
-		}
-	}
-}
