@@ -99,12 +99,16 @@ func (m *attrMap) add(d *Decoder, pair []byte) error {
 		d.bad = TooManyItems
 		return nil
 	}
+	// As in keyValue, which the compiler does not inline.
 	var key, val []byte
-	if k := secondShort(pair); k > 0 && pair[0] == tagValue && pair[k] == tagKey {
+	switch k := secondShort(pair); {
+	case k > 0 && pair[0] == tagValue && pair[k] == tagKey:
 		key, val = pair[k+2:], pair[2:k]
-	} else {
+	case k > 0 && pair[0] == tagKey && pair[k] == tagValue:
+		key, val = pair[2:k], pair[k+2:]
+	default:
 		var err error
-		if key, val, err = d.keyValue(pair); err != nil {
+		if key, val, err = d.anyKeyValue(pair); err != nil {
 			return err
 		}
 	}
