@@ -202,7 +202,7 @@ func severalTenants(s *site) {
 	s.reads([]string{"of group"}, vic.Token, run, `{"format":"ndjson"}`)
 
 	// Access for a time ends by itself, on the session that it was used by.
-	until := time.Now().Add(4 * time.Second)
+	until := time.Now().Add(4 * time.Second).Truncate(time.Millisecond) // as it is kept
 	asked := send[control.AccessRequest](s, vic.Token, "POST", "/api/v1/access-requests", quoted(`{"tenant":"east","permissions":["queries.run"],"until":%q}`, until.UTC().Format(time.RFC3339Nano)))
 	s.do(rita.Token, "POST", "/api/v1/access-requests/"+asked.ID+"/approve", "")
 	s.reads([]string{"of east", "of group"}, vic.Token, path, query)
