@@ -94,6 +94,7 @@ func (p *jsonParser) message(m jsonMsg) {
 		}
 	}
 	var seen uint64 // fields that came, by number
+	before := p.records
 	p.object(func(key []byte) {
 		f, ok := jsonLookup(m, key)
 		switch {
@@ -102,6 +103,9 @@ func (p *jsonParser) message(m jsonMsg) {
 		case p.null():
 		case f.repeated:
 			p.list(f)
+		case m == jsonMetric && f.kind == jsonMessage && p.records > before && seen&(1<<f.num) == 0:
+			// Of a oneof the last member counts: the points of the first would be acked and lost.
+			p.fail("a metric has points of two kinds")
 		default:
 			// A zero is not written, as in protobuf, unless it takes back an earlier value of the same key.
 			p.field(m, f, f.presence || seen&(1<<f.num) != 0)
