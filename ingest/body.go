@@ -67,6 +67,9 @@ const glanceBytes = 1 << 20
 // SECURITY: a body that is inflated while it arrives would hold its memory, of its decoder too, for as long as its sender
 // likes. The limit holds for what it inflates to, which is counted while it is produced.
 func (r *receiver) unpack(ctx context.Context, q form, w *work) *failure {
+	if q.encoding == jsonEncoding {
+		return r.translate(ctx, q, w)
+	}
 	if q.codec != nil {
 		if err := w.inflate(ctx, q); err != nil {
 			return r.bodyFailure(q, err)
@@ -76,9 +79,6 @@ func (r *receiver) unpack(ctx context.Context, q form, w *work) *failure {
 		if err := w.look(q); err != nil {
 			return decodeFailure(q.signal, err)
 		}
-	}
-	if q.encoding == jsonEncoding {
-		return r.translate(ctx, q.signal, w)
 	}
 	w.looksLike = protobufLooksLike(q.signal, w.body.b)
 	return nil
@@ -102,36 +102,6 @@ func (w *work) inflate(ctx context.Context, q form) error {
 		return w.turn(ctx, want) // what turns out to be large waits once more, and no longer with the small
 	}
 	return q.codec.inflate(&w.body, packed.b, w.receiver.opt.MaxBodyBytes, w.glance(q, take))
-}
-
-// translate replaces the body, OTLP/JSON, by its protobuf.
-func (r *receiver) translate(ctx context.Context, sig otlp.Signal, w *work) *failure {
-	if err := w.turn(ctx, int64(len(w.body.b))); err != nil {
-		return r.readFailure(err)
-	}
-	text := w.body
-	w.body = buffer{}
-	defer w.drop(&text)
-	// Protobuf is half as long, but for what is written though JSON leaves it out: then it is tried again with more room.
-	for room := int64(len(text.b) / 2); ; room = int64(cap(w.body.b)) + 1 {
-		if err := w.body.reserve(max(room, 1), w.take); err != nil {
-			return r.readFailure(err)
-		}
-		converted, err := (otlp.Limits{}).AppendJSON(w.body.b[:0], sig, text.b)
-		switch {
-		case errors.Is(err, otlp.ErrShortBuffer) && int64(cap(w.body.b)) < r.opt.MaxBodyBytes:
-		case errors.Is(err, otlp.ErrShortBuffer), int64(len(converted)) > r.opt.MaxBodyBytes:
-			return r.bodyTooLarge()
-		case err != nil:
-			return decodeFailure(sig, err)
-		default:
-			if len(converted) == 0 {
-				w.looksLike = jsonLooksLike(sig, text.b)
-			}
-			w.body.b = converted
-			return nil
-		}
-	}
 }
 
 // bodyFailure is readFailure for a body whose beginning was looked at.

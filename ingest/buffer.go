@@ -69,6 +69,9 @@ func (b *buffer) reserve(n int64, take taker) error {
 // readAtOnce bounds what one read copies or inflates, and with it how long a processor is away: some tens of microseconds.
 const readAtOnce = 256 << 10
 
+// maxIdle is how often on end a reader may read nothing.
+const maxIdle = 100
+
 // readAll adds what r has, up to limit bytes in all; one byte more is errTooLarge.
 func (b *buffer) readAll(r io.Reader, limit int64, take taker) error {
 	for idle := 0; ; {
@@ -97,7 +100,7 @@ func (b *buffer) readAll(r io.Reader, limit int64, take taker) error {
 		case n > 0:
 			idle = 0
 		default:
-			if idle++; idle > 100 {
+			if idle++; idle > maxIdle {
 				return io.ErrNoProgress
 			}
 		}

@@ -36,18 +36,40 @@ func (c *codec) inflate(dst *buffer, src []byte, limit int64, take taker) error 
 			return err
 		}
 	}
-	in := c.inflaters.Get().(inflater) // lost in a panic: it may be what is broken
-	packed := bytes.NewReader(src)
-	err := in.Reset(packed)
+	in, err := c.open(src)
 	if err == nil {
 		err = dst.readAll(in, limit, take)
 	}
-	if err == nil && packed.Len() > 0 {
+	in.close()
+	return err
+}
+
+// An inflation is one body that is being decompressed.
+type inflation struct {
+	codec  *codec
+	from   inflater
+	packed *bytes.Reader
+}
+
+// open begins to decompress src, which is no block. The inflation must be closed, after an error too, but not in a panic: it
+// may be the inflater that is broken.
+func (c *codec) open(src []byte) (*inflation, error) {
+	in := &inflation{c, c.inflaters.Get().(inflater), bytes.NewReader(src)}
+	return in, in.from.Reset(in.packed)
+}
+
+// Read reads what comes out, and fails at its end if that is not the body's.
+func (in *inflation) Read(p []byte) (int, error) {
+	n, err := in.from.Read(p)
+	if errors.Is(err, io.EOF) && in.packed.Len() > 0 {
 		err = errGoesOn
 	}
-	packed.Reset(nil) // what waits in the pool keeps no request alive
-	c.inflaters.Put(in)
-	return err
+	return n, err
+}
+
+func (in *inflation) close() {
+	in.packed.Reset(nil) // what waits in the pool keeps no request alive
+	in.codec.inflaters.Put(in.from)
 }
 
 // codecs are the codings of OTLP/HTTP bodies by their names in lower case, as the collector knows them.

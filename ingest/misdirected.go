@@ -29,9 +29,12 @@ var jsonNames = []struct {
 	{`"resourceProfiles"`, otlp.Profiles}, {`"resource_profiles"`, otlp.Profiles},
 }
 
+// jsonHead is how much of a text tells what it looks like.
+const jsonHead = 1 << 10
+
 // jsonLooksLike names the signal of a JSON body in which nothing of sig was found, "" if it does not show in its beginning.
 func jsonLooksLike(sig otlp.Signal, text []byte) string {
-	head := text[:min(len(text), 1<<10)]
+	head := text[:min(len(text), jsonHead)]
 	for _, other := range jsonNames {
 		if other.signal != sig && bytes.Contains(head, []byte(other.name)) {
 			return other.signal.String()

@@ -230,7 +230,7 @@ func (r *receiver) export(ctx context.Context, c call, w *work) (done partial, f
 	r.acks.note(c.principal.Tenant(), now)
 	hold.Commit()
 	r.tellRejected(c, &result, now)
-	r.tellUnknown(c, result.UnknownFields, now)
+	r.tellUnknown(c, result.UnknownFields+w.unknown, now)
 	w.tell(c, hold, now)
 	return partial{rejected: int64(result.Rejected), message: result.Message}, nil
 }

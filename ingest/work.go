@@ -19,7 +19,7 @@ type work struct {
 	hold     *hold
 	place    metering.Place
 	body     buffer
-	text     *otlp.JSONGlance // what was seen of a body in JSON while it grew, or nil
+	text     *otlp.JSONGlance // what was seen of a body in JSON while it came, or nil
 
 	looksLike string    // the signal that the body seems to be of, if not that of its path or service
 	lane      *turns    // of the turn that it has, or nil
@@ -27,6 +27,7 @@ type work struct {
 	beside    int64     // bytes of its rows that are not in the buffer of its body
 
 	came, inflated int64 // bytes
+	unknown        int   // members of a body in JSON that are not known
 
 	quota  quotaFields // of a success
 	notice string      // likewise

@@ -7,8 +7,8 @@ import "bytes"
 // It is used by one goroutine.
 //
 // Honest text is only counted, which costs a fiftieth of translating it: the first bytes and what is dense with objects and
-// arrays is read token by token. Who hides records or depth between long strings has its body inflated whole, as with one
-// long string, and is refused by AppendJSON.
+// arrays is read token by token. Who hides records or depth between long strings has its body received whole, as with one
+// long string, and is refused by AppendJSON. What is compressed needs no glance: it is inflated as AppendJSON comes to it.
 type JSONGlance struct {
 	maxRecords int
 	sig        Signal

@@ -89,7 +89,7 @@ func TestGlanceJSONRefusesNothingThatAppendJSONTakes(t *testing.T) {
 // checkGlanceJSON reports whether text is refused at a glance.
 func checkGlanceJSON(t *testing.T, l Limits, sig Signal, text []byte) bool {
 	t.Helper()
-	_, wrong := l.AppendJSON(make([]byte, 0, 16*len(text)+1000), sig, text)
+	_, _, wrong := l.AppendJSON(nil, sig, JSONSource{Text: text})
 	whole := &JSONGlance{maxRecords: l.MaxRecords, sig: sig, dense: true}
 	once := whole.Look(text)
 	pieces := &JSONGlance{maxRecords: l.MaxRecords, sig: sig, dense: true}

@@ -27,47 +27,47 @@ const maxJSONDepth = 16 + 4*maxDepth
 // names, snake_case keys, a byte order mark, an intValue that only a double can hold, bytesValue as an object. An id that
 // is not hexadecimal becomes an invalid id, which costs its record at most.
 func JSONToProto(sig Signal, body []byte) ([]byte, error) {
-	return jsonToProto(jsonParser{out: make([]byte, 0, len(body)/2), limit: math.MaxInt, maxRecords: math.MaxInt}, sig, body)
+	out, _, err := Limits{MaxRecords: math.MaxInt}.AppendJSON(make([]byte, 0, len(body)/2), sig, JSONSource{Text: body})
+	return out, err
 }
 
-// ErrShortBuffer says that what was to be appended does not fit.
-var ErrShortBuffer = errors.New("buffer too short")
-
-// AppendJSON is JSONToProto into the room that dst has: it allocates none, and fails with ErrShortBuffer where that is not
-// enough; some bytes may stay unused then. It fails with ErrTooManyRecords as soon as it meets one too many.
-func (l Limits) AppendJSON(dst []byte, sig Signal, body []byte) ([]byte, error) {
-	room := cap(dst) - 2*binary.MaxVarintLen64 // a number may still follow the tag that did not fit
-	return jsonToProto(jsonParser{out: dst, limit: room, maxRecords: l.records()}, sig, body)
-}
-
-func jsonToProto(p jsonParser, sig Signal, body []byte) ([]byte, error) {
-	p.b = bytes.TrimPrefix(body, []byte(byteOrderMark))
+// AppendJSON is JSONToProto to the end of dst, of a text that may still be made while it is read: it reads no further than to
+// the first thing that is wrong. It fails with ErrTooManyRecords as soon as it meets one too many, and with what the source
+// fails with. unknown is how many members were passed over because this version does not know them; members of theirs are
+// not counted.
+func (l Limits) AppendJSON(dst []byte, sig Signal, from JSONSource) (out []byte, unknown int, err error) {
+	p := jsonParser{b: from.Text, from: from, out: dst, maxRecords: l.records()}
+	if p.need(len(byteOrderMark)); bytes.HasPrefix(p.b, []byte(byteOrderMark)) {
+		p.i = len(byteOrderMark)
+	}
 	p.message(jsonRequest + jsonMsg(sig))
 	p.space()
 	if p.err == nil && p.i < len(p.b) {
 		p.fail("text after the end")
 	}
 	if p.err != nil {
-		return nil, p.err
+		return nil, 0, p.err
 	}
-	return p.out, nil
+	return p.out, p.unknown, nil
 }
 
 // jsonParser reads b and writes protobuf to out. After an error it stands still: every reader returns at once.
 type jsonParser struct {
-	b                   []byte
-	i                   int
+	b                   []byte // the part of the text that is there
+	i                   int    // how much of it was read
+	passed              int    // bytes of the text before it
+	from                JSONSource
 	depth               int
 	out                 []byte
-	limit               int // of out
 	records, maxRecords int
+	unknown             int    // members
 	text                []byte // the last string, if it had escapes
 	err                 error
 }
 
 func (p *jsonParser) fail(what string) {
 	if p.err == nil {
-		p.err = badJSON(p.i, what)
+		p.err = badJSON(p.passed+p.i, what)
 	}
 	p.i = len(p.b)
 }
@@ -99,6 +99,7 @@ func (p *jsonParser) message(m jsonMsg) {
 		f, ok := jsonLookup(m, key)
 		switch {
 		case !ok:
+			p.unknown++
 			p.skip()
 		case p.null():
 		case f.repeated:
@@ -200,14 +201,6 @@ func (p *jsonParser) list(f jsonField) {
 	}
 }
 
-// room reports whether n bytes more may be written.
-func (p *jsonParser) room(n int) bool {
-	if p.err == nil && n > p.limit-len(p.out) {
-		p.err, p.i = ErrShortBuffer, len(p.b)
-	}
-	return p.err == nil
-}
-
 // tag begins a field. A number may follow it.
 func (p *jsonParser) tag(num uint64, wire uint64) {
 	if p.room(2 * binary.MaxVarintLen64) {
@@ -219,7 +212,7 @@ func (p *jsonParser) bytes(num uint64, b []byte) {
 	if !p.room(2*binary.MaxVarintLen64 + len(b)) {
 		return
 	}
-	p.tag(num, wireBytes)
+	p.out = binary.AppendUvarint(p.out, num<<3|wireBytes)
 	p.out = binary.AppendUvarint(p.out, uint64(len(b)))
 	p.out = append(p.out, b...)
 }

@@ -252,6 +252,7 @@ func FuzzJSON(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s uint8, body []byte) {
 		sig := signals[int(s)%len(signals)]
 		out, err := JSONToProto(sig, body)
+		checkJSONInPieces(t, sig, body, len(body)%7+1)
 		if err != nil {
 			if !errors.Is(err, ErrBadJSON) {
 				t.Fatalf("%v is not ErrBadJSON", err)
@@ -283,7 +284,7 @@ func TestX12LongKeyOfJSONTakesNoMemory(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for range 4 {
-		if _, err := (Limits{}).AppendJSON(make([]byte, 0, 100), Logs, text); err != nil {
+		if _, _, err := (Limits{}).AppendJSON(make([]byte, 0, 100), Logs, JSONSource{Text: text}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -30,7 +30,7 @@ func BenchmarkJSON(b *testing.B) {
 				b.SetBytes(int64(len(text)))
 				b.ReportAllocs()
 				for b.Loop() {
-					if _, err := (Limits{}).AppendJSON(dst[:0], sig, text); err != nil {
+					if _, _, err := (Limits{}).AppendJSON(dst[:0], sig, JSONSource{Text: text}); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -77,8 +77,15 @@ func (p *jsonParser) numeral() string {
 		return string(p.string())
 	}
 	from := p.i
-	for p.i < len(p.b) && strings.IndexByte("+-.0123456789eE", p.b[p.i]) >= 0 {
-		p.i++
+	for more := true; more; {
+		for p.i < len(p.b) && strings.IndexByte("+-.0123456789eE", p.b[p.i]) >= 0 {
+			p.i++
+		}
+		if more = p.i == len(p.b); more {
+			var moved int
+			moved, more = p.fill(from)
+			from -= moved
+		}
 	}
 	if !validNumber(string(p.b[from:p.i])) {
 		p.fail("a number is wanted")
@@ -193,7 +200,7 @@ func (p *jsonParser) hexID() []byte {
 // collector writes it in hexadecimal; of 16 bytes the two differ in length.
 func (p *jsonParser) profileID() []byte {
 	p.space()
-	if s := p.i; len(p.b)-s > 2*profileIDBytes+1 && p.b[s] == '"' && p.b[s+2*profileIDBytes+1] == '"' {
+	if p.need(2*profileIDBytes+2) && p.b[p.i] == '"' && p.b[p.i+2*profileIDBytes+1] == '"' {
 		return p.hexID()
 	}
 	return p.base64()

@@ -195,4 +195,3 @@ func (r *repeater) write(tree jsonTree, path string) string {
 	}
 	return "{" + strings.Join(members, ",") + "}"
 }
-

@@ -1,14 +1,16 @@
 package otlp
 
-import (
-	"bytes"
-	"strconv"
-	"unicode/utf16"
-	"unicode/utf8"
-)
+import "bytes"
 
+// space passes over white space.
 func (p *jsonParser) space() {
-	for p.i < len(p.b) {
+	if p.i == len(p.b) || p.b[p.i] <= ' ' {
+		p.spaces()
+	}
+}
+
+func (p *jsonParser) spaces() {
+	for p.i < len(p.b) || p.need(1) {
 		switch p.b[p.i] {
 		case ' ', '\t', '\n', '\r':
 			p.i++
@@ -30,14 +32,17 @@ func (p *jsonParser) next(c byte) bool {
 
 func (p *jsonParser) literal(s string) bool {
 	p.space()
-	if bytes.HasPrefix(p.b[p.i:], []byte(s)) {
+	if p.need(len(s)); bytes.HasPrefix(p.b[p.i:], []byte(s)) {
 		p.i += len(s)
 		return true
 	}
 	return false
 }
 
-func (p *jsonParser) null() bool { return p.literal("null") }
+func (p *jsonParser) null() bool {
+	p.space()
+	return p.i < len(p.b) && p.b[p.i] == 'n' && p.literal("null")
+}
 
 func (p *jsonParser) bool() uint64 {
 	switch {
@@ -74,9 +79,14 @@ func (p *jsonParser) object(member func(key []byte)) {
 	}
 	for p.err == nil {
 		key := p.string()
-		if !p.next(':') {
-			p.fail("a colon is wanted")
-			return
+		if p.i < len(p.b) && p.b[p.i] == ':' {
+			p.i++
+		} else { // what is read before the colon may take the key's place
+			p.text = append(p.text[:0], key...)
+			if key = p.text; !p.next(':') {
+				p.fail("a colon is wanted")
+				return
+			}
 		}
 		member(key)
 		if p.next('}') {
@@ -133,90 +143,41 @@ func (p *jsonParser) skip() {
 	}
 }
 
-// string reads a string. It is valid until the next one is read.
+// string reads a string. It is valid until more is read.
 func (p *jsonParser) string() []byte {
 	if !p.next('"') {
 		p.fail("a string is wanted")
 		return nil
 	}
-	from := p.i
-	for ; p.i < len(p.b); p.i++ {
-		switch c := p.b[p.i]; {
-		case c == '"':
-			p.i++
-			return p.b[from : p.i-1]
-		case c == '\\':
-			return p.escaped(from)
-		case c < ' ':
-			p.fail("control character in a string")
-			return nil
+	for from := p.i; ; {
+		b, i := p.b, p.i
+		for i < len(b) && jsonText[b[i]] {
+			i++
 		}
-	}
-	p.fail("the string does not end")
-	return nil
-}
-
-// escaped reads on in the string that began at from, at its first backslash.
-func (p *jsonParser) escaped(from int) []byte {
-	p.text = append(p.text[:0], p.b[from:p.i]...)
-	for p.i < len(p.b) {
-		c := p.b[p.i]
-		p.i++
-		switch {
-		case c == '"':
-			return p.text
-		case c < ' ':
-			p.fail("control character in a string")
-			return nil
-		case c != '\\':
-			p.text = append(p.text, c)
-		case p.i == len(p.b):
-		default:
-			p.escape()
-		}
-	}
-	p.fail("the string does not end")
-	return nil
-}
-
-var simpleEscapes = map[byte]byte{
-	'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t',
-}
-
-// escape reads what follows a backslash. Half of a surrogate pair becomes U+FFFD.
-func (p *jsonParser) escape() {
-	c := p.b[p.i]
-	p.i++
-	if plain, ok := simpleEscapes[c]; ok {
-		p.text = append(p.text, plain)
-		return
-	}
-	r, ok := p.hex4()
-	if c != 'u' || !ok {
-		p.fail("unknown escape")
-		return
-	}
-	if utf16.IsSurrogate(r) {
-		high := r
-		r = utf8.RuneError
-		if at := p.i; bytes.HasPrefix(p.b[p.i:], []byte(`\u`)) {
-			p.i += 2
-			low, ok := p.hex4()
-			if pair := utf16.DecodeRune(high, low); ok && pair != utf8.RuneError {
-				r = pair
-			} else {
-				p.i = at // the other one stands for itself
+		if p.i = i; i == len(b) {
+			moved, more := p.fill(from)
+			if from -= moved; more {
+				continue
 			}
+			p.fail("the string does not end")
+			return nil
 		}
+		switch b[i] {
+		case '"':
+			p.i++
+			return b[from:i]
+		case '\\':
+			return p.escaped(from)
+		}
+		p.fail("control character in a string")
+		return nil
 	}
-	p.text = utf8.AppendRune(p.text, r)
 }
 
-func (p *jsonParser) hex4() (rune, bool) {
-	if len(p.b)-p.i < 4 {
-		return 0, false
+// jsonText are the bytes that stand for themselves in a string.
+var jsonText = func() (text [256]bool) {
+	for c := range text {
+		text[c] = c >= ' ' && c != '"' && c != '\\'
 	}
-	v, err := strconv.ParseUint(string(p.b[p.i:p.i+4]), 16, 16)
-	p.i += 4
-	return rune(v), err == nil
-}
+	return text
+}()
