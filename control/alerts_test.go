@@ -36,9 +36,9 @@ func (s *server) refuse(key string, reason metering.Reason) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.api.Ledger.CountRefused(metering.Refusal{Tenant: p.Tenant(), Key: p.KeyID(), Signal: metering.Logs, At: time.Now(), Bytes: 10,
+	s.api.Ledger.CountRefused(metering.Refusal{Tenant: p.Tenant(), Key: p.KeyID(), Signal: metering.Logs, At: s.clock.Now(), Bytes: 10,
 		Records: 2, Reason: reason, Limit: &metering.LimitError{LimitID: metering.LimitTenant, Kind: tenant.DailyBytes, Owner: tenant.OwnerTenant, Limit: 100,
-			Used: 95, Reset: time.Now().Add(time.Hour)}})
+			Used: 95, Reset: s.clock.Now().Add(time.Hour)}})
 }
 
 func TestDecisionsTellWhyAndTellNobodyElse(t *testing.T) {
@@ -89,7 +89,7 @@ func TestAlertsAndWebhooksAreTheTenantsOwn(t *testing.T) {
 	for _, x := range []sender{acme, child, globex} {
 		err := s.db.Update(t.Context(), func(tx *store.Tx) error {
 			return alert.Record(t.Context(), tx, alert.Event{Tenant: x.id, Kind: alert.DailyBytes, Owner: alert.OwnerTenant, OwnerID: x.id,
-				LimitID: metering.LimitTenant, Day: 20000, Threshold: 80, Used: 80, Max: 100, At: time.Now()})
+				LimitID: metering.LimitTenant, Day: 20000, Threshold: 80, Used: 80, Max: 100, At: s.clock.Now()})
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -177,7 +177,7 @@ func TestWebhookLifeIsAuditedAndItsSecretShownOnce(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- s.api.Alerts.Run(ctx) }()
 	err := s.db.Update(t.Context(), func(tx *store.Tx) error {
-		return alert.Record(t.Context(), tx, alert.Event{Tenant: acme.id, Kind: alert.DailyBytes, Day: 20000, Threshold: 80, At: time.Now()})
+		return alert.Record(t.Context(), tx, alert.Event{Tenant: acme.id, Kind: alert.DailyBytes, Day: 20000, Threshold: 80, At: s.clock.Now()})
 	})
 	if err != nil {
 		t.Fatal(err)

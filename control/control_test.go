@@ -21,6 +21,7 @@ import (
 	"github.com/headgate-io/headgate/internal/store"
 	"github.com/headgate-io/headgate/internal/store/storetest"
 	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/internal/timetest"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/metering/alert"
 )
@@ -33,6 +34,7 @@ type server struct {
 	operator string
 	api      *API
 	kept     map[string]int64
+	clock    *timetest.Running // of all that the server does
 
 	telemetry *telemetry
 }
@@ -51,33 +53,33 @@ func startPending(t *testing.T, pending func() (time.Time, bool)) *server {
 			t.Fatal(err)
 		}
 	}
-	dir := t.TempDir()
+	dir, clock := t.TempDir(), timetest.NewRunning()
 	db, err := store.Open(storetest.Place(t))
 	check(err)
 	t.Cleanup(func() { _ = db.Close() })
 	reg := prometheus.NewRegistry()
-	directory, err := auth.Open(t.Context(), db, auth.Options{Now: time.Now, Dir: dir, Registry: reg, UserUse: AlertUsers})
+	directory, err := auth.Open(t.Context(), db, auth.Options{Now: clock.Now, Dir: dir, Registry: reg, UserUse: AlertUsers})
 	check(err)
 	token, err := os.ReadFile(filepath.Join(dir, "admin.token"))
 	check(err)
-	meter, err := metering.OpenMeter(t.Context(), db, time.Now(), reg)
+	meter, err := metering.OpenMeter(t.Context(), db, clock.Now(), reg)
 	check(err)
-	s := &server{t: t, db: db, operator: strings.TrimSpace(string(token))}
+	s := &server{t: t, db: db, operator: strings.TrimSpace(string(token)), clock: clock}
 	s.api = &API{
-		Directory: directory, Ledger: metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Pending: pending, Registry: reg}),
-		Now: time.Now, Log: slog.New(slog.DiscardHandler), Version: "test",
+		Directory: directory, Ledger: metering.NewLedger(db, metering.LedgerOptions{Now: clock.Now, Pending: pending, Registry: reg}),
+		Now: clock.Now, Log: slog.New(slog.DiscardHandler), Version: "test",
 		Limits: func(_ context.Context, c metering.Charge, at time.Time) ([]metering.LimitState, error) {
 			return meter.Limits(c, at)
 		},
 		Kept: func(id tenant.ID) (int64, bool) { n, ok := s.kept[id.String()]; return n, ok },
 	}
 	s.telemetry = &telemetry{rows: map[string]uint64{}}
-	s.api.Deleter = &Deleter{Directory: directory, Telemetry: s.telemetry, Log: "test", Worker: "test", Now: time.Now, Logger: s.api.Log, Patience: 2 * time.Second}
+	s.api.Deleter = &Deleter{Directory: directory, Telemetry: s.telemetry, Log: "test", Worker: "test", Now: clock.Now, Logger: s.api.Log, Patience: 2 * time.Second}
 	s.api.Exporter = s.telemetry
-	s.api.Alerts = alert.New(db, alert.Options{Now: time.Now, Key: directory.DeriveKey("webhook secrets"), AllowPrivate: true, Audit: AuditAlert, Registry: reg})
+	s.api.Alerts = alert.New(db, alert.Options{Now: clock.Now, Key: directory.DeriveKey("webhook secrets"), AllowPrivate: true, Audit: AuditAlert, Registry: reg})
 	s.api.Saved, s.api.Queries = saved.New(directory, db, plainLanguages), echo
 	s.api.Verifier = metering.NewVerifier(s.api.Ledger, noRows{}, reg)
-	s.api.Signer, err = metering.OpenSigner(t.Context(), db, dir, time.Now())
+	s.api.Signer, err = metering.OpenSigner(t.Context(), db, dir, clock.Now())
 	check(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -315,7 +317,7 @@ func TestUsageIsTheCallersOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = s.api.Ledger.Apply(t.Context(), name, 1, []metering.Receipt{{
-			Tenant: p.Tenant(), Key: p.KeyID(), Signal: metering.Logs, ReceivedAt: time.Now(), BilledBytes: 10, Records: 2,
+			Tenant: p.Tenant(), Key: p.KeyID(), Signal: metering.Logs, ReceivedAt: s.clock.Now(), BilledBytes: 10, Records: 2,
 		}})
 		if err != nil {
 			t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/internal/timetest"
 	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/storage"
 )
@@ -80,10 +81,10 @@ func TestExportsAreSigned(t *testing.T) {
 	acme := ok[Tenant](s, 201, s.operator, "POST", "/api/v1/tenants", `{"name":"acme"}`)
 	s.telemetry.set(acme.ID, 3)
 	plan := ok[ExportPlan](s, 200, s.operator, "POST", "/api/v1/tenants/acme/export", `{"from":"2026-11-01"}`)
-	if plan.TenantID != acme.ID || plan.Schema != 2 || plan.MadeBy != "operator" || len(plan.Tables) != 1 || plan.Tables[0].Rows != 3 || time.Since(plan.ReceivedBefore) < 30*time.Second {
+	if plan.TenantID != acme.ID || plan.Schema != 2 || plan.MadeBy != "operator" || len(plan.Tables) != 1 || plan.Tables[0].Rows != 3 || s.clock.Now().Sub(plan.ReceivedBefore) < 30*time.Second {
 		t.Errorf("plan %+v", plan)
 	}
-	m := ExportManifest{Version: 1, Plan: plan, EndedAt: time.Now()}
+	m := ExportManifest{Version: 1, Plan: plan, EndedAt: s.clock.Now()}
 	for _, want := range plan.Wanted() {
 		path := "/api/v1/tenants/acme/export/state/" + want.Table
 		if want.Day != "" {
@@ -157,7 +158,7 @@ func TestAPartThatBreaksOffHasNoTrailer(t *testing.T) {
 
 	s.user("acme", "rosa@example.com", "root-admin") // one has to stay
 	user := s.user("acme", "rita@example.com", "root-admin")
-	now, begun := time.Now(), 0
+	now, begun := s.clock.Now(), 0
 	s.api.Now = func() time.Time { return now }
 	s.telemetry.between = func() {
 		if begun++; begun == 1 {
@@ -171,7 +172,7 @@ func TestAPartThatBreaksOffHasNoTrailer(t *testing.T) {
 }
 
 func TestExportsAreOfWhatIsSettledAlone(t *testing.T) {
-	pending := time.Now().Add(-time.Hour).UTC()
+	pending := timetest.NewRunning().Now().Add(-time.Hour).UTC()
 	s := startPending(t, func() (time.Time, bool) { return pending, true })
 	ok[Tenant](s, 201, s.operator, "POST", "/api/v1/tenants", `{"name":"acme"}`)
 	if plan := ok[ExportPlan](s, 200, s.operator, "POST", "/api/v1/tenants/acme/export", "{}"); !plan.ReceivedBefore.Equal(pending.Truncate(time.Second)) {

@@ -6,7 +6,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/headgate-io/headgate/internal/asktest"
 )
@@ -18,9 +17,9 @@ func TestAPartServesItsRoutesAlone(t *testing.T) {
 	ok[Tenant](s, 201, s.operator, "POST", "/api/v1/tenants", `{"name":"acme"}`)
 	whole, _ := s.request(s.operator, "GET", "/api/openapi.json", "", nil)
 	for part, api := range map[Part]*API{
-		PartQuery: {Part: PartQuery, Directory: s.api.Directory, Saved: s.api.Saved, Queries: s.api.Queries, Now: time.Now, Log: s.api.Log, Version: "test"},
+		PartQuery: {Part: PartQuery, Directory: s.api.Directory, Saved: s.api.Saved, Queries: s.api.Queries, Now: s.clock.Now, Log: s.api.Log, Version: "test"},
 		PartControl: {Part: PartControl, Directory: s.api.Directory, Limits: s.api.Limits, Ledger: s.api.Ledger, Alerts: s.api.Alerts, Signer: s.api.Signer,
-			Deleter: s.api.Deleter, Exporter: s.api.Exporter, Verifier: s.api.Verifier, Kept: s.api.Kept, Now: time.Now, Log: s.api.Log, Version: "test"},
+			Deleter: s.api.Deleter, Exporter: s.api.Exporter, Verifier: s.api.Verifier, Kept: s.api.Kept, Now: s.clock.Now, Log: s.api.Log, Version: "test"},
 	} {
 		mux := http.NewServeMux()
 		api.Register(mux)

@@ -25,6 +25,7 @@ import (
 // the verifier of its challenge and the client's secret.
 type issuer struct {
 	t      *testing.T
+	now    func() time.Time
 	url    string
 	key    *rsa.PrivateKey
 	signer *rsa.PrivateKey // nil: key
@@ -32,13 +33,13 @@ type issuer struct {
 	codes  map[string]url.Values
 }
 
-func newIssuer(t *testing.T) *issuer {
+func newIssuer(t *testing.T, now func() time.Time) *issuer {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := &issuer{t: t, key: key, codes: map[string]url.Values{}}
+	i := &issuer{t: t, now: now, key: key, codes: map[string]url.Values{}}
 	mux := http.NewServeMux()
 	answer := func(w http.ResponseWriter, status int, v any) {
 		w.Header().Set("Content-Type", "application/json")
@@ -77,7 +78,7 @@ func newIssuer(t *testing.T) *issuer {
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
 func (i *issuer) token(nonce string) string {
-	claims := map[string]any{"iss": i.url, "aud": "headgate", "sub": "s-1", "nonce": nonce, "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix(),
+	claims := map[string]any{"iss": i.url, "aud": "headgate", "sub": "s-1", "nonce": nonce, "iat": i.now().Unix(), "exp": i.now().Add(time.Minute).Unix(),
 		"email": "ann@example.com", "email_verified": true}
 	for k, v := range i.claims {
 		claims[k] = v
@@ -111,7 +112,7 @@ func (i *issuer) approve(location string) (state, code string) {
 
 func (s *server) withOIDC() *issuer {
 	s.t.Helper()
-	i := newIssuer(s.t)
+	i := newIssuer(s.t, s.clock.Now)
 	var err error
 	s.api.OIDC, err = s.api.Directory.NewOIDC(auth.OIDCConfig{Issuer: i.url, ClientID: "headgate", ClientSecret: "client-secret",
 		RedirectURL: s.url + "/api/v1/oidc/callback", Tenants: []string{"acme", "Dev"}})
@@ -199,7 +200,7 @@ func testProviderLetsInWhomItVouchesFor(t *testing.T) {
 	refused("an address that is not invited", map[string]any{"sub": "s-4", "email": "nobody@example.com"})
 	refused("a token for another client", map[string]any{"aud": "other"})
 	refused("a token of another issuer", map[string]any{"iss": "https://evil.example"})
-	refused("an old token", map[string]any{"exp": time.Now().Add(-time.Hour).Unix()})
+	refused("an old token", map[string]any{"exp": s.clock.Now().Add(-time.Hour).Unix()})
 	refused("a token for another sign-in", map[string]any{"nonce": "other"})
 	refused("a token without a subject", map[string]any{"sub": ""})
 	other, err := rsa.GenerateKey(rand.Reader, 2048)

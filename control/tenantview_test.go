@@ -40,7 +40,7 @@ func TestTenantsViewShowsAveragesOfSealedDays(t *testing.T) {
 		s := start(t)
 		rita, ann, _ := s.tree()
 		id := func(name string) string { return ok[Tenant](s, 200, s.operator, "GET", "/api/v1/tenants/"+name, "").ID }
-		today := time.Now().UTC().Truncate(24 * time.Hour)
+		today := s.clock.Now().UTC().Truncate(24 * time.Hour)
 		s.sql(`UPDATE tenants SET created_at = ?, rev = (SELECT n FROM changes)`, today.AddDate(0, 0, -100).UnixMilli())
 		s.sql(`UPDATE tenants SET created_at = ? WHERE name = 'sibling'`, today.AddDate(0, 0, -2).Add(5*time.Hour).UnixMilli())
 		s.sql(`INSERT INTO usage_seal (id, through) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET through = excluded.through`, today.Unix())

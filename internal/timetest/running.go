@@ -1,0 +1,32 @@
+package timetest
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// spare is what is left of the UTC day, at least, when a Running clock begins: much longer than any test takes.
+const spare = time.Hour
+
+// Running is a clock that runs as the machine's does, and can be moved on. It is begun an hour before midnight UTC at the latest: no
+// day of what a test counts by days ends while it runs, whenever that is. All that a test compares with it has to be of this
+// clock, not of time.Now. Safe for concurrent use.
+type Running struct{ ahead atomic.Int64 }
+
+// NewRunning makes a clock that shows the machine's time, or up to an hour less.
+func NewRunning() *Running { return runningAt(time.Now()) }
+
+func runningAt(now time.Time) *Running {
+	c := &Running{}
+	last := now.UTC().Truncate(24 * time.Hour).Add(24*time.Hour - spare)
+	c.ahead.Store(int64(min(0, last.Sub(now))))
+	return c
+}
+
+// Now is the time that the clock shows.
+func (c *Running) Now() time.Time { return c.of(time.Now()) }
+
+func (c *Running) of(now time.Time) time.Time { return now.Add(time.Duration(c.ahead.Load())) }
+
+// Add moves the clock on by d.
+func (c *Running) Add(d time.Duration) { c.ahead.Add(int64(d)) }
