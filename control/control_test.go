@@ -188,11 +188,13 @@ func TestTenantLifeCycle(t *testing.T) {
 	if st := ok[Tenant](s, 200, s.operator, "GET", "/api/v1/tenants/acme-dev", "").Status; st != "deleting" {
 		t.Errorf("status %s, want deleting", st)
 	}
-	if d := ok[Deletion](s, 200, s.operator, "GET", deletion, ""); d.Step != "rows" || d.Problem != "clickhouse is away" || d.AskedBy != "operator" || d.Tenant != "acme-dev" {
-		t.Errorf("deletion %+v", d)
-	}
+	timetest.Eventually(t, "the problem to be told", func() bool {
+		d := ok[Deletion](s, 200, s.operator, "GET", deletion, "")
+		return d.Step == "rows" && d.Problem == "clickhouse is away" && d.AskedBy == "operator" && d.Tenant == "acme-dev"
+	})
 	s.refused(409, "wrong-state", s.operator, "POST", "/api/v1/tenants/acme-dev/enable", "")
 	s.telemetry.fail(nil)
+	s.api.Deleter.Patience = time.Minute
 	if status, text := s.call(s.operator, "DELETE", "/api/v1/tenants/acme-dev", `{"confirm":"acme-dev"}`); status != 204 {
 		t.Errorf("delete: %d %s", status, text)
 	}

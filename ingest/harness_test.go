@@ -78,20 +78,23 @@ func startIn(t *testing.T, dir string, conn driver.Conn, opt Options, walOpt sto
 		}
 	}
 	check(storage.Migrate(t.Context(), conn, schema.Migrations, quiet))
+	if walOpt.Now == nil { // after a restart it is the clock from before
+		walOpt.Now = timetest.NewRunning().Now
+	}
 	reg := prometheus.NewRegistry()
 	db, err := store.Open(filepath.Join(dir, "headgate.db"))
 	check(err)
 	t.Cleanup(func() { _ = db.Close() })
-	directory, err := auth.Open(t.Context(), db, auth.Options{Now: time.Now, Dir: dir, Logger: quiet, Registry: reg})
+	directory, err := auth.Open(t.Context(), db, auth.Options{Now: walOpt.Now, Dir: dir, Logger: quiet, Registry: reg})
 	check(err)
 	token, err := os.ReadFile(filepath.Join(dir, "admin.token"))
 	check(err)
 	operator, err := directory.Operator(strings.TrimSpace(string(token)))
 	check(err)
-	meter, err := metering.OpenMeter(t.Context(), db, time.Now(), reg)
+	meter, err := metering.OpenMeter(t.Context(), db, walOpt.Now(), reg)
 	check(err)
-	ledger := metering.NewLedger(db, metering.LedgerOptions{Now: time.Now, Registry: reg})
-	walOpt.Dir, walOpt.Ledger, walOpt.Now, walOpt.Registry = filepath.Join(dir, "wal"), ledger.ForLog("wal"), time.Now, reg
+	ledger := metering.NewLedger(db, metering.LedgerOptions{Now: walOpt.Now, Registry: reg})
+	walOpt.Dir, walOpt.Ledger, walOpt.Registry = filepath.Join(dir, "wal"), ledger.ForLog("wal"), reg
 	walOpt.Restore = func(b []byte) error {
 		r, _, err := metering.ReadReceipt(b)
 		if err != nil {
@@ -104,7 +107,7 @@ func startIn(t *testing.T, dir string, conn driver.Conn, opt Options, walOpt sto
 	check(err)
 
 	if opt.Now == nil {
-		opt.Now = time.Now
+		opt.Now = walOpt.Now
 	}
 	srv, err := New(opt, Backend{Keys: directory, Meter: meter, Ledger: ledger, Log: wal}, quiet, reg)
 	check(err)

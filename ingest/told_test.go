@@ -23,6 +23,7 @@ import (
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/internal/tenant"
+	"github.com/headgate-io/headgate/internal/timetest"
 	"github.com/headgate-io/headgate/metering"
 )
 
@@ -118,15 +119,12 @@ func (a *told) status(st *status.Status) {
 	}
 }
 
-// handClock is a clock that moves when it is told to, and begins ten minutes before midnight at the latest.
+// handClock is a clock that moves when it is told to, and begins an hour before midnight at the latest.
 type handClock struct{ nanos atomic.Int64 }
 
 func newHandClock() *handClock {
-	c, now := &handClock{}, time.Now()
-	if last := now.UTC().Truncate(24*time.Hour).AddDate(0, 0, 1).Add(-10 * time.Minute); now.After(last) {
-		now = last
-	}
-	c.nanos.Store(now.UnixNano())
+	c := &handClock{}
+	c.nanos.Store(timetest.NewRunning().Now().UnixNano())
 	return c
 }
 
