@@ -146,7 +146,7 @@ func (x *exportRun) open(ctx context.Context) error {
 func (x *exportRun) begin(ctx context.Context) error {
 	in := control.ExportRequest{From: x.from, To: x.to}
 	if x.wait {
-		in.ReceivedBefore = time.Now().UTC().Truncate(time.Second).Add(time.Second)
+		in.ReceivedBefore = timeNow().UTC().Truncate(time.Second).Add(time.Second)
 	}
 	const patience = 10 * time.Minute
 	tick := time.NewTicker(time.Second)
@@ -341,7 +341,7 @@ func (x *exportRun) tell(want control.ExportFile, bytes int64) {
 
 // finish ends the manifest, and tells the audit.
 func (x *exportRun) finish(ctx context.Context) error {
-	x.m.EndedAt = time.Now().UTC().Truncate(time.Second)
+	x.m.EndedAt = timeNow().UTC().Truncate(time.Second)
 	if err := cmp.Or(x.m.Verify(x.key(ctx)), x.save(nil)); err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ Scopes: ingest (send OTLP), query (read the tenant's telemetry), usage (read its
 				if err != nil {
 					return &usageError{fmt.Errorf("--expires: %w", err)}
 				}
-				in["expires_at"] = time.Now().Add(age).UTC().Truncate(time.Second)
+				in["expires_at"] = timeNow().Add(age).UTC().Truncate(time.Second)
 			}
 			c, err := f.open()
 			if err != nil {

@@ -39,7 +39,7 @@ will be gone if they go on as in the last five minutes. Limits of tenants above 
 				fmt.Fprintln(cmd.OutOrStdout(), "no limits of the key or its tenant")
 				return nil
 			}
-			stateTable(out.Limits, time.Now()).print(cmd.OutOrStdout())
+			stateTable(out.Limits, timeNow()).print(cmd.OutOrStdout())
 			return nil
 		},
 	}

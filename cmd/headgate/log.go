@@ -18,16 +18,16 @@ var logFS faultfs.FS
 // openMeter opens the meter: one that leases from the database if other replicas do so too.
 func (s *server) openMeter(ctx context.Context) (err error) {
 	if !s.cfg.replicated() {
-		s.meter, err = metering.OpenMeter(ctx, s.db, time.Now(), s.reg)
+		s.meter, err = metering.OpenMeter(ctx, s.db, timeNow(), s.reg)
 		return err
 	}
-	s.meter, s.leases, err = metering.OpenLeases(ctx, s.db, s.name, metering.LedgerOptions{Now: time.Now, Logger: s.log, Registry: s.reg})
+	s.meter, s.leases, err = metering.OpenLeases(ctx, s.db, s.name, metering.LedgerOptions{Now: timeNow, Logger: s.log, Registry: s.reg})
 	return err
 }
 
 // openLedger opens the ledger. That of a process without a log holds nobody up, and waits for the logs of all others.
 func (s *server) openLedger(context.Context) error {
-	o := metering.LedgerOptions{Now: time.Now, Logger: s.log, Registry: s.reg}
+	o := metering.LedgerOptions{Now: timeNow, Logger: s.log, Registry: s.reg}
 	if s.role.receive {
 		o.Replica = s.cfg.replica(s.name, s.ls.addresses())
 		o.Pending = func() (time.Time, bool) { return s.wal.Oldest() }
@@ -40,7 +40,7 @@ func (s *server) openLedger(context.Context) error {
 func (s *server) openLog(ctx context.Context) (err error) {
 	cfg := &s.cfg
 	s.wal, err = storage.OpenLog(ctx, storage.LogOptions{
-		Dir: s.dir.file(walDir), FS: logFS, Ledger: s.ledger.ForLog(s.name), Now: time.Now, Logger: s.log, Registry: s.reg,
+		Dir: s.dir.file(walDir), FS: logFS, Ledger: s.ledger.ForLog(s.name), Now: timeNow, Logger: s.log, Registry: s.reg,
 		MaxBytes: *cfg.LogMaxBytes.bytes, ReserveBytes: *cfg.LogReserve.bytes, MaxDelay: cfg.FlushDelay, MaxRows: cfg.FlushRows,
 		SegmentBytes: segmentBytes(*cfg.MaxBody.bytes), Window: cfg.ResendWindow, Timeout: cfg.InsertTimeout, Gone: s.directory.Deleting,
 		Restore: func(b []byte) error {

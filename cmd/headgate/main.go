@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 	_ "time/tzdata" // tenants' time zones, where the machine has none
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,9 @@ import (
 
 // version is set at build time by -ldflags -X main.version=….
 var version = "dev"
+
+// timeNow is the clock of all that is decided or counted by the time of day. Tests of the process put one here whose day does not end.
+var timeNow = time.Now
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

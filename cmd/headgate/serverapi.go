@@ -25,7 +25,7 @@ func (s *server) answer(context.Context) error {
 		return err
 	}
 	mux := http.NewServeMux()
-	api := &control.API{Part: s.role.part(), Directory: s.directory, Now: time.Now, Log: s.log, Version: version}
+	api := &control.API{Part: s.role.part(), Directory: s.directory, Now: timeNow, Log: s.log, Version: version}
 	if s.role.control {
 		s.governs(api)
 	}

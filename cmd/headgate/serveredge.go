@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"time"
 
 	"github.com/headgate-io/headgate/ingest"
 	"github.com/headgate-io/headgate/internal/tlsfiles"
@@ -24,7 +23,7 @@ func (s *server) receive(context.Context) error {
 	}
 	receiver, err := ingest.New(ingest.Options{
 		MaxBodyBytes: *cfg.MaxBody.bytes, MaxInFlightBytes: *cfg.MaxInFlight.bytes,
-		MaxTenantBytes: tenantBytes, MaxTenantCalls: cfg.TenantRequests, Grace: cfg.ShutdownGrace, Now: time.Now,
+		MaxTenantBytes: tenantBytes, MaxTenantCalls: cfg.TenantRequests, Grace: cfg.ShutdownGrace, Now: timeNow,
 		MaxConnections: cfg.MaxConnections, MaxPeerConnections: cfg.MaxPeerConnections, MaxAuthFailures: cmp.Or(cfg.MaxAuthFailures, -1),
 		TLS:         tlsfiles.Options{CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, ClientCAFile: cfg.TLSClientCA},
 		CORSOrigins: cfg.CORSOrigins, Profiles: cfg.Profiles, PathPrefix: cfg.PathPrefix,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/headgate-io/headgate/auth"
 	"github.com/headgate-io/headgate/control"
@@ -47,7 +46,7 @@ func (s *server) openState(ctx context.Context) (err error) {
 	if err := os.MkdirAll(s.cfg.secrets(), 0o700); err != nil {
 		return fmt.Errorf("secrets directory: %w", err)
 	}
-	s.directory, err = auth.Open(ctx, s.db, auth.Options{Now: time.Now, Dir: s.cfg.secrets(), Logger: s.log, Registry: s.reg, UserUse: control.AlertUsers})
+	s.directory, err = auth.Open(ctx, s.db, auth.Options{Now: timeNow, Dir: s.cfg.secrets(), Logger: s.log, Registry: s.reg, UserUse: control.AlertUsers})
 	if err != nil {
 		return err
 	}
@@ -66,7 +65,7 @@ func (s *server) keepState(ctx context.Context) error {
 		return nil
 	}
 	host, _ := os.Hostname() // for information
-	others := fleet.New(s.db, fleet.Options{ID: s.name, Role: s.cfg.Role, Host: host, Version: version, Now: time.Now, Logger: s.log, Registry: s.reg})
+	others := fleet.New(s.db, fleet.Options{ID: s.name, Role: s.cfg.Role, Host: host, Version: version, Now: timeNow, Logger: s.log, Registry: s.reg})
 	s.ready.others.Store(others)
 	s.backend("fleet", others.Run)
 	return nil
@@ -83,7 +82,7 @@ func (s *server) keepBooks(context.Context) error {
 
 // keepPeople sends messages and webhooks, and opens what people are let in by and what exports are signed with.
 func (s *server) keepPeople(ctx context.Context) (err error) {
-	if s.signer, err = metering.OpenSigner(ctx, s.db, s.cfg.secrets(), time.Now()); err != nil {
+	if s.signer, err = metering.OpenSigner(ctx, s.db, s.cfg.secrets(), timeNow()); err != nil {
 		return err
 	}
 	if s.people, err = openPeople(s.cfg, s.directory, s.log, s.reg); err != nil {
@@ -91,7 +90,7 @@ func (s *server) keepPeople(ctx context.Context) (err error) {
 	}
 	s.backend("outbox", s.people.outbox.Run)
 	s.alerts = alert.New(s.db, alert.Options{
-		Now: time.Now, Key: s.directory.DeriveKey("webhook secrets"), AllowPrivate: s.cfg.WebhookPrivate, Audit: control.AuditAlert,
+		Now: timeNow, Key: s.directory.DeriveKey("webhook secrets"), AllowPrivate: s.cfg.WebhookPrivate, Audit: control.AuditAlert,
 		Logger: s.log, Registry: s.reg,
 	})
 	s.backend("alerts", s.alerts.Run)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/headgate-io/headgate/control"
 	"github.com/headgate-io/headgate/metering"
@@ -15,7 +14,7 @@ func (s *server) measure(context.Context) (err error) {
 	if s.counter, err = storage.OpenCounter(s.ch.writer, s.wal); err != nil {
 		return err
 	}
-	s.keeper = newKeeper(&keeper{measure: storage.NewMeasure(s.counter.Conn), directory: s.directory, meter: s.meter, db: s.db, now: time.Now, log: s.log}, s.reg)
+	s.keeper = newKeeper(&keeper{measure: storage.NewMeasure(s.counter.Conn), directory: s.directory, meter: s.meter, db: s.db, now: timeNow, log: s.log}, s.reg)
 	s.backend("keeper", func(ctx context.Context) error { return s.keeper.Run(ctx, s.prepared) })
 	return nil
 }
@@ -34,7 +33,7 @@ func (s *server) verify(context.Context) error {
 
 // delete carries out deletions of tenants, as far as they are this process's to carry out.
 func (s *server) delete(context.Context) error {
-	s.deleter = &control.Deleter{Directory: s.directory, Telemetry: control.StoredTelemetry{Log: s.wal, Conn: s.conns.writer}, Now: time.Now, Logger: s.log, Reached: deletionReached}
+	s.deleter = &control.Deleter{Directory: s.directory, Telemetry: control.StoredTelemetry{Log: s.wal, Conn: s.conns.writer}, Now: timeNow, Logger: s.log, Reached: deletionReached}
 	if s.role.receive {
 		s.deleter.Log = s.name
 	}

@@ -33,7 +33,7 @@ func plotUsage(cmd *cobra.Command, c *client, u usageFlags) error {
 			return err
 		}
 	}
-	now := time.Now().In(zone)
+	now := timeNow().In(zone)
 	last := usageFlags{tenant: u.tenant, descendants: u.descendants, zone: u.zone,
 		from: now.AddDate(0, 0, 1-plotDays).Format(time.DateOnly)}
 	query := last.query()
