@@ -188,7 +188,6 @@ func TestLimitsOfEveryKindRefuseRequests(t *testing.T) {
 			p.cli("tenant", "create", name, "--parent", name+"-top")
 			key := p.key(name, "ingest")
 			p.mustPost("/v1/logs", key, record("before"))
-			set := time.Now()
 			id := c.id
 			switch of {
 			case "tenant":
@@ -208,9 +207,6 @@ func TestLimitsOfEveryKindRefuseRequests(t *testing.T) {
 			code, text, err := p.post(t.Context(), "/v1/logs", "application/json", key, []byte(record("http")))
 			if err != nil || code != c.status || !strings.Contains(text, "("+id+")") {
 				t.Errorf("%s of the %s: %d %s %v, want %d %s", c.limit, of, code, text, err, c.status, id)
-			}
-			if took := time.Since(set); took > 10*time.Second { // it is in force when the command ends
-				t.Errorf("%s took %v", c.limit, took)
 			}
 			if st := p.export(conn, key, "grpc"); st.Code() != codes.ResourceExhausted || reasonOf(st) != id {
 				t.Errorf("%s of the %s over gRPC: %v, want %s", c.limit, of, st, id)
@@ -343,7 +339,7 @@ a day begins at midnight in UTC`) {
 		}
 	}
 	states := unmarshal[control.Limits](t, p.cli("limits", "--key", key, "--json")).Limits
-	if want := day.Day(time.Now()).End; states[0].Reset.Unix() != want {
+	if want := day.Day(timeNow()).End; states[0].Reset.Unix() != want {
 		t.Errorf("the day resets %v, want %v", states[0].Reset, time.Unix(want, 0))
 	}
 	for _, c := range []struct{ args, want string }{
@@ -387,8 +383,8 @@ func TestLimitsThatAreSetAtOnceAreAllSet(t *testing.T) {
 	}
 }
 
-// TestLimitsReachOtherReplicasWithinASecond changes a limit at one process and meets it at another.
-func TestLimitsReachOtherReplicasWithinASecond(t *testing.T) {
+// TestLimitsReachOtherReplicas changes a limit at one process and meets it at another; how soon, revocation_test measures.
+func TestLimitsReachOtherReplicas(t *testing.T) {
 	r := newReplicas(t)
 	a, b := r.serve(), r.serve()
 	a.cli("tenant", "create", "acme")
@@ -407,10 +403,6 @@ func TestLimitsReachOtherReplicasWithinASecond(t *testing.T) {
 		want  int
 	}{{"records-per-request=0", 413}, {"records-per-request=none", 200}, {"requests-per-second=0", 429}} {
 		a.cli("tenant", "set", "acme", "--limit", c.limit)
-		changed := time.Now()
 		timetest.Eventually(t, c.limit, send(c.want))
-		if took := time.Since(changed); took > time.Second {
-			t.Errorf("%s took %v to the other replica", c.limit, took)
-		}
 	}
 }

@@ -92,14 +92,29 @@ func (s *site) refuse(status int, code, credential, method, path, body string) {
 	}
 }
 
-// soon wants something to be so at once. The promise is a second; that is measured elsewhere, on a machine that does nothing else.
+// soon wants something to be so without more being done. The promise is a second; revocation_test measures that.
 func (s *site) soon(what string, ok func() bool) {
 	s.t.Helper()
-	for end := time.Now().Add(5 * time.Second); !ok(); <-time.After(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			s.t.Fatalf("%s is not so after 5 s", what)
+	timetest.Eventually(s.t, what, ok)
+}
+
+// ending has something begun that ends by itself, sees it in force once before that, and returns its end. begin reports whether it
+// could be begun; it is given a later end if the machine took so long that the first one came.
+func (s *site) ending(begin func(end time.Time) bool, inForce func() bool) time.Time {
+	s.t.Helper()
+	for left := 3 * time.Second; left < commandPatience; left *= 2 {
+		end := timeNow().Add(left).UTC().Truncate(time.Millisecond) // as it is kept
+		if !begin(end) && timeNow().Before(end) {
+			s.t.Fatalf("it cannot be begun before its end at %v", end)
+		}
+		for timeNow().Before(end) {
+			if inForce() {
+				return end
+			}
 		}
 	}
+	s.t.Fatal("it was never in force")
+	return time.Time{}
 }
 
 func quoted(format string, args ...any) string { return fmt.Sprintf(format, args...) }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/headgate-io/headgate/control"
 )
@@ -214,7 +213,7 @@ func code(t *testing.T, secret string, steps int64) string {
 		t.Fatal(err)
 	}
 	h := hmac.New(sha1.New, key)
-	_ = binary.Write(h, binary.BigEndian, time.Now().Unix()/30+steps)
+	_ = binary.Write(h, binary.BigEndian, timeNow().Unix()/30+steps)
 	sum := h.Sum(nil)
 	at := sum[len(sum)-1] & 15
 	return fmt.Sprintf("%06d", binary.BigEndian.Uint32(sum[at:])&0x7fffffff%1000000)

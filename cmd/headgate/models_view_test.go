@@ -183,18 +183,29 @@ func timeLimitedAccess(s *site, rita, one control.SignedIn) {
 	}
 
 	// Cloned, with an end that comes by itself.
-	end := time.Now().Add(3 * time.Second).UTC().Format(time.RFC3339Nano)
-	third := act(sam, second.ID, "clone", quoted(`{"until":%q}`, end))
-	if third.Status != "pending" || third.ID == second.ID || third.Role != "look-into-it" {
-		s.t.Errorf("cloned %+v", third)
+	var third control.AccessRequest
+	late := -1 // whose end came before they were seen in force
+	end := s.ending(func(end time.Time) bool {
+		late++
+		status, text := s.ask(sam.Token, "POST", path+"/"+second.ID+"/clone", quoted(`{"until":%q}`, end.Format(time.RFC3339Nano)))
+		if status >= 300 {
+			return false
+		}
+		third = unmarshal[control.AccessRequest](s.t, text)
+		if third.Status != "pending" || third.ID == second.ID || third.Role != "look-into-it" {
+			s.t.Errorf("cloned %+v", third)
+		}
+		status, _ = s.ask(one.Token, "POST", path+"/"+third.ID+"/approve", "")
+		return status < 300
+	}, reaches)
+	s.soon("the end of the access", func() bool { return !reaches() })
+	if timeNow().Before(end) {
+		s.t.Error("the access ended before its time")
 	}
-	act(one, third.ID, "approve", "")
-	s.soon("the cloned access", reaches)
-	timetest.Eventually(s.t, "the access to end", func() bool { return !reaches() })
 	fourth := act(sam, third.ID, "clone", `{"expiry":"1h"}`)
 	for status, want := range map[string]string{"pending": fourth.ID, "expired": third.ID, "rejected": second.ID, "revoked": first.ID} {
 		found := get[control.AccessRequests](s, one.Token, path+"?search=SAM@pipe&status="+status).AccessRequests
-		if len(found) != 1 || found[0].ID != want || found[0].Status != status {
+		if len(found) == 0 || len(found) > 1+late || found[0].ID != want || found[0].Status != status { // the last is first
 			s.t.Errorf("%s: %+v, want %s", status, found, want)
 		}
 	}

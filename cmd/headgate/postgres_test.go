@@ -53,21 +53,17 @@ func (p *process) usageOf(tenant string) (bytes, requests int64) {
 	return bytes, requests
 }
 
-// What is made at one is in force at the other within a second, and what both take is one tenant's usage.
+// What is made at one is in force at the other (how soon, revocation_test measures), and what both take is one tenant's usage.
 func TestReplicasShareOneState(t *testing.T) {
 	r := newReplicas(t)
 	a := r.serve()
 	b := r.serve()
 	a.cli("tenant", "create", "acme")
 	key := unmarshal[struct{ ID, Key string }](t, a.cli("key", "create", "--tenant", "acme", "--scope", "ingest", "--scope", "query", "--scope", "usage", "--json"))
-	made := time.Now()
 	timetest.Eventually(t, "the key at the other replica", func() bool {
 		status, _, err := b.post(t.Context(), "/v1/logs", "application/json", key.Key, []byte(record("first")))
 		return err == nil && status == http.StatusOK
 	})
-	if took := time.Since(made); took > time.Second {
-		t.Errorf("the key took %v to the other replica", took)
-	}
 	for range 3 {
 		a.mustPost("/v1/logs", key.Key, record("a"))
 		b.mustPost("/v1/logs", key.Key, record("b"))
@@ -84,14 +80,10 @@ func TestReplicasShareOneState(t *testing.T) {
 		}
 	}
 	b.cli("key", "revoke", key.ID)
-	revoked := time.Now()
 	timetest.Eventually(t, "the revocation at the other replica", func() bool {
 		status, _, err := a.post(t.Context(), "/v1/logs", "application/json", key.Key, []byte(record("late")))
 		return err == nil && status == http.StatusUnauthorized
 	})
-	if took := time.Since(revoked); took > time.Second {
-		t.Errorf("the revocation took %v to the other replica", took)
-	}
 
 	stranger := launch(t, t.TempDir(), r.args...)
 	if err := <-stranger.gone; err == nil || !strings.Contains(stranger.out.String(), "copy "+auth.PepperFile+" and "+auth.OperatorFile) {
@@ -178,7 +170,7 @@ func strangeKey(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	d, err := auth.Open(t.Context(), db, auth.Options{Now: time.Now, Dir: dir})
+	d, err := auth.Open(t.Context(), db, auth.Options{Now: timeNow, Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ import (
 const asHeadgate = "HEADGATE_TEST_AS_HEADGATE"
 
 func TestMain(m *testing.M) {
+	setClock()
 	if os.Getenv(asHeadgate) != "" {
 		logFS = badDisk(os.Getenv(badDiskVar))
 		deletionReached = holdDeletion(os.Getenv(holdVar))
@@ -33,6 +34,20 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	chtest.Main(m)
+}
+
+// clockVar has what the clock of all processes of a test run shows less than the machine's.
+const clockVar = "HEADGATE_TEST_CLOCK"
+
+// setClock has this process and those that it starts run by one clock, whose UTC day does not end while tests run. What is compared with
+// what headgate decides or counts by the time of day is of timeNow; times of records, and what took how long, are the machine's.
+func setClock() {
+	behind, err := time.ParseDuration(os.Getenv(clockVar))
+	if err != nil { // the first
+		behind = timetest.NewRunning().Behind()
+		_ = os.Setenv(clockVar, behind.String())
+	}
+	timeNow = timetest.RunningBehind(behind).Now
 }
 
 // process is a running headgate.
@@ -142,6 +157,9 @@ func (p *process) end(sig syscall.Signal) error {
 	}
 }
 
+// commandPatience is a bound on what a command takes on a slow machine that others keep busy.
+const commandPatience = 4 * time.Minute
+
 // cli runs one command against the process and returns its standard output; it must succeed.
 func (p *process) cli(args ...string) string {
 	p.t.Helper()
@@ -155,7 +173,7 @@ func (p *process) cli(args ...string) string {
 func (p *process) try(args ...string) (stdout, stderr string, err error) {
 	p.t.Helper()
 	var out, errText bytes.Buffer
-	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(p.t.Context(), commandPatience)
 	defer cancel()
 	if p.secrets != "" {
 		args = append(args, "--secrets-dir", p.secrets)

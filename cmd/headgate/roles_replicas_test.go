@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/headgate-io/headgate/control"
 	"github.com/headgate-io/headgate/internal/asktest"
@@ -111,16 +110,12 @@ func TestThreeRolesAreOneHeadgate(t *testing.T) {
 	d.control.cli("audit", "verify")
 	d.control.cli("tenant", "export", "acme", "--out", filepath.Join(t.TempDir(), "export"))
 
-	revoked := time.Now()
 	d.control.cli("key", "revoke", made.ID)
 	timetest.Eventually(t, "the revocation", func() bool {
 		status, _, err := d.ingest.post(t.Context(), "/v1/logs", "application/json", acme, []byte(record("late")))
 		return err == nil && status == http.StatusUnauthorized
 	})
 	timetest.Eventually(t, "the revocation at query", func() bool { status, _ := d.query.ask(acme, "GET", "/api/v1/query/scope", ""); return status == 401 })
-	if took := time.Since(revoked); took > 3*time.Second { // a second is promised; revocation_test measures that
-		t.Errorf("the revocation took %v", took)
-	}
 	for _, p := range []*process{d.ingest, d.query, d.control} {
 		if err := p.end(syscall.SIGTERM); err != nil {
 			t.Errorf("serve ended with %v\n%s", err, p.out.String())

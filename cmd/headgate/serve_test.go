@@ -77,16 +77,12 @@ func TestTourThroughTheProduct(t *testing.T) {
 		t.Errorf("limits printed\n%s", limits)
 	}
 
-	// A revoked key is refused within a second.
-	revoked := time.Now()
+	// A revoked key is refused; how soon, revocation_test measures.
 	p.cli("key", "revoke", globex)
 	timetest.Eventually(t, "the revocation", func() bool {
 		status, _, err := p.post(t.Context(), "/v1/logs", "application/json", globex, []byte(record("late")))
 		return err == nil && status == http.StatusUnauthorized
 	})
-	if took := time.Since(revoked); took > time.Second {
-		t.Errorf("the revocation took %v", took)
-	}
 	if _, _, err := p.try("query", "--key", globex, "logs"); err == nil {
 		t.Error("a revoked key queries")
 	}

@@ -43,23 +43,23 @@ func openBooks(t *testing.T) *books {
 			t.Fatal(err)
 		}
 	}
-	b := &books{t: t, dir: t.TempDir(), hour: time.Now().UTC().Add(-48 * time.Hour).Truncate(time.Hour)}
+	b := &books{t: t, dir: t.TempDir(), hour: timeNow().UTC().Add(-48 * time.Hour).Truncate(time.Hour)}
 	var err error
 	b.db, err = store.Open(filepath.Join(b.dir, "headgate.db"))
 	check(err)
 	t.Cleanup(func() { b.db.Close() })
-	directory, err := auth.Open(t.Context(), b.db, auth.Options{Now: time.Now, Dir: b.dir, Registry: prometheus.NewRegistry()})
+	directory, err := auth.Open(t.Context(), b.db, auth.Options{Now: timeNow, Dir: b.dir, Registry: prometheus.NewRegistry()})
 	check(err)
 	token, err := os.ReadFile(filepath.Join(b.dir, "admin.token"))
 	check(err)
 	b.token = strings.TrimSpace(string(token))
 	operator, err := directory.Operator(b.token)
 	check(err)
-	b.ledger = metering.NewLedger(b.db, metering.LedgerOptions{Now: time.Now, Registry: prometheus.NewRegistry()})
+	b.ledger = metering.NewLedger(b.db, metering.LedgerOptions{Now: timeNow, Registry: prometheus.NewRegistry()})
 	for i, name := range []string{"acme", "globex"} {
 		made, err := directory.Tenants().Create(t.Context(), operator, auth.NewTenant{Name: name})
 		check(err)
-		for j, at := range []time.Time{b.hour, time.Now()} {
+		for j, at := range []time.Time{b.hour, timeNow()} {
 			_, err = b.ledger.Apply(t.Context(), "log", uint64(2*i+j), []metering.Receipt{{Tenant: made.ID, Key: "key-" + name, Signal: metering.Logs,
 				ReceivedAt: at, BilledBytes: 3 << 20, Records: 10}})
 			check(err)
@@ -68,10 +68,10 @@ func openBooks(t *testing.T) *books {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	check(b.ledger.Run(ctx)) // seals once
-	signer, err := metering.OpenSigner(t.Context(), b.db, b.dir, time.Now())
+	signer, err := metering.OpenSigner(t.Context(), b.db, b.dir, timeNow())
 	check(err)
-	api := &control.API{Directory: directory, Ledger: b.ledger, Signer: signer, Now: time.Now, Version: "test",
-		Log: slog.New(slog.DiscardHandler), Alerts: alert.New(b.db, alert.Options{Now: time.Now, Registry: prometheus.NewRegistry()})}
+	api := &control.API{Directory: directory, Ledger: b.ledger, Signer: signer, Now: timeNow, Version: "test",
+		Log: slog.New(slog.DiscardHandler), Alerts: alert.New(b.db, alert.Options{Now: timeNow, Registry: prometheus.NewRegistry()})}
 	mux := http.NewServeMux()
 	api.Register(mux)
 	srv := httptest.NewServer(mux)
@@ -117,14 +117,14 @@ func TestUsageIsPrintedInEachFormat(t *testing.T) {
 		!strings.Contains(out, ",3145728,") {
 		t.Errorf("csv:\n%s", out)
 	}
-	if u := unmarshal[metering.Usage](t, b.must("usage", "--by", "hour", "--as-of", time.Now().UTC().Format(time.RFC3339Nano), "--json")); len(u.Rows) != 2 || u.AsOf.IsZero() {
+	if u := unmarshal[metering.Usage](t, b.must("usage", "--by", "hour", "--as-of", timeNow().UTC().Format(time.RFC3339Nano), "--json")); len(u.Rows) != 2 || u.AsOf.IsZero() {
 		t.Errorf("json: %+v", u)
 	}
 	if out := b.must("usage", "--format", "focus", "--tenant", "globex"); strings.Count(out, "\n") != 3 || !strings.HasPrefix(out, "BilledCost,") ||
 		!strings.Contains(out, ",open\n") {
 		t.Errorf("focus:\n%s", out)
 	}
-	if out := b.must("usage", "--plot"); !strings.Contains(out, "Billed per day") || !strings.Contains(out, time.Now().UTC().Format("01-02")) {
+	if out := b.must("usage", "--plot"); !strings.Contains(out, "Billed per day") || !strings.Contains(out, timeNow().UTC().Format("01-02")) {
 		t.Errorf("plot:\n%s", out)
 	}
 	b.fails(`--format "xml": want table, json, csv or focus`, "usage", "--format", "xml")
@@ -221,7 +221,7 @@ func TestReplicasAreListedAndForgotten(t *testing.T) {
 	b := openBooks(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	gone := metering.NewLedger(b.db, metering.LedgerOptions{Now: time.Now, Replica: metering.ReplicaOptions{Log: "01GONE", Address: "10.0.0.7:8080"},
+	gone := metering.NewLedger(b.db, metering.LedgerOptions{Now: timeNow, Replica: metering.ReplicaOptions{Log: "01GONE", Address: "10.0.0.7:8080"},
 		Pending: func() (time.Time, bool) { return b.hour, true }})
 	if err := gone.Run(ctx); err != nil {
 		t.Fatal(err)

@@ -423,7 +423,7 @@ func TestLateReceiptsAreNoDrift(t *testing.T) {
 	r.seal()
 	r.logsAt(1, 3, key) // another text: "of 3"
 	timetest.Eventually(t, "the log to be empty", func() bool { _, waits := r.log.Oldest(); return !waits })
-	r.at(time.Now())
+	r.at(timeNow())
 	rep := r.verify()
 	wantLines(t, "drift", drifts(rep))
 	wantLines(t, "skipped", skips(rep))

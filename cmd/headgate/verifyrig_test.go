@@ -65,7 +65,7 @@ func newVerifyRigOf(t *testing.T, delay time.Duration) *verifyRig {
 		}
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	r := &verifyRig{t: t, dir: t.TempDir(), reg: prometheus.NewRegistry(), start: time.Now().UTC().Truncate(24 * time.Hour).Add(-39 * time.Hour)}
+	r := &verifyRig{t: t, dir: t.TempDir(), reg: prometheus.NewRegistry(), start: timeNow().UTC().Truncate(24 * time.Hour).Add(-39 * time.Hour)}
 	r.at(r.start)
 	r.conn = chtest.Start(t).Open(t, chtest.Database(t))
 	check(storage.Migrate(t.Context(), r.conn, schema.Migrations, quiet))
@@ -83,7 +83,7 @@ func newVerifyRigOf(t *testing.T, delay time.Duration) *verifyRig {
 	check(err)
 	r.ledger = metering.NewLedger(r.db, metering.LedgerOptions{Now: r.now, Registry: r.reg, Pending: func() (time.Time, bool) { return r.log.Oldest() }})
 	r.log, err = storage.OpenLog(t.Context(), storage.LogOptions{
-		Dir: filepath.Join(r.dir, walDir), Ledger: r.ledger.ForLog(walDir), Now: time.Now, Registry: prometheus.NewRegistry(),
+		Dir: filepath.Join(r.dir, walDir), Ledger: r.ledger.ForLog(walDir), Now: timeNow, Registry: prometheus.NewRegistry(),
 		MaxDelay: delay, Backoff: 10 * time.Millisecond, ReserveBytes: -1, SegmentBytes: 80 << 20, Window: time.Hour,
 	})
 	check(err)
@@ -165,7 +165,7 @@ func logBody(text string, at time.Time) string {
 func (r *verifyRig) seal() {
 	r.t.Helper()
 	timetest.Eventually(r.t, "the log to be empty", func() bool { _, waits := r.log.Oldest(); return !waits })
-	r.at(time.Now())
+	r.at(timeNow())
 	ctx, cancel := context.WithCancel(r.t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = r.ledger.Run(ctx) }()

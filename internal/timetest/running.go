@@ -23,6 +23,16 @@ func runningAt(now time.Time) *Running {
 	return c
 }
 
+// RunningBehind makes a clock that shows so much less than the machine's: that of another process.
+func RunningBehind(d time.Duration) *Running {
+	c := &Running{}
+	c.ahead.Store(-int64(d))
+	return c
+}
+
+// Behind is how much less than the machine's time the clock shows.
+func (c *Running) Behind() time.Duration { return -time.Duration(c.ahead.Load()) }
+
 // Now is the time that the clock shows.
 func (c *Running) Now() time.Time { return c.of(time.Now()) }
 

@@ -20,6 +20,9 @@ func TestRunningBeginsAnHourBeforeMidnightAtTheLatest(t *testing.T) {
 		}
 		clock := runningAt(begun)
 		for _, later := range []time.Duration{0, time.Millisecond, 59 * time.Minute} {
+			if other := RunningBehind(clock.Behind()); !other.of(begun).Equal(clock.of(begun)) {
+				t.Errorf("begun at %s that of another process shows %v, want %v", c.begun, other.of(begun), clock.of(begun))
+			}
 			if got := clock.of(begun.Add(later)).Add(-later).UTC().Format(time.RFC3339Nano); got != c.shows {
 				t.Errorf("begun at %s it shows %s %v later, want that after %s", c.begun, got, later, c.shows)
 			}
