@@ -25,7 +25,7 @@ compare: engine-lib build ; cd clients/collector && go build -o ../../bin/collec
 hostile: engine-lib build ; go run ./cmd/bench -hostile -duration 30s
 hostile-queries: engine-lib build ; go run ./cmd/bench -reading -hostile -duration 60s $(READING)
 schedules: postgres ; HEADGATE_TEST_SCHEDULES=$(SCHEDULES) go test -count=1 -timeout 60m -v -run TestNoScheduleOfReplicasPassesALimit ./metering
-replicas: engine-lib postgres ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -timeout 60m -v -run 'TestReplicasTogether' ./cmd/headgate
+replicas: engine-lib postgres ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -timeout 60m -v -run 'TestReplicasTogether|TestRolesTogether' ./cmd/headgate
 kill: engine-lib postgres ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -timeout 60m -v -run 'TestKills' ./cmd/headgate
 revocation: engine-lib postgres ; HEADGATE_TEST_REVOCATIONS=$(REVOCATIONS) HEADGATE_TEST_REVOCATION_RATE=1000 go test -count=1 -timeout 30m -v -run TestRevocationReaches ./cmd/headgate
 deletion: engine-lib postgres ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -timeout 60m -v -run 'TestKillsDoNotStopADeletion|TestADeletionIsKilled' ./cmd/headgate
