@@ -12,7 +12,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/headgate-io/headgate/storage/schema"
 )
 
 // migration is one file of statements, applied whole and once.
@@ -26,7 +29,7 @@ type migration struct {
 // ErrSchema reports a database whose schema is not one that this headgate can work with; trying again does not help.
 var ErrSchema = errors.New("schema of the database does not fit this headgate")
 
-const migrationsTable = `CREATE TABLE IF NOT EXISTS headgate_migrations (
+const migrationsTable = `CREATE TABLE IF NOT EXISTS ` + schema.AppliedMigrations + ` (
     version UInt32, name String, checksum String, applied_at DateTime DEFAULT now()
 ) ENGINE = MergeTree ORDER BY version`
 
@@ -45,16 +48,11 @@ func Migrate(ctx context.Context, conn driver.Conn, files fs.FS, log *slog.Logge
 	if err != nil {
 		return err
 	}
-	for v := range applied {
-		if v > uint32(len(all)) {
-			return fmt.Errorf("%w: it has version %d and this headgate knows %d; run the newer headgate", ErrSchema, v, len(all))
-		}
+	if err := fits(all, applied); err != nil {
+		return err
 	}
 	for _, m := range all {
-		switch sum, done := applied[m.version]; {
-		case done && sum != m.checksum:
-			return fmt.Errorf("%w: migration %04d_%s was applied with other content; the database belongs to another build", ErrSchema, m.version, m.name)
-		case done:
+		if _, done := applied[m.version]; done {
 			continue
 		}
 		for i, stmt := range m.statements {
@@ -63,7 +61,7 @@ func Migrate(ctx context.Context, conn driver.Conn, files fs.FS, log *slog.Logge
 			}
 		}
 		// Last, so that a start that dies before it applies the file again rather than half of it never.
-		err := conn.Exec(ctx, `INSERT INTO headgate_migrations (version, name, checksum) VALUES (`+
+		err := conn.Exec(ctx, `INSERT INTO `+schema.AppliedMigrations+` (version, name, checksum) VALUES (`+
 			strconv.FormatUint(uint64(m.version), 10)+`, '`+m.name+`', '`+m.checksum+`')`)
 		if err != nil {
 			return fmt.Errorf("record migration %04d_%s: %w", m.version, m.name, err)
@@ -73,8 +71,53 @@ func Migrate(ctx context.Context, conn driver.Conn, files fs.FS, log *slog.Logge
 	return nil
 }
 
+// CheckSchema looks, by a connection that need not be allowed to write, whether the database has the tables of files. ErrNotYet says that
+// they are not there, or older; ErrSchema as for Migrate.
+func CheckSchema(ctx context.Context, conn driver.Conn, files fs.FS) error {
+	all, err := readMigrations(files)
+	if err != nil {
+		return err
+	}
+	applied, err := appliedMigrations(ctx, conn)
+	var answer *clickhouse.Exception
+	if errors.As(err, &answer) && (answer.Code == codeUnknownTable || answer.Code == codeUnknownDatabase) {
+		return fmt.Errorf("%w: there are none", ErrNotYet)
+	}
+	if err == nil {
+		err = fits(all, applied)
+	}
+	if err == nil && len(applied) < len(all) {
+		err = fmt.Errorf("%w: they are of version %d, and this headgate reads %d", ErrNotYet, len(applied), len(all))
+	}
+	return err
+}
+
+// Codes of ClickHouse's answers.
+const (
+	codeUnknownTable    = 60
+	codeUnknownDatabase = 81
+)
+
+// ErrNotYet reports that a headgate which may write has yet to make the tables, or to bring them up to date.
+var ErrNotYet = errors.New("tables of the database are not ready")
+
+// fits reports whether what was applied is of files, and not newer.
+func fits(all []migration, applied map[uint32]string) error {
+	for v := range applied {
+		if v > uint32(len(all)) {
+			return fmt.Errorf("%w: it has version %d and this headgate knows %d; run the newer headgate", ErrSchema, v, len(all))
+		}
+	}
+	for _, m := range all {
+		if sum, done := applied[m.version]; done && sum != m.checksum {
+			return fmt.Errorf("%w: migration %04d_%s was applied with other content; the database belongs to another build", ErrSchema, m.version, m.name)
+		}
+	}
+	return nil
+}
+
 func appliedMigrations(ctx context.Context, conn driver.Conn) (map[uint32]string, error) {
-	rows, err := conn.Query(ctx, "SELECT version, checksum FROM headgate_migrations")
+	rows, err := conn.Query(ctx, "SELECT version, checksum FROM "+schema.AppliedMigrations)
 	if err != nil {
 		return nil, fmt.Errorf("read headgate_migrations: %w", err)
 	}

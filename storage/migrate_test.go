@@ -90,6 +90,35 @@ func TestMigrateRefusesForeignSchemas(t *testing.T) {
 	}
 }
 
+// Who may not write is told what there is: nothing yet, less than it reads, what it reads, or more.
+func TestSchemaIsCheckedByReaders(t *testing.T) {
+	db := chtest.Database(t)
+	e := chtest.Start(t)
+	writer, reader := e.Open(t, db), e.OpenReader(t, db)
+	one, two := files("CREATE TABLE IF NOT EXISTS a (n UInt8) ENGINE = Memory;"), files("CREATE TABLE IF NOT EXISTS a (n UInt8) ENGINE = Memory;", "SELECT 1;")
+	check := func(what string, of fstest.MapFS, want error) {
+		t.Helper()
+		if err := CheckSchema(t.Context(), reader, of); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", what, err, want)
+		}
+	}
+	check("nothing", one, ErrNotYet)
+	if err := CheckSchema(t.Context(), e.OpenReader(t, "nowhere"), one); !errors.Is(err, ErrNotYet) {
+		t.Errorf("no database: %v", err)
+	}
+	if err := Migrate(t.Context(), writer, one, quiet); err != nil {
+		t.Fatal(err)
+	}
+	check("as it is", one, nil)
+	check("older", two, ErrNotYet)
+	if err := Migrate(t.Context(), writer, two, quiet); err != nil {
+		t.Fatal(err)
+	}
+	check("brought up to date", two, nil)
+	check("newer", one, ErrSchema)
+	check("of another build", files("SELECT 1;", "SELECT 1;"), ErrSchema)
+}
+
 func TestMigrationFilesMustBeNumberedWithoutGap(t *testing.T) {
 	for name, fsys := range map[string]fstest.MapFS{
 		"gap":  {"0001_a.sql": {}, "0003_b.sql": {}},

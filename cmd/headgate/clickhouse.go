@@ -22,19 +22,19 @@ import (
 // backend is how the process reaches ClickHouse: as the writing and as the reading identity, and what its row policies ask
 // of readers.
 type backend struct {
-	writer, reader *clickhouse.Options
+	writer, reader *clickhouse.Options // no writer: the process only reads
 	key            policy.Key
 	carrier        policy.Carrier
 	problem        policy.Finding // why queries cannot be answered, if its Check is set
 }
 
-// walls checks what the policies and the identities of conns are worth.
-func (b backend) walls(conns connections) func(context.Context) ([]policy.Finding, error) {
+// walls checks what the policies and the identities of conns are worth. stored is policy.Posture's.
+func (b backend) walls(conns connections, stored func(context.Context) []string) func(context.Context) ([]policy.Finding, error) {
 	if b.problem.Check != "" {
 		return func(context.Context) ([]policy.Finding, error) { return []policy.Finding{b.problem}, nil }
 	}
 	return policy.Posture{
-		Writer: conns.writer, Reader: conns.reader, Database: b.writer.Auth.Database, Key: b.key, Carrier: b.carrier,
+		Writer: conns.writer, Reader: conns.reader, Database: b.reader.Auth.Database, Key: b.key, Carrier: b.carrier, Stored: stored,
 	}.Check
 }
 
@@ -48,7 +48,7 @@ func (b backend) capability(scope tenant.Scope) map[string]any {
 
 // openClickHouse tells how to reach the given server, or the embedded engine, which run runs.
 func openClickHouse(cfg Config, run runner, log *slog.Logger, reg prometheus.Registerer) (backend, error) {
-	if cfg.ClickHouse != "" {
+	if cfg.servers() {
 		return serverBackend(cfg)
 	}
 	// Looked for here too, so that what is missing is said at once and without a child's detour.
@@ -81,12 +81,16 @@ func openClickHouse(cfg Config, run runner, log *slog.Logger, reg prometheus.Reg
 }
 
 // serverBackend is that of a server. What it lacks for queries is in the backend's problem: data are taken without.
-func serverBackend(cfg Config) (backend, error) {
-	writer, err := storage.ParseURL(cfg.ClickHouse)
-	if err != nil {
-		return backend{}, err
+//
+// SECURITY: a process that only reads has no writer, also where it was told of one: what it does not open, nobody can get out of it.
+func serverBackend(cfg Config) (b backend, err error) {
+	b.carrier = policy.Carrier(cfg.Server.Capability)
+	if cfg.role().writes() {
+		if b.writer, err = storage.ParseURL(cfg.ClickHouse); err != nil {
+			return backend{}, err
+		}
+		b.reader = b.writer
 	}
-	b := backend{writer: writer, reader: writer, carrier: policy.Carrier(cfg.Server.Capability)}
 	if cfg.Server.Reader == "" {
 		b.problem = policy.Finding{Check: "reader", Status: policy.Fail, Detail: "there is no account that only reads",
 			Advice: "make one by headgate clickhouse-setup, and name it with --clickhouse-reader"}
@@ -104,19 +108,29 @@ func serverBackend(cfg Config) (backend, error) {
 	return b, err
 }
 
-type connections struct{ writer, reader driver.Conn }
+type connections struct {
+	writer driver.Conn // nil: the process only reads
+	reader driver.Conn
+}
 
-func (c connections) close() { _ = errors.Join(c.writer.Close(), c.reader.Close()) }
+func (c connections) close() {
+	for _, conn := range []driver.Conn{c.writer, c.reader} {
+		if conn != nil {
+			_ = conn.Close()
+		}
+	}
+}
 
-// connect makes both pools; nothing is dialled yet.
-func (b backend) connect() (connections, error) {
-	writer, err := storage.Open(b.writer)
-	if err != nil {
+// connect makes the pools; nothing is dialled yet.
+func (b backend) connect() (c connections, err error) {
+	if b.writer != nil {
+		if c.writer, err = storage.Open(b.writer); err != nil {
+			return connections{}, err
+		}
+	}
+	if c.reader, err = storage.Open(b.reader); err != nil {
+		c.close()
 		return connections{}, err
 	}
-	reader, err := storage.Open(b.reader)
-	if err != nil {
-		return connections{}, errors.Join(err, writer.Close())
-	}
-	return connections{writer, reader}, nil
+	return c, nil
 }

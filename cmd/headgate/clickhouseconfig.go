@@ -24,18 +24,18 @@ type serverConfig struct {
 }
 
 func (c *serverConfig) register(f *pflag.FlagSet) {
-	f.StringVar(&c.Reader, "clickhouse-reader", c.Reader, "the same ClickHouse as the account that only reads, http://headgate_reader:pass@host:8123/db, as headgate clickhouse-setup makes it; without it --clickhouse takes data and refuses queries")
+	f.StringVar(&c.Reader, "clickhouse-reader", c.Reader, "the same ClickHouse as the account that only reads, http://headgate_reader:pass@host:8123/db, as headgate clickhouse-setup makes it; without it --clickhouse takes data and refuses queries; --role query needs this one alone")
 	f.StringVar(&c.PolicyKey, "clickhouse-policy-key", c.PolicyKey, "file of the key that its row policies were made with (empty: "+policyKeyFile+" in the secrets directory)")
 	f.StringVar(&c.Capability, "clickhouse-capability", c.Capability, "setting that its row policies read capabilities from")
 }
 
 var customSettingRe = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*_[A-Za-z0-9_]+$`)
 
-// validate returns all that is wrong, given the --clickhouse beside it.
-func (c *serverConfig) validate(clickHouse string) error {
+// validate returns all that is wrong, given the --clickhouse beside it and whether that is needed.
+func (c *serverConfig) validate(clickHouse string, writes bool) error {
 	var errs []error
 	if c.Reader != "" {
-		if clickHouse == "" {
+		if clickHouse == "" && writes {
 			errs = append(errs, errors.New("--clickhouse-reader needs --clickhouse: the embedded engine has a reading identity of its own"))
 		}
 		read, err := storage.ParseURL(c.Reader)

@@ -39,11 +39,12 @@ func newClickHouseSetup() *cobra.Command {
   config.d/headgate.xml  the server's own configuration: copy it to /etc/clickhouse-server/config.d and restart the server
   setup.sql              accounts, grants, settings and row policies: run it as an account that manages access
   headgate.env           --clickhouse and --clickhouse-reader of headgate serve, as environment variables
+  headgate-query.env     --clickhouse-reader alone, for headgate serve --role query
 
 The policies show rows to capabilities that headgate signs with a key, which is made at the first run. headgate serve needs the
-file. The accounts' passwords follow from it, so that with one key every run writes the same: run it again after an update of
-headgate, which may have new tables, or with other limits of queries. With another key every statement of an older headgate is
-refused. See deploy/clickhouse/README.md.`,
+file. The reader's password follows from it, and the writer's from a second one beside it that nobody else needs, so that with these
+every run writes the same: run it again after an update of headgate, which may have new tables, or with other limits of queries. With
+another key every statement of an older headgate is refused. See deploy/clickhouse/README.md.`,
 		Example: `  headgate clickhouse-setup --server http://clickhouse:8123 --out ./clickhouse
   clickhouse-client --user admin --multiquery < clickhouse/setup.sql`,
 		Args: exactArgs(),
@@ -78,27 +79,30 @@ func (f *setupFlags) write(cmd *cobra.Command) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	key, err := policy.OpenKey(path)
+	keys, err := openSetupKeys(path)
 	if err != nil {
 		return err
 	}
-	s := serverSetup(key, f.database, f.cluster, policy.Carrier(f.capability), f.query)
+	s := serverSetup(keys, f.database, f.cluster, policy.Carrier(f.capability), f.query)
 	if err := s.Validate(); err != nil {
 		return &usageError{err}
 	}
-	env := ""
-	for _, line := range []struct{ name, account string }{{"HEADGATE_CLICKHOUSE", s.Writer}, {"HEADGATE_CLICKHOUSE_READER", s.Reader}} {
+	line := func(name, account string) string {
 		with := *u
-		with.User, with.Path = url.UserPassword(line.account, key.Password(line.account)), "/"+f.database
-		env += line.name + "=" + with.String() + "\n"
+		with.User, with.Path = url.UserPassword(account, keys.password(account)), "/"+f.database
+		return name + "=" + with.String() + "\n"
 	}
+	reads := line("HEADGATE_CLICKHOUSE_READER", s.Reader)
 	if f.capability != string(policy.ServerCarrier) {
-		env += "HEADGATE_CLICKHOUSE_CAPABILITY=" + f.capability + "\n"
+		reads += "HEADGATE_CLICKHOUSE_CAPABILITY=" + f.capability + "\n"
 	}
 	files := []struct {
 		name, text string
 		mode       os.FileMode
-	}{{"config.d/headgate.xml", s.Config(), 0o644}, {"setup.sql", s.SQL(), 0o600}, {"headgate.env", env, 0o600}}
+	}{
+		{"config.d/headgate.xml", s.Config(), 0o644}, {"setup.sql", s.SQL(), 0o600},
+		{"headgate.env", line("HEADGATE_CLICKHOUSE", s.Writer) + reads, 0o600}, {"headgate-query.env", reads, 0o600},
+	}
 	for _, file := range files {
 		path := filepath.Join(f.out, filepath.FromSlash(file.name))
 		if err := writeSetup(path, file.text, file.mode); err != nil {
@@ -106,7 +110,8 @@ func (f *setupFlags) write(cmd *cobra.Command) error {
 		}
 		fmt.Fprintln(cmd.OutOrStdout(), path)
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "The key is in %s: headgate serve needs it, and nobody else. setup.sql and headgate.env are secret, too.\n", path)
+	fmt.Fprintf(cmd.ErrOrStderr(), "The key is in %s: headgate serve needs it, and nobody else. Keep %s beside it for later runs. setup.sql and both .env files are secret, too.\n",
+		path, writerKeyFile)
 	return nil
 }
 
@@ -121,10 +126,43 @@ func writeSetup(path, text string, mode os.FileMode) error {
 	return os.WriteFile(path, []byte(text), mode)
 }
 
-func serverSetup(key policy.Key, database, cluster string, carrier policy.Carrier, cfg Config) policy.Server {
-	s := policy.Server{Database: database, Cluster: cluster, Writer: writerAccount, Reader: readerAccount, Carrier: carrier, Key: key}
+// setupKeys are what clickhouse-setup makes passwords of.
+//
+// SECURITY: whoever signs capabilities only needs the first. One key for both accounts would give the password of the writing one to
+// processes that only read.
+type setupKeys struct{ policy, writer policy.Key }
+
+// writerKeyFile is the key of the writing account's password, beside that of the policies.
+const writerKeyFile = "clickhouse-writer.key"
+
+// openSetupKeys reads the keys, or makes them where there are none. A key of the policies that was made without the other goes on for both.
+func openSetupKeys(path string) (k setupKeys, err error) {
+	writer := filepath.Join(filepath.Dir(path), writerKeyFile)
+	_, errPolicy := os.Stat(path)
+	if _, err := os.Stat(writer); errPolicy == nil && errors.Is(err, os.ErrNotExist) {
+		k.policy, err = policy.OpenKey(path)
+		k.writer = k.policy
+		return k, err
+	}
+	// In this order: a run that dies between them has not made one key for both.
+	if k.writer, err = policy.OpenKey(writer); err != nil {
+		return k, err
+	}
+	k.policy, err = policy.OpenKey(path)
+	return k, err
+}
+
+func (k setupKeys) password(account string) string {
+	if account == writerAccount {
+		return k.writer.Password(account)
+	}
+	return k.policy.Password(account)
+}
+
+func serverSetup(keys setupKeys, database, cluster string, carrier policy.Carrier, cfg Config) policy.Server {
+	s := policy.Server{Database: database, Cluster: cluster, Writer: writerAccount, Reader: readerAccount, Carrier: carrier, Key: keys.policy}
 	hash := func(account string) string {
-		sum := sha256.Sum256([]byte(key.Password(account)))
+		sum := sha256.Sum256([]byte(keys.password(account)))
 		return hex.EncodeToString(sum[:])
 	}
 	s.WriterHash, s.ReaderHash = hash(s.Writer), hash(s.Reader)

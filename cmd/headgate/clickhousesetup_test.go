@@ -38,7 +38,7 @@ func TestDeployIsWhatSetupWrites(t *testing.T) {
 		}
 		return string(text)
 	}
-	for name, mode := range map[string]os.FileMode{"config.d/headgate.xml": 0o644, "setup.sql": 0o600, "headgate.env": 0o600} {
+	for name, mode := range map[string]os.FileMode{"config.d/headgate.xml": 0o644, "setup.sql": 0o600, "headgate.env": 0o600, "headgate-query.env": 0o600} {
 		text := read(filepath.Join(one, name))
 		if again := read(filepath.Join(two, name)); again != text {
 			t.Errorf("%s is another at the second run", name)
@@ -61,12 +61,36 @@ func TestDeployIsWhatSetupWrites(t *testing.T) {
 		}
 	}
 	// What it writes is what serve takes.
+	if all, reads := read(filepath.Join(one, "headgate.env")), read(filepath.Join(one, "headgate-query.env")); !strings.HasSuffix(all, reads) || strings.Contains(reads, writerAccount) {
+		t.Errorf("a reader is told %q", reads)
+	}
 	for line := range strings.Lines(read(filepath.Join(one, "headgate.env"))) {
 		name, raw, _ := strings.Cut(strings.TrimSpace(line), "=")
 		opt, err := storage.ParseURL(raw)
 		if err != nil || opt.Auth.Database != storage.DefaultDatabase || len(opt.Auth.Password) != 64 {
 			t.Errorf("%s: %+v, %v", name, opt, err)
 		}
+	}
+}
+
+// SECURITY: who has the key that signs capabilities cannot make the writer's password of it, unless its setup is one of before.
+func TestWritersPasswordIsNotOfThePolicyKey(t *testing.T) {
+	path := filepath.Join(t.TempDir(), policyKeyFile)
+	made, err := openSetupKeys(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made.password(writerAccount) == made.policy.Password(writerAccount) {
+		t.Error("the writer's password follows from the key of the policies")
+	}
+	if again, err := openSetupKeys(path); err != nil || again.password(writerAccount) != made.password(writerAccount) || again.password(readerAccount) != made.password(readerAccount) {
+		t.Errorf("other passwords at the second run: %v", err)
+	}
+	if err := os.Remove(filepath.Join(filepath.Dir(path), writerKeyFile)); err != nil {
+		t.Fatal(err)
+	}
+	if old, err := openSetupKeys(path); err != nil || old.password(writerAccount) != made.policy.Password(writerAccount) {
+		t.Errorf("a setup of before has another password: %v", err)
 	}
 }
 

@@ -250,7 +250,7 @@ func (c *Config) Validate() error {
 			bad("%s is out of its range: see --help (max-connections from 1, max-peer-connections up to that, max-auth-failures up to 1000000, max-body 1KiB to 1GiB, max-inflight at least four times max-body, max-tenant-inflight twice, max-tenant-requests from 1, log-max-bytes at least eight times max-body and 64MiB, insert-timeout from 1s, flush-delay up to 3s, flush-rows up to 1000000, engine-memory from 512MiB, engine-nice 0 to 19, query-max-memory from 16MiB)", p.flag)
 		}
 	}
-	errs = append(errs, c.Query.validate(), c.People.validate(), c.Server.validate(c.ClickHouse))
+	errs = append(errs, c.Query.validate(), c.People.validate(), c.Server.validate(c.ClickHouse, c.role().writes()))
 	if err := errors.Join(errs...); err != nil {
 		return &usageError{err}
 	}

@@ -95,10 +95,13 @@ func examine(ctx context.Context, cfg Config) []policy.Finding {
 	if cfg.replicated() && running.Status == policy.OK {
 		out = append(out, checkFleet(ctx, cfg))
 	}
-	if cfg.role().query {
-		return append(out, checkWalls(ctx, cfg, running.Status == policy.OK)...)
+	if r := cfg.role(); !r.query && (!r.control || cfg.Server.Reader == "") {
+		return append(out, checkClickHouse(ctx, cfg))
 	}
-	return append(out, checkClickHouse(ctx, cfg))
+	if cfg.ClickHouse != "" && !cfg.role().writes() {
+		out = append(out, warn("account", "leave --clickhouse out: --clickhouse-reader is enough", "this process is told of the account that may write to ClickHouse, and has no use for it"))
+	}
+	return append(out, checkWalls(ctx, cfg, running.Status == policy.OK)...)
 }
 
 func ok(check, format string, args ...any) policy.Finding {
@@ -135,7 +138,7 @@ func checkDataDir(cfg Config) policy.Finding {
 func checkSecrets(cfg Config) policy.Finding {
 	const check = "secrets"
 	open, found := []string{}, 0
-	for _, name := range append([]string{policyKeyFile}, secretFiles...) {
+	for _, name := range append([]string{policyKeyFile, writerKeyFile}, secretFiles...) {
 		info, err := os.Stat(filepath.Join(cfg.secrets(), name))
 		if err != nil {
 			continue
@@ -209,8 +212,8 @@ func checkStateDatabase(ctx context.Context, cfg Config) policy.Finding {
 
 func checkLibrary(cfg Config) policy.Finding {
 	const check = "engine library"
-	if cfg.ClickHouse != "" {
-		return ok(check, "not needed with --clickhouse")
+	if cfg.servers() {
+		return ok(check, "not needed with a server")
 	}
 	path, err := engine.FindLibrary(cfg.EngineLib)
 	if err != nil {
@@ -267,7 +270,7 @@ func checkClickHouse(ctx context.Context, cfg Config) policy.Finding {
 	if err != nil {
 		return fail(check, "see whether it answers at --clickhouse, with this account", err)
 	}
-	return ok(check, "answers; the walls between tenants are checked where queries are answered")
+	return ok(check, "answers; the walls between tenants are checked where queries are answered, and at control with --clickhouse-reader")
 }
 
 // checkWalls asks the headgate that runs, or else the server that is given.
@@ -290,7 +293,7 @@ func checkWalls(ctx context.Context, cfg Config, running bool) []policy.Finding 
 		}
 		return report.Findings
 	}
-	if cfg.ClickHouse == "" {
+	if !cfg.servers() {
 		return []policy.Finding{warn(check, "run doctor while headgate serve runs", "the embedded engine does not run")}
 	}
 	b, err := serverBackend(cfg)
@@ -302,7 +305,7 @@ func checkWalls(ctx context.Context, cfg Config, running bool) []policy.Finding 
 		return []policy.Finding{fail(check, "see --help on --clickhouse", err)}
 	}
 	defer conns.close()
-	findings, err := b.walls(conns)(ctx)
+	findings, err := b.walls(conns, nil)(ctx)
 	if err != nil {
 		return []policy.Finding{fail("clickhouse", "see whether it answers at --clickhouse and --clickhouse-reader, with these accounts", err)}
 	}

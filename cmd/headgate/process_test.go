@@ -52,9 +52,10 @@ func setClock() {
 
 // process is a running headgate.
 type process struct {
-	t   *testing.T
-	cmd *exec.Cmd
-	dir string
+	t    *testing.T
+	cmd  *exec.Cmd
+	dir  string
+	role string
 	// secrets is the directory of the operator token; "" is dir.
 	secrets string
 	addr    addresses
@@ -94,7 +95,7 @@ func launch(t *testing.T, dir string, args ...string) *process {
 // launchAs is launch with a role.
 func launchAs(t *testing.T, role, dir string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, dir: dir, gone: make(chan error, 1)}
+	p := &process{t: t, dir: dir, role: role, gone: make(chan error, 1)}
 	base := []string{"serve", "--data-dir", dir, "--telemetry", "127.0.0.1:0", "--role", role}
 	if role == "all" || role == "ingest" {
 		base = append(base, "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--flush-delay", "20ms")

@@ -14,7 +14,7 @@ type readiness struct {
 	name   string // of the role
 	role   role
 	reason atomic.Pointer[string]
-	walls  atomic.Pointer[walls]        // nil until ClickHouse is known, and where no queries are answered
+	walls  atomic.Pointer[walls]        // nil until ClickHouse is known, and where nobody watches over them
 	others atomic.Pointer[fleet.Member] // nil where there can be none
 }
 
@@ -34,7 +34,11 @@ func (r *readiness) serve(w http.ResponseWriter, q *http.Request) {
 	text := "ready"
 	if walls := r.walls.Load(); walls != nil {
 		if _, unsafe := walls.state(); unsafe != "" {
-			text += ", but queries are refused: " + unsafe
+			if walls.refuses {
+				text += ", but queries are refused: " + unsafe
+			} else {
+				text += ", but " + walls.says() + ": " + unsafe
+			}
 		}
 	}
 	fmt.Fprintln(w, text+r.lacks())
@@ -77,8 +81,8 @@ func (r *readiness) lacks() string {
 func (r *readiness) serveWalls(w http.ResponseWriter, q *http.Request) {
 	walls := r.walls.Load()
 	switch {
-	case !r.role.query:
-		http.Error(w, "no queries are answered here: this process has --role "+r.name, http.StatusNotFound)
+	case walls == nil && !r.role.query:
+		http.Error(w, "nobody watches over the walls here: this process has --role "+r.name, http.StatusNotFound)
 	case walls == nil:
 		http.Error(w, *r.reason.Load(), http.StatusServiceUnavailable)
 	default:

@@ -26,6 +26,9 @@ var roles = map[string]role{
 	"control": {control: true},
 }
 
+// writes reports whether the role has a use for the account that may write to ClickHouse.
+func (r role) writes() bool { return r.receive || r.control }
+
 // api reports whether the role has --api.
 func (r role) api() bool { return r.query || r.control }
 
@@ -61,6 +64,9 @@ var flagRoles = []struct {
 	{role{}, []string{"engine-lib", "engine-memory", "engine-threads", "engine-nice"}}, // of all alone: others have a server
 }
 
+// servers reports whether ClickHouse is a server, and not the embedded engine.
+func (c *Config) servers() bool { return c.ClickHouse != "" || !c.role().writes() }
+
 // role is what the process does.
 func (c *Config) role() role { return roles[c.Role] }
 
@@ -78,9 +84,10 @@ func (c *Config) checkRole() (errs []error) {
 	if c.Store == "" {
 		bad("--role %s shares tenants, keys and usage with processes of other roles: add --store postgres://user@host:5432/database", c.Role)
 	}
-	if c.ClickHouse == "" {
+	if c.ClickHouse == "" && r.writes() {
 		bad("--role %s shares telemetry with processes of other roles: add --clickhouse http://user:pass@host:8123/db; the embedded engine is for --role all", c.Role)
-	} else if r.query && c.Server.Reader == "" {
+	}
+	if r.query && c.Server.Reader == "" {
 		bad("--role query needs an account that only reads: make it by headgate clickhouse-setup, and name it with --clickhouse-reader")
 	}
 	for _, f := range flagRoles {

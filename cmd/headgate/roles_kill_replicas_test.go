@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,7 +59,7 @@ func TestEachRoleIsKilledAndComesBack(t *testing.T) {
 			if !strings.Contains((*q).out.String(), "roles are missing") {
 				t.Errorf("%s logs nothing of it", other)
 			}
-			found, err := examined(t, (*q).dir, append(slices.Clone(d.args), "--role", other, "--secrets-dir", d.secrets)...)
+			found, err := examined(t, (*q).dir, append(forRole(other, d.args), "--role", other, "--secrets-dir", d.secrets)...)
 			if err != nil || found["roles"].Status != policy.Warn || !strings.Contains(found["roles"].Advice, "--role "+name) {
 				t.Errorf("doctor at %s: %v %+v", other, err, found)
 			}
@@ -91,7 +90,7 @@ func TestRolesStartWithoutClickHouse(t *testing.T) {
 	d := &parted{replicas: &replicas{t: t, pg: pgtest.Start(t), secrets: t.TempDir()}}
 	args = append(through(proxy.Addr(), engine, args), "--store", d.pg.URL(), "--secrets-dir", d.secrets)
 	for role, into := range map[string]**process{"ingest": &d.ingest, "query": &d.query, "control": &d.control} {
-		*into = launchAs(t, role, t.TempDir(), args...)
+		*into = launchAs(t, role, t.TempDir(), forRole(role, args)...)
 		(*into).secrets = d.secrets
 	}
 	for _, p := range []*process{d.ingest, d.query, d.control} {

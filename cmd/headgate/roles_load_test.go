@@ -97,7 +97,7 @@ func (d *roleLoad) seats() []*seat { return []*seat{d.control, d.query, d.ingest
 
 func (d *roleLoad) seat(role string, ports ...string) *seat {
 	d.t.Helper()
-	s := &seat{role: role, dir: d.t.TempDir(), args: append([]string{}, d.args...)}
+	s := &seat{role: role, dir: d.t.TempDir(), args: forRole(role, d.args)}
 	for _, flag := range append(ports, "--telemetry") {
 		s.args = append(s.args, flag, freePort(d.t))
 	}

@@ -34,9 +34,18 @@ func newParted(t *testing.T) *parted {
 // as starts a process of a role.
 func (d *parted) as(role, dir string) *process {
 	d.t.Helper()
-	p := serveAs(d.t, role, dir, append(slices.Clone(d.args), "--secrets-dir", d.secrets)...)
+	p := serveAs(d.t, role, dir, append(forRole(role, d.args), "--secrets-dir", d.secrets)...)
 	p.secrets = d.secrets
 	return p
+}
+
+// forRole are args without what the role has no use for: a reader is not told of the account that writes.
+func forRole(role string, args []string) []string {
+	out := slices.Clone(args)
+	if i := slices.Index(out, "--clickhouse"); i >= 0 && role == "query" {
+		out = slices.Delete(out, i, i+2)
+	}
+	return out
 }
 
 // ask sends a request to --api, with a credential if that is not "", and returns the status and the body.

@@ -92,12 +92,12 @@ type step struct {
 // do (messages, webhooks, comparisons, deletions) is shared out by the state database.
 func (s *server) steps() []step {
 	every := role{receive: true, query: true, control: true}
-	receive, query, control := role{receive: true}, role{query: true}, role{control: true}
+	receive, control := role{receive: true}, role{control: true}
 	api, books := role{query: true, control: true}, role{receive: true, control: true}
 	return []step{
 		{receive, s.boundHeap}, {api, s.readTiers}, {every, s.listen}, {every, s.openState},
 		{receive, s.openMeter}, {books, s.openLedger}, {receive, s.openLog},
-		{every, s.openClickHouse}, {query, s.watchWalls},
+		{every, s.openClickHouse}, {api, s.watchWalls},
 		{every, s.keepState}, {books, s.keepBooks}, {control, s.keepPeople}, {every, s.prepare},
 		{books, s.measure}, {books, s.verify}, {books, s.delete}, {control, s.openExporter},
 		{every, s.openEdge}, {receive, s.receive}, {api, s.answer}, {every, s.publish},

@@ -49,7 +49,7 @@ type server struct {
 
 	ch    backend
 	conns connections
-	walls *walls // nil: the role answers no queries
+	walls *walls // nil: the role does not watch over them
 
 	backend runner // of what the edge and the log need: ends after them
 	edge    runner // of what takes requests: ends first

@@ -7,16 +7,19 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
+	"github.com/headgate-io/headgate/metering"
 	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
 // openClickHouse makes the connections, to the server that is given or to the engine that it starts. It waits for no answer.
 func (s *server) openClickHouse(ctx context.Context) (err error) {
-	if !s.role.query {
+	if !s.role.query && !s.role.control {
 		s.cfg.Server.Reader = "" // what the role has no use for cannot be wrong
+	}
+	if s.cfg.ClickHouse != "" && !s.role.writes() {
+		s.log.Warn("this process is told of an account that may write to clickhouse, and has no use for it: give it --clickhouse-reader alone")
 	}
 	if s.ch, err = openClickHouse(s.cfg, s.beyond(ctx), s.log, s.reg); err != nil {
 		return err
@@ -28,11 +31,24 @@ func (s *server) openClickHouse(ctx context.Context) (err error) {
 	return nil
 }
 
-// watchWalls makes what watches over the walls between tenants. It first looks once ClickHouse has the tables.
+// watchWalls makes what watches over the walls between tenants. It first looks once ClickHouse has the tables. Where queries are answered
+// it refuses them; control looks at the text of the policies too, which those cannot who only read.
 func (s *server) watchWalls(context.Context) error {
-	s.walls = newWalls(s.ch.walls(s.conns), s.log, s.reg)
+	if !s.role.query && s.cfg.Server.Reader == "" {
+		return nil
+	}
+	s.walls = newWalls(s.ch.walls(s.conns, s.stored), s.role.query, s.log, s.reg)
 	s.ready.walls.Store(s.walls)
 	return nil
+}
+
+// stored is policy.Posture.Stored. What is not known is not looked for.
+func (s *server) stored(ctx context.Context) []string {
+	ids, err := metering.UnsafeStoredLately(ctx, s.db, time.Now())
+	if err != nil {
+		s.log.Warn("the walls are checked without rows to look for", "err", err)
+	}
+	return ids
 }
 
 // prepare brings ClickHouse's tables up to date once that answers, and then takes the log there, if there is one. A start waits a
@@ -59,7 +75,16 @@ func (s *server) prepare(ctx context.Context) error {
 }
 
 func (s *server) useClickHouse(ctx context.Context) error {
-	if err := prepare(ctx, s.ch.writer, s.conns.writer, s.log); err != nil || ctx.Err() != nil {
+	err := retry(ctx, s.log, func(ctx context.Context) error {
+		if s.conns.writer == nil {
+			return s.checkSchema(ctx)
+		}
+		if err := storage.CreateDatabase(ctx, s.ch.writer); err != nil {
+			return err
+		}
+		return storage.Migrate(ctx, s.conns.writer, schema.Migrations, s.log)
+	})
+	if err != nil || ctx.Err() != nil {
 		return err
 	}
 	if s.walls != nil {
@@ -75,24 +100,40 @@ func (s *server) useClickHouse(ctx context.Context) error {
 // startPatience is how long a start waits for ClickHouse before it takes requests without.
 const startPatience = 10 * time.Second
 
-// prepare waits for ClickHouse, however long that takes, and brings the schema up to date.
-func prepare(ctx context.Context, opt *clickhouse.Options, conn driver.Conn, log *slog.Logger) error {
+// checkSchema looks whether the tables are those that this headgate reads. An account that clickhouse-setup of an older headgate has made
+// may not ask: then the check of the walls tells if there are none.
+func (s *server) checkSchema(ctx context.Context) error {
+	err := storage.CheckSchema(ctx, s.conns.reader, schema.Migrations)
+	var answer *clickhouse.Exception
+	if errors.As(err, &answer) && answer.Code == codeAccessDenied {
+		s.log.Warn("the version of clickhouse's tables is not known: run headgate clickhouse-setup and its setup.sql again", "err", err)
+		return nil
+	}
+	return err
+}
+
+// codeAccessDenied is ClickHouse's answer to an account without the grant.
+const codeAccessDenied = 497
+
+// retry does what a start needs of ClickHouse, however long it takes until that answers, and until another headgate has made the tables.
+func retry(ctx context.Context, log *slog.Logger, do func(context.Context) error) error {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Minute)
-		err := storage.CreateDatabase(attempt, opt)
-		if err == nil {
-			err = storage.Migrate(attempt, conn, schema.Migrations, log)
-		}
+		err := do(attempt)
 		cancel()
 		if err == nil || ctx.Err() != nil {
 			return nil
 		}
-		// An answer of ClickHouse will be the same next time; only silence is worth waiting for.
+		// An answer of ClickHouse will be the same next time; only silence is worth waiting for, and other processes.
 		var answer *clickhouse.Exception
 		if errors.As(err, &answer) || errors.Is(err, storage.ErrSchema) {
 			return err
 		}
-		log.Warn("clickhouse does not answer yet", "err", err)
+		if errors.Is(err, storage.ErrNotYet) {
+			log.Warn("clickhouse waits for a headgate of this version with --role control, ingest or all, which makes its tables", "err", err)
+		} else {
+			log.Warn("clickhouse does not answer yet", "err", err)
+		}
 		select {
 		case <-ctx.Done():
 			return nil

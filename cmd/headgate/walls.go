@@ -16,9 +16,10 @@ import (
 // walls watches over what keeps tenants apart inside ClickHouse. While it does not hold, or is not known to hold, queries are
 // refused; everything else goes on.
 type walls struct {
-	check func(context.Context) ([]policy.Finding, error)
-	log   *slog.Logger
-	hold  prometheus.Gauge
+	check   func(context.Context) ([]policy.Finding, error)
+	refuses bool // queries: the process answers some
+	log     *slog.Logger
+	hold    prometheus.Gauge
 
 	mu       sync.Mutex // guards the fields below
 	began    uint64     // checks; more than one may be under way
@@ -35,9 +36,9 @@ const (
 	wallsRetry = 2 * time.Second
 )
 
-func newWalls(check func(context.Context) ([]policy.Finding, error), log *slog.Logger, reg prometheus.Registerer) *walls {
-	w := &walls{check: check, log: log, hold: prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "headgate_walls_hold", Help: "Whether row policies, grants and settings in ClickHouse keep tenants apart: 1, or 0 and queries are refused.",
+func newWalls(check func(context.Context) ([]policy.Finding, error), refuses bool, log *slog.Logger, reg prometheus.Registerer) *walls {
+	w := &walls{check: check, refuses: refuses, log: log, hold: prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "headgate_walls_hold", Help: "Whether row policies, grants and settings in ClickHouse keep tenants apart: 1, or 0 and queries are refused where they are answered.",
 	})}
 	reg.MustRegister(w.hold)
 	return w
@@ -66,12 +67,20 @@ func (w *walls) look(ctx context.Context) {
 	unsafe := policy.Unsafe(findings)
 	switch {
 	case unsafe != "" && (unsafe != w.unsafe || !w.known):
-		w.log.Error("queries are refused: the walls between tenants do not hold", "reason", unsafe)
+		w.log.Error(w.says(), "reason", unsafe)
 	case unsafe == "" && w.unsafe != "":
-		w.log.Info("the walls between tenants hold again, queries are answered")
+		w.log.Info("the walls between tenants hold again")
 	}
 	w.known, w.unsafe, w.findings = true, unsafe, findings
 	w.hold.Set(map[bool]float64{true: 1}[unsafe == ""])
+}
+
+// says is what it means that the walls do not hold.
+func (w *walls) says() string {
+	if w.refuses {
+		return "queries are refused: the walls between tenants do not hold"
+	}
+	return "the walls between tenants do not hold"
 }
 
 // run looks again and again until ctx ends, beginning a while after prepared, when there has been a first look.

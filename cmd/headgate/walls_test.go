@@ -149,7 +149,7 @@ func otherKey(t *testing.T) string {
 func TestWallsStayAsKnownWhileClickHouseIsSilent(t *testing.T) {
 	var findings []policy.Finding
 	var silent error
-	w := newWalls(func(context.Context) ([]policy.Finding, error) { return findings, silent }, slog.New(slog.DiscardHandler), newRegistry())
+	w := newWalls(func(context.Context) ([]policy.Finding, error) { return findings, silent }, true, slog.New(slog.DiscardHandler), newRegistry())
 	say := func(want string) {
 		t.Helper()
 		w.look(t.Context())
@@ -187,7 +187,7 @@ func TestAnOlderLookDoesNotOpenTheWalls(t *testing.T) {
 			return []policy.Finding{{Check: "a", Status: policy.OK}}, nil
 		}
 		return []policy.Finding{{Check: "a", Status: policy.Fail}}, nil
-	}, slog.New(slog.DiscardHandler), newRegistry())
+	}, true, slog.New(slog.DiscardHandler), newRegistry())
 	done := make(chan struct{})
 	go func() { defer close(done); w.look(t.Context()) }()
 	<-began

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/headgate-io/headgate/storage/schema"
 )
 
 // Server is what keeps tenants apart on a ClickHouse server: two accounts, their grants and settings, and the row policies.
@@ -92,13 +94,14 @@ func (s Server) SQL() string {
 	b.WriteString("-- Made by headgate clickhouse-setup. It holds the key of the row policies: keep it secret, or delete it once it has run.\n")
 	say("CREATE DATABASE IF NOT EXISTS %s%s", s.Database, on)
 
-	note("The reader: SELECT on the telemetry tables, bounded settings, no other right.")
+	note("The reader: SELECT on the telemetry tables and on their version, bounded settings, no other right.")
 	say("CREATE SETTINGS PROFILE OR REPLACE %s%s SETTINGS\n    %s", s.Reader, on, strings.Join(s.settings(), ",\n    "))
 	say("CREATE USER OR REPLACE %s%s IDENTIFIED WITH sha256_hash BY '%s' DEFAULT DATABASE %s GRANTEES NONE SETTINGS PROFILE '%s'",
 		s.Reader, on, s.ReaderHash, s.Database, s.Reader)
 	for _, t := range Tables() {
 		say("GRANT%s SELECT ON %s.%s TO %s", on, s.Database, t, s.Reader)
 	}
+	say("GRANT%s SELECT ON %s.%s TO %s", on, s.Database, schema.AppliedMigrations, s.Reader)
 
 	note("What it draws can be seen in system.quota_usage; limits are headgate's own.")
 	say("CREATE QUOTA OR REPLACE %s%s FOR INTERVAL 1 hour TRACKING ONLY TO %s", s.Reader, on, s.Reader)

@@ -25,6 +25,9 @@ const (
 // nobody counts, bills or asks for them, and they have no RunId. Otherwise it is a table of tenants' telemetry as the others.
 const MetricsSeries = "otel_metrics_series"
 
+// AppliedMigrations is the table of the migrations that were applied. It has nothing of tenants.
+const AppliedMigrations = "headgate_migrations"
+
 // Tables lists every table of records.
 var Tables = []string{
 	Logs, Traces,
