@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/exporter/otlpexporter"
 )
@@ -33,7 +32,7 @@ func TestCollectorsReadTheAgentFiles(t *testing.T) {
 		if err := section.Unmarshal(cfg); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if err := component.ValidateConfig(cfg); err != nil {
+		if err := confmap.Validate(cfg); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

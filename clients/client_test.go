@@ -23,7 +23,8 @@ type plan struct {
 	signals []string
 	batches int
 	records int           // of a batch
-	bad     int           // of these, the last ones, which headgate has to reject: no span id, no time
+	largest int           // records that clients which put batches together may send at once; 0: as many as they are set to
+	bad     int           // of a batch, the last ones, which headgate has to reject: no span id, no time
 	pad     int           // bytes of an attribute beside
 	workers int           // requests under way at once
 	pace    time.Duration // between the batches of a client
@@ -40,6 +41,7 @@ func seq(batch, record int) string { return fmt.Sprintf("%d.%d", batch, record) 
 type target struct {
 	grpc, http, key string
 	ca              string // PEM file of the authority of the server's certificate; empty: plaintext
+	queue           string // directory of a queue on disk
 }
 
 // url is the target's address with the scheme that says whether there is TLS.

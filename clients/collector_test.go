@@ -10,7 +10,6 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/config/configopaque"
 	"go.opentelemetry.io/collector/config/configretry"
-	"go.opentelemetry.io/collector/config/configtelemetry"
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/exportertest"
 	"go.opentelemetry.io/collector/exporter/otlpexporter"
@@ -37,8 +36,9 @@ func collectorGRPC() client {
 	return client{"collector otlp", func(ctx context.Context, to target, p plan, t *tally) error {
 		f := otlpexporter.NewFactory()
 		cfg := f.CreateDefaultConfig().(*otlpexporter.Config)
-		cfg.Endpoint, cfg.TLSSetting.Insecure, cfg.TLSSetting.CAFile = to.grpc, to.ca == "", to.ca
-		cfg.Headers["authorization"] = configopaque.String("Bearer " + to.key)
+		c := &cfg.ClientConfig
+		c.Endpoint, c.TLS.Insecure, c.TLS.CAFile = to.grpc, to.ca == "", to.ca
+		c.Headers.Set("authorization", configopaque.String("Bearer "+to.key))
 		cfg.RetryConfig = quick(cfg.RetryConfig)
 		return runCollector(ctx, f, cfg, p, t)
 	}}
@@ -48,8 +48,9 @@ func collectorHTTP() client {
 	return client{"collector otlphttp", func(ctx context.Context, to target, p plan, t *tally) error {
 		f := otlphttpexporter.NewFactory()
 		cfg := f.CreateDefaultConfig().(*otlphttpexporter.Config)
-		cfg.Endpoint, cfg.TLSSetting.CAFile = to.url(to.http), to.ca
-		cfg.Headers["authorization"] = configopaque.String("Bearer " + to.key)
+		c := &cfg.ClientConfig
+		c.Endpoint, c.TLS.CAFile = to.url(to.http), to.ca
+		c.Headers.Set("authorization", configopaque.String("Bearer "+to.key))
 		cfg.RetryConfig = quick(cfg.RetryConfig)
 		return runCollector(ctx, f, cfg, p, t)
 	}}
@@ -64,11 +65,10 @@ type collector struct {
 	log     *exporterLog
 }
 
-func runCollector(ctx context.Context, f exporter.Factory, cfg component.Config, p plan, t *tally) (err error) {
-	c := &collector{reader: sdkmetric.NewManualReader(), log: &exporterLog{tally: t}}
-	set := exportertest.NewNopSettings()
-	set.MeterProvider, set.MetricsLevel = sdkmetric.NewMeterProvider(sdkmetric.WithReader(c.reader)), configtelemetry.LevelNormal
-	set.Logger = zap.New(c.log)
+// start makes and starts the three exporters.
+func (c *collector) start(ctx context.Context, f exporter.Factory, id component.ID, cfg component.Config, host component.Host) (err error) {
+	set := exportertest.NewNopSettings(f.Type())
+	set.ID, set.Logger, set.MeterProvider = id, zap.New(c.log), sdkmetric.NewMeterProvider(sdkmetric.WithReader(c.reader))
 	if c.logs, err = f.CreateLogs(ctx, set, cfg); err != nil {
 		return err
 	}
@@ -78,11 +78,22 @@ func runCollector(ctx context.Context, f exporter.Factory, cfg component.Config,
 	if c.metrics, err = f.CreateMetrics(ctx, set, cfg); err != nil {
 		return err
 	}
-	all := []component.Component{c.logs, c.traces, c.metrics}
-	for _, e := range all {
-		if err := e.Start(ctx, componenttest.NewNopHost()); err != nil {
+	for _, e := range c.all() {
+		if err := e.Start(ctx, host); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (c *collector) all() []component.Component {
+	return []component.Component{c.logs, c.traces, c.metrics}
+}
+
+func runCollector(ctx context.Context, f exporter.Factory, cfg component.Config, p plan, t *tally) error {
+	c := &collector{reader: sdkmetric.NewManualReader(), log: &exporterLog{tally: t}}
+	if err := c.start(ctx, f, component.NewID(f.Type()), cfg, componenttest.NewNopHost()); err != nil {
+		return err
 	}
 	var fed atomic.Bool
 	done := make(chan struct{})
@@ -111,7 +122,7 @@ func runCollector(ctx context.Context, f exporter.Factory, cfg component.Config,
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	c.log.stopped.Store(true)
-	for _, e := range all {
+	for _, e := range c.all() {
 		_ = e.Shutdown(stop) // what it says is about records that are counted as held
 	}
 	<-done

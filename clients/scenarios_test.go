@@ -63,7 +63,7 @@ func play(t *testing.T, s *server, scenario string, p plan, all []*run, during f
 	var wg sync.WaitGroup
 	for _, r := range all {
 		wg.Go(func() {
-			if err := r.client.run(ctx, target{s.addr.GRPC, s.addr.HTTP, r.key.Key, s.ca}, p, &r.tally); err != nil {
+			if err := r.client.run(ctx, target{grpc: s.addr.GRPC, http: s.addr.HTTP, key: r.key.Key, ca: s.ca}, p, &r.tally); err != nil {
 				t.Errorf("%s, %s: %v", scenario, r.client.name, err)
 			}
 		})
@@ -221,7 +221,7 @@ func TestRevokedKeyStops(t *testing.T) {
 func TestOverloadIsRetried(t *testing.T) {
 	s := serve(t, "--max-body", "32KiB", "--max-inflight", "128KiB")
 	p := everything
-	p.pad, p.workers, p.batches, p.pace = 800, 16, 45, time.Millisecond
+	p.pad, p.workers, p.batches, p.pace, p.largest = 800, 16, 45, time.Millisecond, p.records
 	retried := 0
 	play(t, s, "overload", p, runs(t, s), nil, func(r *run, l line) {
 		collectorsDeliver(t)(r, l)

@@ -49,6 +49,10 @@ func (t *table) String() string {
 const tableBegin, tableEnd = "<!-- table: go test -args -update -->\n", "<!-- end of table -->"
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(queueVariable); dir != "" {
+		collectWithQueue(dir)
+		return
+	}
 	flag.Parse()
 	code := m.Run()
 	fmt.Print(results.String())
