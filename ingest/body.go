@@ -18,13 +18,15 @@ type form struct {
 
 // receive reads a request's body as it comes, up to the limit and at the client's pace. Its memory is taken from the budget
 // while it arrives, whatever length it announces.
-func (r *receiver) receive(wire io.Reader, q form, w *work) *failure {
+func (r *receiver) receive(ctx context.Context, wire io.Reader, q form, w *work) *failure {
 	if wire == nil {
 		return nil
 	}
 	take := w.take
 	if q.codec == nil {
 		take = w.glance(q, take)
+	} else {
+		take = w.unfold(ctx, q, take)
 	}
 	err := w.body.readAll(wire, r.opt.MaxBodyBytes, take)
 	w.came = int64(len(w.body.b))

@@ -324,7 +324,7 @@ func endsAtItsBeginning(t *testing.T, proto, text []byte, k kind) {
 			t.Fatal(f)
 		}
 		wire := bytes.NewReader(c.body)
-		if f = r.receive(wire, c.form, w); f == nil {
+		if f = r.receive(t.Context(), wire, c.form, w); f == nil {
 			f = r.unpack(t.Context(), c.form, w)
 		}
 		if f == nil || f.kind != k {
@@ -362,7 +362,7 @@ func FuzzCodecs(f *testing.F) {
 		if f != nil {
 			t.Fatal(f)
 		}
-		if f := r.receive(bytes.NewReader(data), form{codec: r.codecs["gzip"]}, w); f == nil {
+		if f := r.receive(t.Context(), bytes.NewReader(data), form{codec: r.codecs["gzip"]}, w); f == nil {
 			_ = r.unpack(t.Context(), form{codec: r.codecs[names[int(which)%len(names)]]}, w)
 		}
 		if len(w.body.b) > limit {

@@ -54,7 +54,7 @@ func (r *receiver) serve(ctx context.Context, h head, wire io.Reader) (a reply) 
 		a.close = !ends(wire, maxDrain)
 		return a
 	}
-	if f := r.receive(wire, q.form, work); f != nil {
+	if f := r.receive(ctx, wire, q.form, work); f != nil {
 		suspect := r.budget.waste.suspect(work.key) // before this one
 		a := r.refuse(h, q, work.blame(f, h.contentLength))
 		a.close = a.close || suspect && !ends(wire, maxDrain)

@@ -31,7 +31,7 @@ func TestGoodJSONIsTakenAtEveryLook(t *testing.T) {
 				if f != nil {
 					t.Fatal(f)
 				}
-				if f = r.receive(bytes.NewReader(body), q, w); f == nil {
+				if f = r.receive(t.Context(), bytes.NewReader(body), q, w); f == nil {
 					f = r.unpack(t.Context(), q, w)
 				}
 				if f != nil || !bytes.Equal(w.body.b, want) {

@@ -199,7 +199,7 @@ func (r *receiver) receiveGRPC(ctx context.Context, t tapped, sig otlp.Signal, w
 			return fail(badEncoding, "the message is compressed, and grpc-encoding does not say how; send one of %s", acceptedMessageEncodings)
 		}
 	}
-	if f := r.receive(&pacedReader{r: m, start: time.Now(), timeout: r.opt.BodyTimeout, setDeadline: func(at time.Time) error {
+	if f := r.receive(ctx, &pacedReader{r: m, start: time.Now(), timeout: r.opt.BodyTimeout, setDeadline: func(at time.Time) error {
 		timer.Reset(time.Until(at))
 		return nil
 	}}, q, w); f != nil {

@@ -31,7 +31,7 @@ func TestX1CompressedJSONEndsAtWhatIsWrong(t *testing.T) {
 			if f != nil {
 				t.Fatal(f)
 			}
-			if f = r.receive(bytes.NewReader(pack(t, []byte(c.beginning+rest))), q, w); f == nil {
+			if f = r.receive(t.Context(), bytes.NewReader(pack(t, []byte(c.beginning+rest))), q, w); f == nil {
 				f = r.unpack(t.Context(), q, w)
 			}
 			if f == nil || f.kind != c.want {
@@ -63,7 +63,7 @@ func TestPromise7OfCompressedJSONAWindowIsHeld(t *testing.T) {
 		t.Fatal(f)
 	}
 	defer w.leave()
-	if f = r.receive(bytes.NewReader(packed), q, w); f == nil {
+	if f = r.receive(t.Context(), bytes.NewReader(packed), q, w); f == nil {
 		f = r.unpack(t.Context(), q, w)
 	}
 	if f != nil || !bytes.Equal(w.body.b, want) || w.inflated != int64(len(text)) {

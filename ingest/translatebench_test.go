@@ -42,7 +42,7 @@ func BenchmarkJSONBody(b *testing.B) {
 					if f != nil {
 						b.Fatal(f)
 					}
-					if f = r.receive(bytes.NewReader(body), q, w); f == nil {
+					if f = r.receive(b.Context(), bytes.NewReader(body), q, w); f == nil {
 						f = r.unpack(b.Context(), q, w)
 					}
 					if f != nil {
