@@ -70,38 +70,6 @@ func (a *account) day(number int64, pushedOut *int) (*dayUse, error) {
 	return a.days[i], nil
 }
 
-// pace measures how fast an account is used: over the five minutes before, of which the older part is weighed by how much of
-// it lies within them. What was received in the slot before, and settles only now, counts there.
-type pace struct{ slot, now, before int64 }
-
-const paceSeconds = 300
-
-func (p *pace) add(at time.Time, n int64) {
-	if p.turn(at); floorDiv(at.Unix(), paceSeconds) < p.slot {
-		p.before += n
-		return
-	}
-	p.now += n
-}
-
-// turn moves to the slot of a moment, and stays where that is just over.
-func (p *pace) turn(at time.Time) {
-	switch slot := floorDiv(at.Unix(), paceSeconds); {
-	case slot == p.slot || slot == p.slot-1:
-	case slot == p.slot+1:
-		p.slot, p.now, p.before = slot, 0, p.now
-	default:
-		p.slot, p.now, p.before = slot, 0, 0
-	}
-}
-
-// perSecond returns the bytes per second at a moment.
-func (p *pace) perSecond(at time.Time) float64 {
-	p.turn(at)
-	into := max(0, float64(at.Unix()-p.slot*paceSeconds)/paceSeconds)
-	return (float64(p.before)*(1-into) + float64(p.now)) / paceSeconds
-}
-
 // chainPlan is what a chain of limits means for requests of one signal, worked out once: grants are built seldom, and requests
 // come often.
 type chainPlan struct {

@@ -36,7 +36,7 @@ func (l *Ledger) Apply(ctx context.Context, log string, run uint64, receipts []R
 		if applied, err = insertRun(ctx, tx, log, run); err != nil || !applied {
 			return err
 		}
-		rows, err := bill(ctx, &dayUses{tx: tx, log: log, now: l.now(), grown: map[accountKey]int64{}, known: map[accountKey]int64{}}, receipts)
+		rows, err := bill(ctx, &dayUses{tx: tx, log: log, now: l.now(), grown: map[accountKey]growth{}, known: map[accountKey]int64{}}, receipts)
 		if err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ import (
 // The ledger also keeps what each account has used on each day of its owner, beside the hours that are billed: days begin
 // where their owners say, which hours of UTC do not tell. From it a meter knows the day's use after a restart, and the part
 // of each receipt that lies beyond a limit follows from the sum before it, in whatever order receipts of several replicas
-// come.
+// come. And from it a process that admits nothing knows how fast a day is used.
 
 // accountKey names an account on a day.
 type accountKey struct {
@@ -47,8 +47,14 @@ type dayUses struct {
 	log   string
 	now   time.Time
 	names map[string]string // of tenants, their parents; for receipts of version 1
-	grown map[accountKey]int64
+	grown map[accountKey]growth
 	known map[accountKey]int64 // the sum of all logs before the run, where a limit asks for it
+}
+
+// growth is what a run's receipts add to an account, and how fast they came.
+type growth struct {
+	bytes int64
+	pace  pace
 }
 
 // debit adds a receipt to the accounts it counts against, and returns how much of it is beyond a limit whose owner is billed
@@ -67,12 +73,13 @@ func (u *dayUses) debit(ctx context.Context, r *Receipt) (over int64, err error)
 	for i := range debits {
 		d := &debits[i]
 		k := d.account()
+		grown := u.grown[k]
 		if d.Limit != tenant.Unlimited {
 			before, err := u.before(ctx, k)
 			if err != nil {
 				return 0, err
 			}
-			before += u.grown[k]
+			before += grown.bytes
 			if d.Billed {
 				over = max(over, overage(d.Limit, before, r.BilledBytes))
 			}
@@ -80,7 +87,9 @@ func (u *dayUses) debit(ctx context.Context, r *Receipt) (over int64, err error)
 				return 0, err
 			}
 		}
-		u.grown[k] += r.BilledBytes
+		grown.bytes += r.BilledBytes
+		grown.pace.merge(paceOf(r.ReceivedAt, r.BilledBytes))
+		u.grown[k] = grown
 	}
 	return over, nil
 }
@@ -119,14 +128,16 @@ func (u *dayUses) write(ctx context.Context) error {
 	if len(u.grown) == 0 {
 		return nil
 	}
-	stmt, err := u.tx.PrepareContext(ctx, `INSERT INTO day_use (owner_id, is_key, signal, day, log_id, bytes) VALUES (?, ?, ?, ?, ?, ?)
-		ON CONFLICT (owner_id, is_key, signal, day, log_id) DO UPDATE SET bytes = day_use.bytes + excluded.bytes`)
+	stmt, err := u.tx.PrepareContext(ctx, `INSERT INTO day_use (owner_id, is_key, signal, day, log_id, bytes, pace_slot, pace_now, pace_before)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (owner_id, is_key, signal, day, log_id) DO UPDATE SET bytes = day_use.bytes + excluded.bytes, `+mergePace)
 	if err != nil {
 		return err
 	}
 	defer stmt.Close()
 	for _, k := range slices.SortedFunc(maps.Keys(u.grown), accountKey.compare) {
-		if _, err := stmt.ExecContext(ctx, k.id, number(k.key), string(k.signal), k.day, u.log, u.grown[k]); err != nil {
+		g := u.grown[k]
+		if _, err := stmt.ExecContext(ctx, k.id, number(k.key), string(k.signal), k.day, u.log, g.bytes, g.pace.slot, g.pace.now, g.pace.before); err != nil {
 			return err
 		}
 	}

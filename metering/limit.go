@@ -154,6 +154,9 @@ type LimitState struct {
 	PerSecond   float64    `json:"bytes_per_second,omitempty"`
 	ExhaustedAt *time.Time `json:"exhausted_at,omitempty"`
 	Policy      string     `json:"at_limit,omitempty"`
+	// UseUnknown says that Used, Remaining and Reset are those of a limit of which nothing is used, because the process that answers does not
+	// know: each receiver counts its share of rates and of requests in flight for itself.
+	UseUnknown bool `json:"use_unknown,omitempty"`
 }
 
 // Limits returns the limits set on the key and the tenant of c, of all signals, and how much of them is used at at.

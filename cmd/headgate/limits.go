@@ -83,8 +83,8 @@ func stateTable(limits []metering.LimitState, now time.Time) *table {
 			}
 		}
 		used, percent, shown, left := count(l.Used), "-", "", count(l.Remaining)
-		if tenant.Kind(kind) == tenant.RecordsPerRequest { // is of each request, so nothing of it is used
-			used, left = "-", "-"
+		if tenant.Kind(kind) == tenant.RecordsPerRequest || l.UseUnknown { // is of each request, so nothing of it is used; or receivers know
+			used, left, resets = "-", "-", "-"
 		} else {
 			part := 1.0
 			if whole > 0 {

@@ -195,6 +195,11 @@ func TestALimitHoldsAcrossRoles(t *testing.T) {
 		t.Errorf("%d bytes of %d requests are billed, the limit is %d, acked were %d", billed, requests, 10*one, acked)
 	}
 	d.usedUp(key, billed)
+	d.control.cli("tenant", "set", "acme", "--limit", "requests-per-second=1000")
+	timetest.Eventually(t, "what control knows of the limits", func() bool {
+		l := unmarshal[control.Limits](t, d.control.with(key, "GET", "/api/v1/limits", "")).Limits
+		return len(l) == 2 && l[0].PerSecond > 0 && !l[0].UseUnknown && l[1].Limit == 1000 && l[1].UseUnknown
+	})
 	timetest.Eventually(t, "the refusal", func() bool {
 		return strings.Contains(d.control.cli("decisions", "--tenant", "acme"), "limit-daily-bytes")
 	})

@@ -51,10 +51,13 @@ func (s *server) governs(api *control.API) {
 	api.Deleter, api.Exporter, api.OIDC, api.Kept = s.deleter, s.exporter, s.people.oidc, s.keeper.Kept
 	api.QueryTiers = slices.Sorted(maps.Keys(s.tiers))
 	api.Limits = func(ctx context.Context, c metering.Charge, at time.Time) ([]metering.LimitState, error) {
-		if s.meter != nil {
-			return s.meter.Limits(c, at)
+		switch {
+		case s.meter == nil:
+			return metering.StoredLimits(ctx, s.db, c, s.keeper.Kept, at)
+		case s.leases != nil:
+			return s.meter.LimitsAmong(ctx, s.db, c, at)
 		}
-		return metering.StoredLimits(ctx, s.db, c, s.keeper.Kept, at)
+		return s.meter.Limits(c, at)
 	}
 }
 
