@@ -29,7 +29,7 @@ type scrape struct {
 func (p *process) scraped() scrape {
 	p.t.Helper()
 	_, text := p.get("http://" + p.addr.Telemetry + "/metrics")
-	s := scrape{at: time.Now()}
+	s := scrape{at: timeNow()}
 	add := func(l labels.Labels, v float64) {
 		s.samples = append(s.samples, sample{labels.NewBuilder(l).Set("job", "headgate").Set("instance", "real").Labels(), v})
 	}
