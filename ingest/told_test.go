@@ -119,7 +119,7 @@ func (a *told) status(st *status.Status) {
 	}
 }
 
-// handClock is a clock that moves when it is told to, and begins an hour before midnight at the latest.
+// handClock is a clock that moves when it is told to, and begins in the first half of an hour.
 type handClock struct{ nanos atomic.Int64 }
 
 func newHandClock() *handClock {

@@ -18,7 +18,7 @@ import (
 // version is set at build time by -ldflags -X main.version=….
 var version = "dev"
 
-// timeNow is the clock of all that is decided or counted by the time of day. Tests of the process put one here whose day does not end.
+// timeNow is the clock of all that is decided or counted by the time of day. Tests of the process put one here whose hour does not end.
 var timeNow = time.Now
 
 func main() {

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 // clockVar has what the clock of all processes of a test run shows less than the machine's.
 const clockVar = "HEADGATE_TEST_CLOCK"
 
-// setClock has this process and those that it starts run by one clock, whose UTC day does not end while tests run. What is compared with
+// setClock has this process and those that it starts run by one clock, whose hour and UTC day do not end while tests run. What is compared with
 // what headgate decides or counts by the time of day is of timeNow; times of records, and what took how long, are the machine's.
 func setClock() {
 	behind, err := time.ParseDuration(os.Getenv(clockVar))

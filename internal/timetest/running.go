@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// spare is what is left of the UTC day, at least, when a Running clock begins: much longer than any test takes.
-const spare = time.Hour
+// spare is what is left of the hour, at least, when a Running clock begins: longer than the tests of a package may take.
+const spare = 30 * time.Minute
 
-// Running is a clock that runs as the machine's does, and can be moved on. It is begun an hour before midnight UTC at the latest: no
-// day of what a test counts by days ends while it runs, whenever that is. All that a test compares with it has to be of this
+// Running is a clock that runs as the machine's does, and can be moved on. It begins in the first half of an hour: no hour, day or
+// month of what a test counts by them ends while it runs, whenever that is. All that a test compares with it has to be of this
 // clock, not of time.Now. Safe for concurrent use.
 type Running struct{ ahead atomic.Int64 }
 
-// NewRunning makes a clock that shows the machine's time, or up to an hour less.
+// NewRunning makes a clock that shows the machine's time, or up to half an hour less.
 func NewRunning() *Running { return runningAt(time.Now()) }
 
 func runningAt(now time.Time) *Running {
 	c := &Running{}
-	last := now.UTC().Truncate(24 * time.Hour).Add(24*time.Hour - spare)
+	last := now.Truncate(time.Hour).Add(time.Hour - spare)
 	c.ahead.Store(int64(min(0, last.Sub(now))))
 	return c
 }
