@@ -32,7 +32,7 @@ deletion: engine-lib postgres ; HEADGATE_TEST_KILLS=$(KILLS) go test -count=1 -t
 isolation: engine-lib ; HEADGATE_TEST_ISOLATION=$(QUERIES) go test -count=1 -timeout 120m -parallel 4 -v -run 'AnswersDoNotDepend|EachTableIsRead|PoliciesHoldWithout|Attack' ./query/... ./cmd/headgate
 crash: ; HEADGATE_WAL_CRASH=$(CRASHTIME) go test -count=1 -timeout 90m -v -run 'Crash|Tear|Recovery|Failed|Failure' ./storage/wal
 fuzz: engine-lib ; sh .ci/fuzz $(FUZZTIME)
-clients: engine-lib build bin/telemetrygen ; cd clients/node && npm ci --ignore-scripts --no-audit --no-fund && cd .. && go test -count=1 -timeout 8m -v . $(CLIENTFLAGS)
+clients: engine-lib build bin/telemetrygen ; cd clients/node && npm ci --ignore-scripts --no-audit --no-fund && cd .. && go test -count=1 -timeout 12m -v . $(CLIENTFLAGS)
 promql: engine-lib ; HEADGATE_TEST_ISOLATION=$(QUERIES) HEADGATE_TEST_UPSTREAM=full go test -count=1 -timeout 90m -v ./query/prom
 lint: ; STATICCHECK=$(STATICCHECK) sh .ci/lint
 fmt: ; gofmt -w $$(git ls-files '*.go')

@@ -1,6 +1,6 @@
-// Package clients proves headgate against the exporters that people run: the OpenTelemetry Collector's, the Go SDK's
-// and the Node SDK's. Its tests start the built binary as a process of its own, take it through success, refusals,
-// overload, outages and restarts while those exporters send, and then read back by query what was stored.
+// Package clients proves headgate against the exporters that people run: the OpenTelemetry Collector's, the Go SDK's and
+// the JS SDK's, in Node and in pages of a browser. Its tests start the built binary as a process of its own, take it through
+// success, refusals, overload, outages and restarts while those exporters send, and then read back by query what was stored.
 //
 // What they hold, for every client in every scenario:
 //

@@ -15,10 +15,7 @@ import (
 // nodeSDK is the exporters of the Node SDK, in a process of their own. wire is proto, json or grpc.
 func nodeSDK(wire string) client {
 	return client{"node " + wire, func(ctx context.Context, to target, p plan, t *tally) error {
-		text, err := json.Marshal(map[string]any{
-			"signals": p.signals, "batches": p.batches, "records": p.records, "bad": p.bad, "pad": p.pad, "workers": p.workers,
-			"pace": p.pace.Milliseconds(), "finish": p.finish.Milliseconds(),
-		})
+		text, err := json.Marshal(p.toScript())
 		if err != nil {
 			return err
 		}
@@ -45,19 +42,9 @@ func nodeSDK(wire string) client {
 		lines := bufio.NewScanner(out)
 		lines.Buffer(nil, 4<<20)
 		for lines.Scan() {
-			var said struct {
-				Sent, Acked, Rejected, Retried, Dropped, Held int
-				Batches                                       []int
-				Reasons                                       map[string]int
-			}
-			if err := json.Unmarshal(lines.Bytes(), &said); err != nil {
+			if err := t.saidByScript(lines.Bytes()); err != nil {
 				t.because("node printed " + lines.Text())
-				continue
 			}
-			t.count(func(t *tally) {
-				t.sent, t.acked, t.rejected, t.retried = said.Sent, said.Acked, said.Rejected, said.Retried
-				t.dropped, t.held, t.batches, t.reasons = said.Dropped, said.Held, said.Batches, said.Reasons
-			})
 		}
 		if err := cmd.Wait(); err != nil {
 			return fmt.Errorf("node: %w: %s", err, problem.String())
@@ -75,4 +62,29 @@ func nodeReady() string {
 		return "run npm ci in clients/node"
 	}
 	return ""
+}
+
+// toScript is the plan as node/drive.mjs reads it.
+func (p plan) toScript() map[string]any {
+	return map[string]any{
+		"signals": p.signals, "batches": p.batches, "records": p.records, "bad": p.bad, "pad": p.pad, "workers": p.workers,
+		"pace": p.pace.Milliseconds(), "finish": p.finish.Milliseconds(),
+	}
+}
+
+// saidByScript takes over what node/drive.mjs reports.
+func (t *tally) saidByScript(text []byte) error {
+	var said struct {
+		Sent, Acked, Rejected, Retried, Dropped, Held int
+		Batches                                       []int
+		Reasons                                       map[string]int
+	}
+	if err := json.Unmarshal(text, &said); err != nil {
+		return err
+	}
+	t.count(func(t *tally) {
+		t.sent, t.acked, t.rejected, t.retried = said.Sent, said.Acked, said.Rejected, said.Retried
+		t.dropped, t.held, t.batches, t.reasons = said.Dropped, said.Held, said.Batches, said.Reasons
+	})
+	return nil
 }

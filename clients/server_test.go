@@ -211,10 +211,10 @@ func (s *server) cli(args ...string) string {
 // key is an API key as the CLI made it.
 type key struct{ ID, Key string }
 
-func (s *server) newKey(tenant string) key {
+func (s *server) newKey(tenant string, more ...string) key {
 	s.t.Helper()
 	var k key
-	out := s.cli("key", "create", "--tenant", tenant, "--scope", "ingest", "--scope", "query", "--json")
+	out := s.cli(append([]string{"key", "create", "--tenant", tenant, "--scope", "ingest", "--scope", "query", "--json"}, more...)...)
 	if err := json.Unmarshal([]byte(out), &k); err != nil || k.ID == "" || k.Key == "" {
 		s.t.Fatalf("key create printed %q: %v", out, err)
 	}
