@@ -55,7 +55,7 @@ func (s *server) stored(ctx context.Context) []string {
 // while for this.
 func (s *server) prepare(ctx context.Context) error {
 	s.prepared = make(chan struct{})
-	name, wait := "clickhouse", "clickhouse does not answer yet"
+	name, wait := "clickhouse", "clickhouse is not ready yet"
 	if s.wal != nil {
 		name, wait = "log", wait+"; what is sent meanwhile waits in the log"
 	}
@@ -115,8 +115,12 @@ func (s *server) checkSchema(ctx context.Context) error {
 // codeAccessDenied is ClickHouse's answer to an account without the grant.
 const codeAccessDenied = 497
 
+// tellAgain is after what time the log tells again of what has not changed.
+const tellAgain = 30 * time.Second
+
 // retry does what a start needs of ClickHouse, however long it takes until that answers, and until another headgate has made the tables.
 func retry(ctx context.Context, log *slog.Logger, do func(context.Context) error) error {
+	told, since := "", time.Now()
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Minute)
 		err := do(attempt)
@@ -129,10 +133,13 @@ func retry(ctx context.Context, log *slog.Logger, do func(context.Context) error
 		if errors.As(err, &answer) || errors.Is(err, storage.ErrSchema) {
 			return err
 		}
+		says := "clickhouse does not answer yet"
 		if errors.Is(err, storage.ErrNotYet) {
-			log.Warn("clickhouse waits for a headgate of this version with --role control, ingest or all, which makes its tables", "err", err)
-		} else {
-			log.Warn("clickhouse does not answer yet", "err", err)
+			says = "clickhouse waits for a headgate of this version with --role control, ingest or all, which makes its tables"
+		}
+		if says != told || time.Since(since) > tellAgain {
+			log.Warn(says, "err", err)
+			told, since = says, time.Now()
 		}
 		select {
 		case <-ctx.Done():
