@@ -13,7 +13,8 @@ import (
 // TestSettingsInFilesAreTaken: serve takes the values that unit, image and manifests give it, and the ports are its own.
 func TestSettingsInFilesAreTaken(t *testing.T) {
 	assigned := regexp.MustCompile(`(?m)(?:^#?|^ENV |^Environment=| +)(HEADGATE_[A-Z_]+)=([^\s\\]+)`)
-	for _, file := range []string{"systemd/headgate.service", "systemd/headgate.env.example", "docker/Dockerfile", "clickhouse/headgate.env.example"} {
+	for _, file := range []string{"systemd/headgate.service", "systemd/headgate.env.example", "docker/Dockerfile", "clickhouse/headgate.env.example",
+		"clickhouse/headgate-query.env.example"} {
 		values := map[string]string{}
 		for _, m := range assigned.FindAllStringSubmatch(mustRead(t, filepath.Join(deployDir, file)), -1) {
 			if m[1] != "HEADGATE_CACHE_DIR" {

@@ -89,9 +89,9 @@ func wantTaken(t *testing.T, where string, values map[string]string) {
 	}
 }
 
-// TestManifestsFitTogether builds deploy/kubernetes and holds ports, probes, times and sizes against a running headgate and its defaults.
-func TestManifestsFitTogether(t *testing.T) {
-	dir := filepath.Join(deployDir, "kubernetes")
+// manifests are the objects of a kustomization by kind, as kubectl builds them, or as they are written where there is none.
+func manifests(t *testing.T, dir string) map[string][]any {
+	t.Helper()
 	var text string
 	if kubectl, err := exec.LookPath("kubectl"); err == nil {
 		var out, errs bytes.Buffer
@@ -111,6 +111,12 @@ func TestManifestsFitTogether(t *testing.T) {
 		kind := in(d, "kind").(string)
 		kinds[kind] = append(kinds[kind], d)
 	}
+	return kinds
+}
+
+// TestManifestsFitTogether builds deploy/kubernetes and holds ports, probes, times and sizes against a running headgate and its defaults.
+func TestManifestsFitTogether(t *testing.T) {
+	kinds := manifests(t, filepath.Join(deployDir, "kubernetes"))
 	for kind, n := range map[string]int{"Namespace": 1, "Service": 2, "StatefulSet": 1, "PodDisruptionBudget": 1, "NetworkPolicy": 1} {
 		if len(kinds[kind]) != n {
 			t.Fatalf("%d objects %s, want %d", len(kinds[kind]), kind, n)
