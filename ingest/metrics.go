@@ -51,7 +51,7 @@ func newMetrics(reg prometheus.Registerer, inUse func() float64) *metrics {
 		records:  counter("accepted_records_total", "Log records, spans, data points and profiles accepted.", "signal"),
 		rejected: counter("rejected_records_total", "Records rejected out of accepted requests.", "signal", "reason"),
 		dropped:  counter("dropped_records_total", "Records dropped at a limit by their tenant's policy.", "signal"),
-		unknown:  counter("unknown_fields_total", "Fields of accepted requests in protobuf that are newer than this headgate knows, and not stored.", "signal"),
+		unknown:  counter("unknown_fields_total", "Fields of accepted requests that this version does not know, and does not store.", "signal"),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "headgate_ingest_request_duration_seconds", Help: "Time from a request's body to its answer.",
 			Buckets: prometheus.ExponentialBuckets(0.002, 2, 13),

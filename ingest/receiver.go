@@ -33,7 +33,6 @@ type receiver struct {
 	cors     cors
 	acks     *acks
 	notices  *notices
-	newer    newer
 }
 
 // panicked logs and counts a defect that one request ran into, and is its answer.

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -42,4 +43,21 @@ func (r *receiver) tellRejected(c call, result *otlp.Result, at time.Time) {
 			})
 		}
 	}
+}
+
+// unknownFields is the reason of fields that were passed over, in requests that were stored otherwise.
+const unknownFields metering.Reason = "unknown-fields"
+
+// tellUnknown counts the fields of an acked request that were passed over because this version does not know them: in all, and
+// for its tenant to see.
+func (r *receiver) tellUnknown(c call, fields int, at time.Time) {
+	if fields == 0 {
+		return
+	}
+	r.metrics.unknown.WithLabelValues(c.signal.String()).Add(float64(fields))
+	r.Ledger.CountRejected(metering.Refusal{
+		Tenant: c.principal.Tenant(), Key: c.principal.KeyID(), Signal: metering.Signal(c.signal.String()), At: at,
+		Records: int64(fields), Reason: unknownFields,
+		Text: fmt.Sprintf("%d fields of the request are not known to this version, and not stored; the rest is", fields),
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -151,14 +152,12 @@ func retryDelay(err error) time.Duration {
 	return time.Second
 }
 
-// message is a request that no other is equal to: one of few bodies, and a field of its own that receivers skip. Without it
-// a server that knows requests again would not store them.
+// message is a request that no other is equal to: one of few bodies, and an empty resource of its own. Without it a server that
+// knows requests again would not store them.
 type message struct{ body, suffix []byte }
-
-// unknownField is of no OTLP message.
-const unknownField = 15_000
 
 // unique makes a message of body, the n-th of all.
 func unique(body []byte, n int64) message {
-	return message{body, protowire.AppendVarint(protowire.AppendTag(nil, unknownField, protowire.VarintType), uint64(n))}
+	resource := protowire.AppendString(protowire.AppendTag(nil, 3, protowire.BytesType), strconv.FormatInt(n, 10)) // its schema's URL
+	return message{body, protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), resource)}
 }

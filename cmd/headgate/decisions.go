@@ -17,7 +17,8 @@ func newDecisions() *cobra.Command {
 		Short: "Print what was refused or discarded, and why",
 		Long: `Decisions prints what was not accepted per hour, signal, key and reason, the newest hour first: how many requests and
 records, when first and last, and the answer that the last one got. Reasons are stable ids: those of limits, and
-dropped-at-limit for what a tenant's policy drop has discarded.
+dropped-at-limit for what a tenant's policy drop has discarded, and unknown-fields for fields newer than this headgate, which
+RECORDS counts then.
 
 With --key it asks as the owner of an API key: a key with the scope usage sees its tenant's, one with the scope ingest its own.`,
 		Example: `  headgate decisions

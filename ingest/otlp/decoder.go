@@ -79,7 +79,7 @@ type Result struct {
 	Reasons            Counts // of the rejected
 	Untimed            int    // records among the accepted that carry no time of their own
 	// UnknownFields is how many fields of resources, scopes, records and their parts were not known, or of an unexpected wire
-	// type. Those of attributes and their values are not looked at, nor a profile's.
+	// type. Those of attributes and their values are not looked at.
 	UnknownFields int
 	// BilledBytes is the size of the body less the encoded fields of the rejected records.
 	BilledBytes int64
@@ -235,9 +235,6 @@ func (d *Decoder) end(size int64, good bool) Result {
 			if t.rows > 0 {
 				d.res.Rows = append(d.res.Rows, t.finish(d))
 			}
-		}
-		if d.sig == Profiles {
-			d.res.UnknownFields = 0 // the dictionary's messages are another reader's
 		}
 		d.res.BilledBytes += size
 		d.res.Message = d.res.Reasons.message(d.sig, d.res.Accepted, d.res.Rejected)

@@ -77,11 +77,12 @@ func (d *Decoder) request(b []byte) error {
 		if i = next; i < 0 {
 			return ErrMalformed
 		}
-		if tag == tagResourceItems {
+		switch {
+		case tag == tagResourceItems:
 			if err := d.resourceItems(msg); err != nil {
 				return err
 			}
-		} else {
+		case tag != tagDictionary || d.sig != Profiles:
 			d.res.UnknownFields++
 		}
 	}

@@ -34,9 +34,15 @@ const (
 
 const profileIDBytes = 16
 
-// skipDev passes over a field that is not known. One of the message's last fields that comes in another wire type than
-// its own is not unknown, as it is for the signals that are stable: another version of the protocol has written it.
-func skipDev(b []byte, i int, tag, last uint64) (int, error) {
+// skipDev passes over a field that is not known, and counts it. One of the message's last fields that comes in another wire
+// type than its own is not unknown, as it is for the signals that are stable: another version of the protocol has written it.
+func (d *Decoder) skipDev(b []byte, i int, tag, last uint64) (int, error) {
+	d.res.UnknownFields++
+	return passDev(b, i, tag, last)
+}
+
+// passDev is skipDev in a message that is read twice.
+func passDev(b []byte, i int, tag, last uint64) (int, error) {
 	if n := tag >> 3; n > 0 && n <= last {
 		return i, errProfilesVersion
 	}
@@ -165,11 +171,11 @@ func (d *Decoder) readProfileFields(p *profile, b []byte) (sampleBytes int, err 
 		switch tag {
 		case tagProfileSampleType:
 			if msg, i = block(b, i); i >= 0 {
-				err = p.sampleType.read(msg)
+				err = d.readValueType(&p.sampleType, msg)
 			}
 		case tagProfilePeriodType:
 			if msg, i = block(b, i); i >= 0 {
-				err = p.periodType.read(msg)
+				err = d.readValueType(&p.periodType, msg)
 			}
 		case tagProfileSample:
 			if msg, i = block(b, i); i >= 0 {
@@ -197,7 +203,7 @@ func (d *Decoder) readProfileFields(p *profile, b []byte) (sampleBytes int, err 
 		case tagProfileAttr, tagProfileAttrsPacked:
 			p.attrs, i = appendIndices(p.attrs, b, i, tag == tagProfileAttrsPacked)
 		default:
-			i, err = skipDev(b, i, tag, 11)
+			i, err = d.skipDev(b, i, tag, 11)
 		}
 		if err != nil {
 			return 0, err
@@ -209,8 +215,8 @@ func (d *Decoder) readProfileFields(p *profile, b []byte) (sampleBytes int, err 
 	return sampleBytes, nil
 }
 
-// read adds a ValueType message to v, merging it with what was read before.
-func (v *valueType) read(b []byte) (err error) {
+// readValueType adds a ValueType message to v, merging it with what was read before.
+func (d *Decoder) readValueType(v *valueType, b []byte) (err error) {
 	for i := 0; i < len(b); {
 		var tag, n uint64
 		if tag, i = nextTag(b, i); i < 0 {
@@ -224,7 +230,7 @@ func (v *valueType) read(b []byte) (err error) {
 			n, i = varint(b, i)
 			v.unit = int32(n)
 		default:
-			if i, err = skipDev(b, i, tag, 2); err != nil {
+			if i, err = d.skipDev(b, i, tag, 2); err != nil {
 				return err
 			}
 		}

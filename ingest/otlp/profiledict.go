@@ -104,8 +104,11 @@ func (d *Decoder) readDictTable(b []byte, table uint64, read func(*Decoder, []by
 			return ErrMalformed
 		}
 		if tag != table {
-			if n := tag >> 3; tag != n<<3|wireBytes && n > 0 && n <= 7 {
+			switch n := tag >> 3; {
+			case tag != n<<3|wireBytes && n > 0 && n <= 7:
 				return errProfilesVersion
+			case n > 7 && table == tagStrings: // of all times that the dictionary is walked, once
+				d.res.UnknownFields++
 			}
 			if i = skip(b, i, tag); i < 0 {
 				return ErrMalformed

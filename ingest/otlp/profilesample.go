@@ -49,11 +49,12 @@ type sample struct {
 	attrs       []int32
 	values      []int64
 	times       []uint64
+	unknown     int // fields
 }
 
 // read replaces s by the Sample b.
 func (s *sample) read(b []byte) (err error) {
-	s.stack, s.link, s.attrs, s.values, s.times = 0, 0, s.attrs[:0], s.values[:0], s.times[:0]
+	s.stack, s.link, s.attrs, s.values, s.times, s.unknown = 0, 0, s.attrs[:0], s.values[:0], s.times[:0], 0
 	for i := 0; i < len(b); {
 		var tag, n uint64
 		var list []byte
@@ -94,7 +95,8 @@ func (s *sample) read(b []byte) (err error) {
 				s.times = append(s.times, n)
 			}
 		default:
-			if i, err = skipDev(b, i, tag, 5); err != nil {
+			s.unknown++
+			if i, err = passDev(b, i, tag, 5); err != nil {
 				return err
 			}
 		}
@@ -113,6 +115,7 @@ func (d *Decoder) checkSample(b []byte) (rowBytes int, err error) {
 	if err := s.read(b); err != nil {
 		return 0, err
 	}
+	d.res.UnknownFields += s.unknown
 	attrs, bad := p.attrsBytes(s.attrs, 2*frameAttrBytes)
 	observed := len(s.values) + len(s.times)
 	if observed == 0 && bad == InvalidIndex {

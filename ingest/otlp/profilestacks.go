@@ -23,7 +23,7 @@ func (d *Decoder) readDictMapping(b []byte, _ extent) (err error) {
 		case tagMappingAttr, tagMappingAttrsPacked:
 			i = p.addIndex(d, b, i, tag == tagMappingAttrsPacked)
 		default:
-			if i, err = skipDev(b, i, tag, 5); err != nil {
+			if i, err = d.skipDev(b, i, tag, 5); err != nil {
 				return err
 			}
 		}
@@ -69,7 +69,7 @@ func (d *Decoder) readDictLocation(b []byte, _ extent) (err error) {
 		case tagLocationAttr, tagLocationAttrsPacked:
 			i = p.addIndex(d, b, i, tag == tagLocationAttrsPacked)
 		default:
-			if i, err = skipDev(b, i, tag, 4); err != nil {
+			if i, err = d.skipDev(b, i, tag, 4); err != nil {
 				return err
 			}
 		}
@@ -126,7 +126,7 @@ func (d *Decoder) readDictLine(b []byte) (err error) {
 			n, i = varint(b, i)
 			l.column = int64(n)
 		default:
-			if i, err = skipDev(b, i, tag, 3); err != nil {
+			if i, err = d.skipDev(b, i, tag, 3); err != nil {
 				return err
 			}
 		}
@@ -152,7 +152,7 @@ func (d *Decoder) readDictStack(b []byte, _ extent) (err error) {
 		case tagStackLocation, tagStackLocationsPacked:
 			i = p.addIndex(d, b, i, tag == tagStackLocationsPacked)
 		default:
-			if i, err = skipDev(b, i, tag, 1); err != nil {
+			if i, err = d.skipDev(b, i, tag, 1); err != nil {
 				return err
 			}
 		}

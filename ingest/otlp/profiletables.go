@@ -245,7 +245,7 @@ func (d *Decoder) readDictAttr(b []byte, _ extent) (err error) {
 			n, i = varint(b, i)
 			a.unit = int32(n)
 		default:
-			if i, err = skipDev(b, i, tag, 3); err != nil {
+			if i, err = d.skipDev(b, i, tag, 3); err != nil {
 				return err
 			}
 		}
@@ -308,7 +308,7 @@ func (d *Decoder) readDictFunction(b []byte, _ extent) (err error) {
 			n, i = varint(b, i)
 			f.start = int64(n)
 		default:
-			if i, err = skipDev(b, i, tag, 4); err != nil {
+			if i, err = d.skipDev(b, i, tag, 4); err != nil {
 				return err
 			}
 		}
@@ -338,7 +338,7 @@ func (d *Decoder) readDictLink(b []byte, _ extent) (err error) {
 		case tagProfileLinkSpan:
 			span, i = block(b, i)
 		default:
-			if i, err = skipDev(b, i, tag, 2); err != nil {
+			if i, err = d.skipDev(b, i, tag, 2); err != nil {
 				return err
 			}
 		}
