@@ -7,9 +7,11 @@ import (
 	"io"
 	"math"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/valyala/fasthttp"
+	"google.golang.org/grpc/codes"
 )
 
 // maxHeaderBytes1 bounds the headers of a request. Each connection has a buffer of this size, an idle one too.
@@ -52,7 +54,7 @@ func malformed(err error) *failure {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fail(tooSlow, "the request came too slowly")
 	}
-	return fail(kind{"malformed", fasthttp.StatusBadRequest, undecodable.grpc}, "the HTTP request is malformed")
+	return fail(kind{"malformed", http.StatusBadRequest, codes.InvalidArgument}, "the HTTP request is malformed")
 }
 
 // giveUp answers what is no request, and closes: where the next one would begin is unknown.

@@ -7,8 +7,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/headgate-io/headgate/auth"
+	"github.com/headgate-io/headgate/metering"
 )
 
 // testNames returns the top-level tests and fuzz targets of the repository, other modules' in it too.
@@ -93,6 +97,56 @@ func TestEveryLineHasItsTest(t *testing.T) {
 	for name := range tests { // an id in a name is one of the list's
 		if m := regexp.MustCompile(`^Test([GHJSATDLRMPXO]\d+)[A-Z]`).FindStringSubmatch(name); m != nil && !listed[m[1]] {
 			t.Errorf("%s: no line %s", name, m[1])
+		}
+	}
+}
+
+// TestEveryRefusalIsExplained: docs/otlp.md has each id that a sender can be refused with, its codes beside it.
+func TestEveryRefusalIsExplained(t *testing.T) {
+	raw, err := os.ReadFile("../docs/otlp.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, page, _ := strings.Cut(string(raw), "\n## Errors\n")
+	page, _, _ = strings.Cut(page, "\n## ")
+	explained := func(k kind) bool {
+		for row := range strings.Lines(page) {
+			cells := strings.Split(row, " | ")
+			if len(cells) == 4 && strings.Contains(cells[0], "`"+k.id+"`") {
+				return strings.Contains(cells[1], strconv.Itoa(k.http)) && strings.Contains(strings.ReplaceAll(cells[2], "_", ""), strings.ToUpper(k.grpc.String()))
+			}
+		}
+		return false
+	}
+	kinds := []kind{unauthenticated, keysUnavailable, forbidden, badOrigin, notFound, badMethod, badContentType, badEncoding, undecodable, headersTooLarge,
+		tooSlow, clientGone, tooLarge, tooManyRecords, limitReached, overloaded, unavailable, internalFailure}
+	for _, e := range []*auth.Error{auth.ErrNoCredential, auth.ErrAmbiguousCredential, auth.ErrUnknownKey, auth.ErrExpired} {
+		kinds = append(kinds, kind{e.Code, unauthenticated.http, unauthenticated.grpc})
+	}
+	for _, e := range []*auth.Error{auth.ErrScope, auth.ErrTenantInactive, auth.ErrCertificate} {
+		kinds = append(kinds, kind{e.Code, forbidden.http, forbidden.grpc})
+	}
+	for _, id := range []string{metering.LimitTenant, metering.LimitKey, metering.LimitParent} {
+		kinds = append(kinds, kind{id, limitReached.http, limitReached.grpc})
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files { // and no kind is made that is not in this list
+		src, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`kind\{"([a-z-]+)", http\.Status\w+, codes\.\w+\}`).FindAllStringSubmatch(string(src), -1) {
+			if !slices.ContainsFunc(kinds, func(k kind) bool { return k.id == m[1] }) && !strings.Contains(page, "\n| `"+m[1]+"` |") {
+				t.Errorf("%s: %s is not explained", name, m[1])
+			}
+		}
+	}
+	for _, k := range kinds {
+		if !explained(k) {
+			t.Errorf("%s, %d, %s is not explained", k.id, k.http, k.grpc)
 		}
 	}
 }
