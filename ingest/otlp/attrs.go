@@ -1,6 +1,12 @@
 package otlp
 
-import "github.com/headgate-io/headgate/storage/native"
+import (
+	"unicode/utf8"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/headgate-io/headgate/storage/native"
+)
 
 // Fields of KeyValue.
 const (
@@ -73,10 +79,14 @@ func (d *Decoder) anyKeyValue(b []byte) (key, val []byte, err error) {
 // attrMap is a column of attributes, and the column of their kinds.
 type attrMap struct {
 	*native.Map[*native.String]
-	kinds *kindColumn
+	kinds    *kindColumn
+	expected []expectedKey // by the index of a key plus one, what comes after it; in front what rows begin with
+	hashed   *knownValues  // of a column of points, whose pairs are hashed, else nil
 
 	// The row in hand.
 	pairs int
+	last  uint32 // the index of the last pair's key, plus one
+	sum   uint64 // of the hashes of its pairs, in a column of points
 	seen  seenKeys
 }
 
@@ -91,11 +101,13 @@ func newAttrMap() *attrMap {
 func (m *attrMap) Reset() {
 	m.Map.Reset()
 	m.next()
+	m.sum = 0
+	m.expected = m.expected[:0] // SECURITY: the dictionary of keys is another one now
 }
 
 // add adds the KeyValue pair to the row in hand. What rejects the record is noted in d.bad.
 func (m *attrMap) add(d *Decoder, pair []byte) error {
-	if m.pairs++; m.pairs > maxItems {
+	if m.pairs >= maxItems {
 		d.bad = TooManyItems
 		return nil
 	}
@@ -112,25 +124,47 @@ func (m *attrMap) add(d *Decoder, pair []byte) error {
 			return err
 		}
 	}
-	i, ok := m.Keys.Guess(key)
-	if !ok {
-		i = d.intern(m.Keys, key)
-	}
+	i := d.intern(m.Keys, key)
+	m.expect(key, i)
 	m.seen.note(i)
 	m.Keys.AppendIndex(i)
-	if _, ok := shortString(val); ok {
+	row := m.Vals.Len()
+	if !m.addCommon(val) {
+		if err := m.addValue(d, val); err != nil {
+			return err
+		}
+	}
+	if m.hashed != nil {
+		m.sum += rowHash(xxhash.Sum64(m.Keys.Value(i)), m.Vals.From(row))
+	}
+	m.pairs++
+	return nil
+}
+
+// addCommon adds the value val, an AnyValue, to the row in hand if it is of a common form: a short string, a number or a bool.
+func (m *attrMap) addCommon(val []byte) bool {
+	if text, ok := shortString(val); ok {
 		if m.Vals.AppendASCII(val[1:]) {
-			return nil // its encoding in the column is that on the wire
+			return true // its encoding in the column is that on the wire
+		}
+		if utf8.Valid(text) {
+			m.Vals.Append(text)
+			return true
 		}
 	} else if v, ok := shortInt(val); ok {
 		m.Vals.AppendInt(v)
-		m.kinds.note(m.pairs-1, kindInt)
-		return nil
+		m.kinds.note(m.pairs, kindInt)
+		return true
 	} else if k, num := numberValue(val); k != kindEmpty {
 		appendNumber(m.Vals, k, num)
-		m.kinds.note(m.pairs-1, k)
-		return nil
+		m.kinds.note(m.pairs, k)
+		return true
 	}
+	return false
+}
+
+// addValue is addCommon for all forms. What rejects the record is noted in d.bad.
+func (m *attrMap) addValue(d *Decoder, val []byte) error {
 	var v value
 	if err := d.anyValue(val, &v); err != nil {
 		return err
@@ -138,7 +172,7 @@ func (m *attrMap) add(d *Decoder, pair []byte) error {
 	if err := d.appendValue(m.Vals, &v); err != nil {
 		return err
 	}
-	m.kinds.noteValue(d, m.pairs-1, &v)
+	m.kinds.noteValue(d, m.pairs, &v)
 	return nil
 }
 
@@ -153,6 +187,9 @@ func (m *attrMap) end(d *Decoder, msg []byte, tag uint64) error {
 		}
 		m.append(d, d.again.list)
 		m.next()
+		if m.hashed != nil {
+			m.sum = sumOf(m.Keys, d.again.list)
+		}
 		return nil
 	}
 	m.EndRow()
@@ -163,6 +200,7 @@ func (m *attrMap) end(d *Decoder, msg []byte, tag uint64) error {
 
 func (m *attrMap) next() {
 	m.pairs = 0
+	m.last = 0
 	m.Keys.Restart()
 	m.kinds.forget()
 	m.seen.next()
@@ -172,6 +210,7 @@ func (m *attrMap) next() {
 func (m *attrMap) drop() {
 	m.DropRow()
 	m.next()
+	m.sum = 0
 }
 
 // append adds the row list.

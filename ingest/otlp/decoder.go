@@ -123,7 +123,6 @@ type Decoder struct {
 	scratch   []byte
 	bodyText  []byte
 	kinds     []byte // of the value rendered last
-	pairs     pairHashes
 }
 
 // NewDecoder returns a Decoder.

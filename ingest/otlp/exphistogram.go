@@ -101,7 +101,10 @@ func (d *Decoder) expHistogramPoint(b []byte, wire int) error {
 
 func (d *Decoder) readExpHistogram(p *expHistogram, b []byte) error {
 	t := d.metrics.expHist
-	for i := 0; i < len(b); {
+	for i := 0; ; {
+		if i = t.attrs.addRun(b, i, tagExpAttr); i == len(b) {
+			break
+		}
 		tag, num, msg, next := nextField(b, i)
 		if i = next; i < 0 {
 			return ErrMalformed

@@ -94,7 +94,10 @@ func (t *histogramTable) dropBuckets() {
 
 func (d *Decoder) readHistogram(p *histogram, b []byte) error {
 	t := d.metrics.hist
-	for i := 0; i < len(b); {
+	for i := 0; ; {
+		if i = t.attrs.addRun(b, i, tagHistAttr); i == len(b) {
+			break
+		}
 		tag, num, msg, next := nextField(b, i)
 		if i = next; i < 0 {
 			return ErrMalformed

@@ -142,7 +142,10 @@ func (d *Decoder) readLog(r *logRecord, b []byte) error {
 	d.bad, d.items = none, 0
 	var body []byte
 	bodies := 0
-	for i := 0; i < len(b); {
+	for i := 0; ; {
+		if i = d.logs.attrs.addRun(b, i, tagLogAttr); i == len(b) {
+			break
+		}
 		tag, num, msg, next := nextField(b, i)
 		if i = next; i < 0 {
 			return ErrMalformed

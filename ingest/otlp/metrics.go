@@ -53,7 +53,7 @@ type metricTable struct {
 	start            otherTime
 	name, desc, unit *native.LowCardinality
 	metadata         *attrMap
-	attrs            *pointAttrs
+	attrs            *attrMap
 	flags            *native.Runs[uint32]
 	temporality      *native.Fixed[int32] // sums and histograms, else nil
 	monotonic        *native.Fixed[uint8] // sums, else nil
@@ -69,7 +69,7 @@ func (t *metricTable) begin(name string, kind seriesKind, rowBytes int) {
 	t.desc = addRepeatedText(b, &t.metrics, "MetricDescription")
 	t.unit = addRepeatedText(b, &t.metrics, "MetricUnit")
 	t.metadata = addRepeatedAttrs(b, &t.metrics, "MetricMetadata")
-	t.attrs = addPointAttrs(b, "Attributes")
+	t.attrs = addAttrMap(b, "Attributes")
 	t.flags = addRuns[uint32](b, "Flags", "UInt32")
 }
 
@@ -108,13 +108,20 @@ type metricsTables struct {
 }
 
 func newMetricsTables() *metricsTables {
-	return &metricsTables{
+	m := &metricsTables{
 		gauge:   newNumberTable(schema.MetricsGauge, seriesGauge),
 		sum:     newNumberTable(schema.MetricsSum, seriesSum),
 		hist:    newHistogramTable(),
 		expHist: newExpHistogramTable(),
 		summary: newSummaryTable(),
 	}
+	known := &knownValues{}
+	for _, t := range []*metricTable{
+		&m.gauge.metricTable, &m.sum.metricTable, &m.hist.metricTable, &m.expHist.metricTable, &m.summary.metricTable,
+	} {
+		t.attrs.hashed = known
+	}
+	return m
 }
 
 func (m *metricsTables) all() []*table {
@@ -261,8 +268,9 @@ func (d *Decoder) admitPoint(t *metricTable, p *point, wire, extra int) bool {
 
 // endPoint ends the row of the point that was admitted, whose attributes are the fields tag of msg.
 func (d *Decoder) endPoint(t *metricTable, msg []byte, tag uint64) error {
-	sum, err := t.attrs.end(d, msg, tag)
-	t.series.Append(sum)
+	err := t.attrs.end(d, msg, tag)
+	t.series.Append(t.attrs.sum)
+	t.attrs.sum = 0
 	return err
 }
 

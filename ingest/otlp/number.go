@@ -97,7 +97,10 @@ func (d *Decoder) numberPoint(t *numberTable, b []byte, wire int) error {
 }
 
 func (d *Decoder) readNumber(t *numberTable, p *point, v *number, b []byte) error {
-	for i := 0; i < len(b); {
+	for i := 0; ; {
+		if i = t.attrs.addRun(b, i, tagNumberAttr); i == len(b) {
+			break
+		}
 		tag, num, msg, next := nextField(b, i)
 		if i = next; i < 0 {
 			return ErrMalformed

@@ -51,7 +51,10 @@ func (c *eventColumns) add(d *Decoder, b []byte) error {
 	var time uint64
 	var name []byte
 	var dropped uint32
-	for i := 0; i < len(b); {
+	for i := 0; ; {
+		if i = c.attrs.addRun(b, i, tagEventAttr); i == len(b) {
+			break
+		}
 		tag, num, msg, next := nextField(b, i)
 		if i = next; i < 0 {
 			return ErrMalformed
@@ -115,7 +118,10 @@ func (c *linkColumns) add(d *Decoder, b []byte) error {
 	c.Begin()
 	var traceID, spanID, state []byte
 	var dropped, flags uint32
-	for i := 0; i < len(b); {
+	for i := 0; ; {
+		if i = c.attrs.addRun(b, i, tagLinkAttr); i == len(b) {
+			break
+		}
 		tag, num, msg, next := nextField(b, i)
 		if i = next; i < 0 {
 			return ErrMalformed

@@ -65,7 +65,10 @@ func (d *Decoder) summaryPoint(b []byte, wire int) error {
 
 func (d *Decoder) readSummary(p *summary, b []byte) error {
 	t := d.metrics.summary
-	for i := 0; i < len(b); {
+	for i := 0; ; {
+		if i = t.attrs.addRun(b, i, tagSummaryAttr); i == len(b) {
+			break
+		}
 		tag, num, msg, next := nextField(b, i)
 		if i = next; i < 0 {
 			return ErrMalformed

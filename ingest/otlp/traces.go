@@ -165,7 +165,10 @@ func (c *enumColumn) append(d *Decoder, v int32) {
 
 func (d *Decoder) readSpan(s *span, b []byte) error {
 	d.bad, d.items = none, 0
-	for i := 0; i < len(b); {
+	for i := 0; ; {
+		if i = d.traces.attrs.addRun(b, i, tagSpanAttr); i == len(b) {
+			break
+		}
 		tag, num, msg, next := nextField(b, i)
 		if i = next; i < 0 {
 			return ErrMalformed

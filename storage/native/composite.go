@@ -97,10 +97,10 @@ type Map[V Flat] struct {
 	Keys  *LowCardinality
 	Vals  V
 	ends  []uint64
-	row   MapMark // where the row in hand begins
+	row   mapMark // where the row in hand begins
 	saved struct {
 		rows int
-		at   MapMark
+		at   mapMark
 	}
 }
 
@@ -109,7 +109,7 @@ func NewMap[V Flat](keys *LowCardinality, vals V) *Map[V] { return &Map[V]{Keys:
 
 // EndRow adds the row of all pairs appended since the last EndRow.
 func (c *Map[V]) EndRow() {
-	c.row = MapMark{c.Keys.mark(), c.Vals.mark()}
+	c.row = mapMark{c.Keys.mark(), c.Vals.mark()}
 	c.ends = append(c.ends, uint64(c.row.keys.values))
 }
 
@@ -119,14 +119,8 @@ func (c *Map[V]) DropRow() {
 	c.Vals.cut(c.row.vals)
 }
 
-// MapMark is a position between two rows of a Map.
-type MapMark struct{ keys, vals mark }
-
-// RowMark returns where the row in hand begins.
-func (c *Map[V]) RowMark() MapMark { return c.row }
-
-// KeysFrom returns the index among all Keys of the first one behind m.
-func (m MapMark) KeysFrom() int { return m.keys.values }
+// mapMark is a position between two rows of a Map.
+type mapMark struct{ keys, vals mark }
 
 // Type implements Column.
 func (c *Map[V]) Type() string { return "Map(" + c.Keys.Type() + ", " + c.Vals.Type() + ")" }
@@ -137,7 +131,7 @@ func (c *Map[V]) Rows() int { return len(c.ends) }
 // Reset implements Column.
 func (c *Map[V]) Reset() {
 	c.ends = emptied(c.ends)
-	c.row, c.saved.rows, c.saved.at = MapMark{}, 0, MapMark{}
+	c.row, c.saved.rows, c.saved.at = mapMark{}, 0, mapMark{}
 	c.Keys.Reset()
 	c.Vals.Reset()
 }

@@ -29,9 +29,6 @@ func NewLowCardinality() *LowCardinality {
 // sequence again and again.
 func (c *LowCardinality) Find(b []byte) (uint32, bool) { return c.dict.find(b) }
 
-// Guess is Find without a hash: it knows b only if it came after the value before it in the last sequence, too.
-func (c *LowCardinality) Guess(b []byte) (uint32, bool) { return c.dict.guess(b) }
-
 // Index returns the dictionary index of b, which it puts there if need be. It adds no row.
 func (c *LowCardinality) Index(b []byte) uint32 { return c.dict.index(b) }
 

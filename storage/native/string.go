@@ -84,9 +84,40 @@ func IsASCII(b []byte) bool {
 	return true
 }
 
-// Since returns the rows behind m, a mark of a Map whose values these are: of each its length as an uvarint and its bytes.
-// They are valid until the next append.
-func (c *String) Since(m MapMark) []byte { return c.buf[m.vals.bytes:] }
+// Len returns how many bytes the rows take: where the next one begins.
+func (c *String) Len() int { return len(c.buf) }
+
+// From returns the row that begins at from, and those behind it: of each its length as an uvarint and its bytes. They are
+// valid until the next append.
+func (c *String) From(from int) []byte { return c.buf[from:] }
+
+// ShortRow is a row of up to 23 bytes, to be added again and again.
+type ShortRow struct {
+	text [24]byte // its length and its bytes, and whatever
+	size int      // of the two
+}
+
+// Short copies the last row, which begins at from, a former Len, into row. It reports whether it is short enough.
+func (c *String) Short(from int, row *ShortRow) bool {
+	b := c.buf[from:]
+	if len(b) > len(row.text) {
+		return false
+	}
+	row.size = copy(row.text[:], b)
+	return true
+}
+
+// AppendShort adds row.
+func (c *String) AppendShort(row *ShortRow) {
+	at := len(c.buf)
+	if cap(c.buf)-at < len(row.text) {
+		c.buf = append(c.buf, row.text[:row.size]...)
+	} else { // three words, whatever the size: the next row overwrites what is too much
+		*(*[24]byte)(c.buf[at : at+len(row.text)]) = row.text
+		c.buf = c.buf[:at+row.size]
+	}
+	c.rows++
+}
 
 // Begin returns a buffer to append one row to, for End. Nothing else may be done with the column in between.
 func (c *String) Begin() []byte { return append(c.buf, 0) }

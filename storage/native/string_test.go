@@ -69,3 +69,30 @@ func TestIntegersAreWrittenInDecimal(t *testing.T) {
 		t.Error("they are not the same")
 	}
 }
+
+func TestShortRowsAreAddedAsTheyWere(t *testing.T) {
+	var from, to, tight String
+	var want []byte
+	for n := range 40 {
+		text := bytes.Repeat([]byte{byte('a' + n%26)}, n)
+		at := from.Len()
+		from.Append(text)
+		var row ShortRow
+		if short := from.Short(at, &row); short != (n <= 23) {
+			t.Fatalf("a row of %d bytes is short: %t", n, short)
+		} else if !short {
+			continue
+		}
+		for range 3 {
+			to.AppendShort(&row)
+			tight.buf = slices.Clip(tight.buf)
+			tight.AppendShort(&row)
+			want = append(append(want, byte(n)), text...)
+		}
+	}
+	for _, c := range []*String{&to, &tight} {
+		if c.Rows() != 3*24 || !bytes.Equal(c.From(0), want) {
+			t.Errorf("%d rows, %q", c.Rows(), c.From(0))
+		}
+	}
+}
