@@ -144,13 +144,18 @@ type vouched struct {
 // provider has not asked for one, *TooManyError.
 //
 // SECURITY: state and nonce are those of this browser's Start, so that nobody is made to sign in as somebody else.
-func (o *OIDC) Finish(ctx context.Context, r OIDCReturn) (SignedIn, error) {
+func (o *OIDC) Finish(ctx context.Context, r OIDCReturn) (out SignedIn, err error) {
 	d := o.d
 	ctx = WithOrigin(ctx, r.Address)
 	limits := map[attemptKey]int{addressKey(r.Address): failuresPerAddress}
 	if err := d.door.attempts.take(d.now(), limits); err != nil {
 		return SignedIn{}, err
 	}
+	defer func() {
+		if err == nil || errors.Is(err, ErrOIDCUnavailable) { // an outage is nobody's failed attempt
+			d.door.attempts.refund(limits)
+		}
+	}()
 	f, err := o.flow(r)
 	if err != nil {
 		return SignedIn{}, err
@@ -176,13 +181,10 @@ func (o *OIDC) Finish(ctx context.Context, r OIDCReturn) (SignedIn, error) {
 	if c.user.SecondFactor && d.factorPolicy(c.tenant) != FactorDisabled && !v.multiple {
 		return SignedIn{}, detail(ErrCodeNeeded, "your provider did not ask for a second factor: sign in with your password and a code")
 	}
-	out, err := d.enter(ctx, c.user, entrance{password: c.password, strong: v.multiple, subject: v.subject, issuer: o.c.Issuer,
+	out, err = d.enter(ctx, c.user, entrance{password: c.password, strong: v.multiple, subject: v.subject, issuer: o.c.Issuer,
 		account: account, address: r.Address, agent: r.Agent})
 	if store.IsConflict(err) || errors.Is(err, ErrSignIn) { // linked otherwise meanwhile, or changed
 		return SignedIn{}, ErrOIDC
-	}
-	if err == nil {
-		d.door.attempts.refund(limits)
 	}
 	return out, err
 }

@@ -30,6 +30,7 @@ type issuer struct {
 	key    *rsa.PrivateKey
 	signer *rsa.PrivateKey // nil: key
 	claims map[string]any  // of the next token, over what is right
+	away   bool            // it answers 503
 	codes  map[string]url.Values
 }
 
@@ -55,6 +56,10 @@ func newIssuer(t *testing.T, now func() time.Time) *issuer {
 			"n": b64(key.N.Bytes()), "e": b64(big.NewInt(int64(key.E)).Bytes())}}})
 	})
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
+		if i.away {
+			answer(w, 503, nil)
+			return
+		}
 		_ = r.ParseForm()
 		asked, known := i.codes[r.PostForm.Get("code")]
 		delete(i.codes, r.PostForm.Get("code"))
@@ -287,6 +292,24 @@ func testProviderLetsInWhomItVouchesFor(t *testing.T) {
 	i.claims = map[string]any{"amr": []string{"mfa"}}
 	if token, status, text = s.through(i, "acme"); status != 302 || token == "" {
 		t.Errorf("a second factor at both: %d %s", status, text)
+	}
+}
+
+// TestOutageOfTheProviderLocksNobodyOut: who comes back while it does not answer has not failed to sign in.
+func TestOutageOfTheProviderLocksNobodyOut(t *testing.T) {
+	s := start(t)
+	i := s.withOIDC()
+	ok[Tenant](s, 201, s.operator, "POST", "/api/v1/tenants", `{"name":"acme"}`)
+	s.user("acme", "ann@example.com", "admin")
+	i.away = true
+	for n := range 110 { // 100 failures lock an address out
+		if token, status, text := s.through(i, "acme"); status != 503 || token != "" || !strings.Contains(text, `"oidc-unavailable"`) {
+			t.Fatalf("attempt %d: %d %s", n, status, text)
+		}
+	}
+	i.away = false
+	if token, status, text := s.through(i, "acme"); status != 302 || token == "" {
+		t.Errorf("after the outage: %d %s", status, text)
 	}
 }
 
