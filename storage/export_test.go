@@ -106,11 +106,12 @@ func TestExportHasEveryRowAndColumnOfTheTenantAlone(t *testing.T) {
 	conn := migrated(t, chtest.Start(t))
 	x := &Exporter{conn}
 	before := time.Now().UTC().Truncate(time.Second)
+	early := fmt.Sprintf("toDateTime(%d, 'UTC')", before.Unix()-100)
 	for _, table := range schema.All {
-		fill(t, conn, table, "mine", 1000, "now('UTC') - 100")
+		fill(t, conn, table, "mine", 1000, early)
 		fill(t, conn, table, "mine", 7, fmt.Sprintf("toDateTime(%d, 'UTC')", before.Unix())) // too late by nothing
-		fill(t, conn, table, "canary", 500, "now('UTC') - 100")
-		fill(t, conn, table, "min", 5, "now('UTC') - 100")
+		fill(t, conn, table, "canary", 500, early)
+		fill(t, conn, table, "min", 5, early)
 	}
 	parts, err := x.Parts(t.Context(), id(t, "mine"), ExportSpan{Before: before})
 	if err != nil || len(parts) != 2*len(schema.All) || parts[0].Day != "2024-10-03" {

@@ -198,21 +198,21 @@ func TestSlowReaderHoldsTheEngineBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	timetest.Eventually(t, "abandoned statement stops", func() bool { return running(t, conn, "slow-reader") == 0 })
-	if took := time.Since(began); took > 20*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("abandoned statement stopped after %v", took)
 	}
 }
 
 func TestStallTimeoutIsForClientsNotForStatements(t *testing.T) {
 	opts := chtest.Options(t.TempDir())
-	opts.StallTimeout = 300 * time.Millisecond
+	opts.StallTimeout = time.Second // the honest client may not be away for as long, nor may a statement be as short
 	e := chtest.StartOwn(t, opts)
 	clientOpts := e.WriterOptions()
 	clientOpts.MaxOpenConns = 1 // one connection, again and again
 	conn := open(t, clientOpts)
-	mustExec(t, conn, "CREATE TABLE t (a UInt64, b UInt8 DEFAULT sleep(1)) ENGINE = MergeTree ORDER BY a")
+	mustExec(t, conn, "CREATE TABLE t (a UInt64, b UInt8 DEFAULT sleep(2)) ENGINE = MergeTree ORDER BY a")
 	for range 2 {
-		mustExec(t, conn, "SELECT sleep(1)")
+		mustExec(t, conn, "SELECT sleep(2)")
 		if err := conn.InsertFormat(t.Context(), "TSV", "INSERT INTO t (a)", strings.NewReader("1\n2\n")); err != nil {
 			t.Errorf("insert that takes its time: %v", err)
 		}
