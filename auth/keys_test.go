@@ -268,3 +268,16 @@ func testAuditIsAppendOnlyAndItsTenantsOwn(t *testing.T) {
 	_, _, err = w.Audit(t.Context(), w.as("acme", ScopeQuery), AuditFilter{})
 	wantErr(t, "Audit without the admin scope", err, ErrScope)
 }
+
+// What is made in one millisecond is listed in the order of its making.
+func TestIDsOfOneMillisecondAscend(t *testing.T) {
+	now := time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)
+	last := ""
+	for i := range 1000 {
+		id := newID(now.Add(time.Duration(i/100) * time.Millisecond))
+		if id <= last {
+			t.Fatalf("id %d is %s, after %s", i, id, last)
+		}
+		last = id
+	}
+}

@@ -25,8 +25,13 @@ const (
 	base62         = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
 
-// newID returns an id that sorts by its time of making and is never made twice.
-func newID(now time.Time) string { return ulid.MustNew(ulid.Timestamp(now), rand.Reader).String() }
+// entropy makes ids of one millisecond ascend, so that what was made first is listed first. What follows an id can be guessed, as its
+// time can: nothing is let in by an id.
+var entropy = &ulid.LockedMonotonicReader{MonotonicReader: ulid.Monotonic(rand.Reader, 0)}
+
+// newID returns an id that sorts by its time of making, within a process also in one millisecond, and is never made twice. Safe for
+// concurrent use.
+func newID(now time.Time) string { return ulid.MustNew(ulid.Timestamp(now), entropy).String() }
 
 // newSecret returns secretChars characters of base62, each uniform.
 func newSecret() string {
