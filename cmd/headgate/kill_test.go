@@ -138,15 +138,25 @@ func newLoad(t *testing.T, o loadOptions) *load {
 	return d
 }
 
+// freePort returns an address for processes that come back to it: one that nobody is given who asks for any.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		addr := fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(22_000)) // Linux gives away those from 32768 on
+		if _, taken := givenPorts.LoadOrStore(addr, true); taken {
+			continue
+		}
+		if l, err := net.Listen("tcp", addr); err == nil {
+			_ = l.Close()
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
+
+// givenPorts are the addresses that freePort has returned: nobody listens there before a process starts, nor after it was killed.
+var givenPorts sync.Map
 
 // send sends one request after the other until ctx ends, each until it is acked.
 func (d *load) send(ctx context.Context, tenant *driven, addr string) {
