@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
@@ -115,7 +117,10 @@ func TestQueryNeedsAnAccountThatReadsAlone(t *testing.T) {
 		"SELECT * FROM file('x', 'LineAsString')",
 	} {
 		var answer *clickhouse.Exception
-		if err := conn.Exec(t.Context(), sql); !errors.As(err, &answer) || answer.Code != codeAccessDenied {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		err := conn.Exec(ctx, sql)
+		cancel()
+		if !errors.As(err, &answer) || answer.Code != codeAccessDenied {
 			t.Errorf("%s: %v, want it refused by ClickHouse", sql, err)
 		}
 	}
