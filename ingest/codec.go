@@ -76,11 +76,12 @@ func (in *inflation) close() {
 type codecs map[string]*codec
 
 func newCodecs() codecs {
+	gzip := newCodec(newGzip) // under its old name too: RFC 9110, 8.4.1.3
 	snappy := newCodec(newSnappyFramed)
 	snappy.block = inflateSnappyBlock
 	deflate := newCodec(newDeflate)
 	return codecs{
-		"gzip": newCodec(newGzip), "zstd": newCodec(newZstd), "lz4": newCodec(newLZ4),
+		"gzip": gzip, "x-gzip": gzip, "zstd": newCodec(newZstd), "lz4": newCodec(newLZ4),
 		"deflate": deflate, "zlib": deflate,
 		"snappy": snappy, "x-snappy-framed": newCodec(newSnappyFramed),
 	}

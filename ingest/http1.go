@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -20,8 +19,9 @@ const maxHeaderBytes1 = 32 << 10
 // newHTTP1Server serves OTLP/HTTP over HTTP/1.1.
 func newHTTP1Server(r *receiver) *fasthttp.Server {
 	s := &fasthttp.Server{
-		Handler:       r.serveHTTP1,
-		ExpectHandler: r.expectContinue,
+		Handler:        r.serveHTTP1,
+		ExpectHandler:  r.expectContinue,
+		HeaderReceived: received1,
 		// The handler runs on the headers and reads the body itself: within its own bound, after authentication.
 		StreamRequestBody:            true,
 		DisablePreParseMultipartForm: true,
@@ -86,7 +86,7 @@ func head1(ctx *fasthttp.RequestCtx) head {
 // expectContinue answers "Expect: 100-continue" with the final status where the headers alone decide it.
 func (r *receiver) expectContinue(ctx *fasthttp.RequestCtx) int {
 	h := head1(ctx)
-	if h.probed() || ambiguous(&ctx.Request.Header) {
+	if h.probed() || readFields(ctx.Request.Header.RawHeaders()).ambiguous(&ctx.Request.Header) {
 		return fasthttp.StatusContinue // left to serveHTTP1
 	}
 	q, f := r.examine(h)
@@ -97,26 +97,9 @@ func (r *receiver) expectContinue(ctx *fasthttp.RequestCtx) int {
 	return f.http
 }
 
-// ambiguous reports headers that fasthttp takes and a proxy before it may read as another request.
-//
-// SECURITY: a request that two servers cut differently lets one sender speak in another's name (request smuggling).
-func ambiguous(h *fasthttp.RequestHeader) bool {
-	raw := h.RawHeaders() // without the request line
-	begins := func(line string) bool {
-		return bytes.HasPrefix(raw, []byte(line)) || bytes.Contains(raw, []byte("\n"+line))
-	}
-	if begins(" ") || begins("\t") { // folded lines
-		return true
-	}
-	if h.ContentLength() >= 0 {
-		return false
-	}
-	raw = bytes.ToLower(raw) // chunked, or neither
-	return begins("content-length")
-}
-
 func (r *receiver) serveHTTP1(ctx *fasthttp.RequestCtx) {
-	if ambiguous(&ctx.Request.Header) {
+	fields := readFields(ctx.Request.Header.RawHeaders())
+	if fields.ambiguous(&ctx.Request.Header) {
 		r.giveUp(ctx, malformed(nil))
 		return
 	}
@@ -133,6 +116,9 @@ func (r *receiver) serveHTTP1(ctx *fasthttp.RequestCtx) {
 	}
 	if from := originOf(ctx.Conn()); from != nil {
 		from.partial.Store(a.unread && a.close)
+	}
+	if fields.close {
+		ctx.SetConnectionClose()
 	}
 	writeHTTP1(ctx, a)
 }
