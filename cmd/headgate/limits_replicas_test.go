@@ -76,7 +76,7 @@ func TestReplicasTogetherKeepEveryLimitToTheByte(t *testing.T) {
 		timetest.Eventually(t, "every key at every replica", func() bool { return c.knows(m) })
 	}
 
-	ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), 15*time.Minute)
 	var senders sync.WaitGroup
 	defer senders.Wait() // they speak of t, and may not outlive it
 	defer stop()

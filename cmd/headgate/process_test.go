@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -61,6 +62,8 @@ type process struct {
 	addr    addresses
 	out     syncBuffer // stdout and stderr
 	gone    chan error
+	// orphans are the process ids of the engines that it had when it was ended: they end by themselves, a moment later.
+	orphans []int
 }
 
 type syncBuffer struct {
@@ -112,7 +115,10 @@ func launchAs(t *testing.T, role, dir string, args ...string) *process {
 		t.Fatal(err)
 	}
 	go func() { p.gone <- p.cmd.Wait() }()
-	t.Cleanup(func() { p.end(syscall.SIGKILL) })
+	t.Cleanup(func() {
+		p.end(syscall.SIGKILL)
+		timetest.Eventually(t, "its engine to end, which writes to a directory that is about to be removed", func() bool { return !slices.ContainsFunc(p.orphans, alive) })
+	})
 	return p
 }
 
@@ -147,6 +153,7 @@ func serveAs(t *testing.T, role, dir string, args ...string) *process {
 // end sends a signal and waits for the process to be gone. Ending it twice is fine.
 func (p *process) end(sig syscall.Signal) error {
 	p.t.Helper()
+	p.orphans = append(p.orphans, p.children()...)
 	_ = p.cmd.Process.Signal(sig)
 	select {
 	case err := <-p.gone:
@@ -160,6 +167,13 @@ func (p *process) end(sig syscall.Signal) error {
 
 // commandPatience is a bound on what a command takes on a slow machine that others keep busy.
 const commandPatience = 4 * time.Minute
+
+// alive reports whether a process runs, and is not only waited for.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, state, _ := bytes.Cut(stat, []byte(") ")) // behind the name, in which anything can be
+	return err == nil && !bytes.HasPrefix(state, []byte("Z")) && !bytes.HasPrefix(state, []byte("X"))
+}
 
 // cli runs one command against the process and returns its standard output; it must succeed.
 func (p *process) cli(args ...string) string {
