@@ -20,27 +20,36 @@ import (
 	"github.com/headgate-io/headgate/internal/otlpgen"
 	"github.com/headgate-io/headgate/internal/pgtest"
 	"github.com/headgate-io/headgate/internal/timetest"
+	"github.com/headgate-io/headgate/storage"
 	"github.com/headgate-io/headgate/storage/policy"
 	"github.com/headgate-io/headgate/storage/schema"
 )
 
-var (
-	readerGrantRe = regexp.MustCompile(`(?m)^(GRANT .*) TO ` + readerAccount + `;$`)
-	grantsRe      = regexp.MustCompile(`(?s)<grants>.*</grants>`)
-)
+var grantsRe = regexp.MustCompile(`(?s)<grants>.*</grants>`)
 
-// readerUsers is a users file whose one account has what clickhouse-setup grants to the reader, and nothing else, and the row policies.
-func readerUsers(t *testing.T, key policy.Key) string {
+// grantsOf are the grants that clickhouse-setup gives an account, without its name.
+func grantsOf(t *testing.T, account, database string) (grants []string) {
 	t.Helper()
-	sql := serverSetup(setupKeys{key, key}, "telemetry", "", policy.ServerCarrier, DefaultConfig()).SQL()
-	grants := ""
-	for _, g := range readerGrantRe.FindAllStringSubmatch(sql, -1) {
-		grants += "<query>" + g[1] + "</query>"
+	key := policy.NewKey()
+	sql := serverSetup(setupKeys{key, key}, database, "", policy.ServerCarrier, DefaultConfig()).SQL()
+	for _, g := range regexp.MustCompile(`(?m)^(GRANT .*) TO `+account+`;$`).FindAllStringSubmatch(sql, -1) {
+		grants = append(grants, g[1])
 	}
-	if n := strings.Count(grants, "GRANT SELECT ON telemetry."); n != len(policy.Tables())+1 || n != strings.Count(grants, "<query>") {
-		t.Fatalf("grants of the reader: %s", grants)
+	if len(grants) == 0 {
+		t.Fatalf("%s has no grants", account)
 	}
-	return grantsRe.ReplaceAllLiteralString(policy.Users("telemetry", key), "<grants>"+grants+"</grants>")
+	return grants
+}
+
+// usersWith is the users file of an engine whose one account has these grants and nothing else, and the row policies.
+func usersWith(t *testing.T, key policy.Key, grants []string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "granted.xml")
+	text := "<grants><query>" + strings.Join(grants, "</query><query>") + "</query></grants>"
+	if err := os.WriteFile(path, []byte(grantsRe.ReplaceAllLiteralString(policy.Users("telemetry", key), text)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // A process that answers queries does so with an account to which ClickHouse itself refuses everything but reading the telemetry: in all
@@ -67,10 +76,11 @@ func TestQueryNeedsAnAccountThatReadsAlone(t *testing.T) {
 	full.Stop()
 
 	opts := chtest.Options(full.DataDir)
-	opts.UsersFile = filepath.Join(opts.DataDir, "reader.xml")
-	if err := os.WriteFile(opts.UsersFile, []byte(readerUsers(t, key)), 0o600); err != nil {
-		t.Fatal(err)
+	grants := grantsOf(t, readerAccount, "telemetry")
+	if n := strings.Count(strings.Join(grants, "\n"), "GRANT SELECT ON telemetry."); n != len(policy.Tables())+1 || n != len(grants) {
+		t.Errorf("grants of the reader: %q", grants)
 	}
+	opts.UsersFile = usersWith(t, key, grants)
 	e := chtest.StartOwn(t, opts)
 	r := e.ReaderOptions().Auth
 	d.args = []string{"--store", d.pg.URL(), "--clickhouse-reader", fmt.Sprintf("http://%s:%s@%s/telemetry", r.Username, r.Password, e.Addr()),
@@ -126,5 +136,56 @@ func TestQueryNeedsAnAccountThatReadsAlone(t *testing.T) {
 	}
 	if n := scanOne[uint64](t, conn, "SELECT count() FROM "+schema.Logs); n != 0 {
 		t.Errorf("%d logs are shown to the account without a capability", n)
+	}
+}
+
+// Receivers and the control plane do all of their work with what clickhouse-setup grants the writing account: tables, inserts, counts, exports
+// and deletions.
+func TestWritersGrantsAreEnough(t *testing.T) {
+	key, err := policy.CreateKey(filepath.Join(t.TempDir(), "clickhouse.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := chtest.Options(t.TempDir())
+	opts.UsersFile, opts.OwnComment = usersWith(t, key, grantsOf(t, writerAccount, "telemetry")), key.Internal()
+	e := chtest.StartOwn(t, opts)
+	w := e.WriterOptions().Auth
+	d := &parted{replicas: &replicas{t: t, pg: pgtest.Start(t), secrets: t.TempDir()}}
+	d.args = []string{"--store", d.pg.URL(), "--clickhouse", fmt.Sprintf("http://%s:%s@%s/telemetry", w.Username, w.Password, e.Addr())}
+	d.control, d.ingest = d.as("control", t.TempDir()), d.as("ingest", t.TempDir())
+	d.control.cli("tenant", "create", "acme", "--limit", "storage-bytes=1GiB")
+	key1 := d.control.key("acme", "ingest")
+	d.ingest.sent("/v1/logs", "application/x-protobuf", key1, otlpgen.Logs(1, 50))
+	d.ingest.sent("/v1/traces", "application/x-protobuf", key1, otlpgen.Traces(1, 50))
+	d.ingest.sent("/v1/metrics", "application/x-protobuf", key1, otlpgen.Metrics(1, 50))
+	d.ingest.flushed()
+	d.control.cli("usage", "verify")
+	d.control.cli("tenant", "export", "acme", "--out", filepath.Join(t.TempDir(), "export"))
+	d.control.cli("tenant", "disable", "acme")
+	d.control.cli("tenant", "delete", "acme", "--yes")
+	if n := scanOne[uint64](t, e.Open(t, "telemetry"), "SELECT count() FROM "+schema.Logs); n != 0 {
+		t.Errorf("%d logs are left of a tenant that was deleted", n)
+	}
+	for _, p := range []*process{d.control, d.ingest} {
+		if text := p.out.String(); strings.Contains(text, "ACCESS_DENIED") || strings.Contains(text, "Not enough privileges") {
+			t.Errorf("%s was refused something:\n%s", p.role, text)
+		}
+	}
+}
+
+// What docs/cluster.md says of grants is what clickhouse-setup writes.
+func TestDocumentedGrantsAreThoseOfSetup(t *testing.T) {
+	page := mustRead(t, filepath.Join("..", "..", "docs", "cluster.md"))
+	said := 0
+	for _, account := range []string{readerAccount, writerAccount} {
+		for _, g := range grantsOf(t, account, storage.DefaultDatabase) {
+			said++
+			if !strings.Contains(page, g+" TO "+account+";\n") {
+				t.Errorf("docs/cluster.md has no %s TO %s;", g, account)
+			}
+		}
+	}
+	if n := strings.Count(page, "GRANT "); n != said {
+		t.Errorf("docs/cluster.md has %d grants, clickhouse-setup writes %d", n, said)
 	}
 }
