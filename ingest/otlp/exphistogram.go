@@ -105,7 +105,11 @@ func (d *Decoder) readExpHistogram(p *expHistogram, b []byte) error {
 		if i = t.attrs.addRun(b, i, tagExpAttr); i == len(b) {
 			break
 		}
-		tag, num, msg, next := nextField(b, i)
+		var msg []byte
+		tag, num, next := field64(b, i)
+		if next == 0 {
+			tag, num, msg, next = nextField(b, i)
+		}
 		if i = next; i < 0 {
 			return ErrMalformed
 		}

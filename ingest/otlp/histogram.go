@@ -98,7 +98,11 @@ func (d *Decoder) readHistogram(p *histogram, b []byte) error {
 		if i = t.attrs.addRun(b, i, tagHistAttr); i == len(b) {
 			break
 		}
-		tag, num, msg, next := nextField(b, i)
+		var msg []byte
+		tag, num, next := field64(b, i)
+		if next == 0 {
+			tag, num, msg, next = nextField(b, i)
+		}
 		if i = next; i < 0 {
 			return ErrMalformed
 		}

@@ -101,7 +101,11 @@ func (d *Decoder) readNumber(t *numberTable, p *point, v *number, b []byte) erro
 		if i = t.attrs.addRun(b, i, tagNumberAttr); i == len(b) {
 			break
 		}
-		tag, num, msg, next := nextField(b, i)
+		var msg []byte
+		tag, num, next := field64(b, i)
+		if next == 0 {
+			tag, num, msg, next = nextField(b, i)
+		}
 		if i = next; i < 0 {
 			return ErrMalformed
 		}

@@ -45,6 +45,9 @@ func varint(b []byte, i int) (uint64, int) {
 }
 
 func longVarint(b []byte, i int) (uint64, int) {
+	if i+1 < len(b) && b[i] >= 0x80 && b[i+1] < 0x80 {
+		return uint64(b[i]&0x7f) | uint64(b[i+1])<<7, i + 2
+	}
 	v, n := binary.Uvarint(b[i:])
 	if n <= 0 {
 		return 0, -1
@@ -104,9 +107,22 @@ func nextField(b []byte, i int) (tag, num uint64, msg []byte, next int) {
 			if n < 0x80 {
 				return uint64(t), uint64(n), nil, i + 2
 			}
+		case wire32:
+			if n, next := fixed32(b, i+1); next > 0 {
+				return uint64(t), uint64(n), nil, next
+			}
 		}
 	}
 	return anyField(b, i)
+}
+
+// field64 returns the tag and the value of the field at i if that is a tag of one byte and eight bytes, else a next of 0. It is
+// what the compiler inlines of nextField.
+func field64(b []byte, i int) (tag, num uint64, next int) {
+	if t := b[i]; t&7 == wire64 && t < 0x80 && t >= 1<<3 && len(b)-i >= 9 {
+		return uint64(t), binary.LittleEndian.Uint64(b[i+1:]), i + 9
+	}
+	return 0, 0, 0
 }
 
 // anyField is nextField for all forms.

@@ -52,6 +52,24 @@ func TestX4TruncatedInsideAMessageIsRefused(t *testing.T) {
 	}
 }
 
+// The same of points, whose numbers are read apart, and of fields of the number 0.
+func TestX4MalformedPointsAreRefused(t *testing.T) {
+	for _, kind := range []protowire.Number{5, 7, 9, 10, 11} {
+		point := slices.Concat(fixedField(2, 1), fixedField(3, 2))
+		for n := range point {
+			_, err := NewDecoder(Limits{}).Decode(Metrics, message(1, message(2, message(2, message(kind, message(1, point[:n]))))), testStamp(t))
+			if _, ok := split(point[:n]); ok != (err == nil) {
+				t.Errorf("point of kind %d cut at %d: %v", kind, n, err)
+			}
+		}
+		zero := append(bytes.Clone(point), 0<<3|wire64, 1, 2, 3, 4, 5, 6, 7, 8)
+		body := message(1, message(2, message(2, message(kind, message(1, zero)))))
+		if _, err := NewDecoder(Limits{}).Decode(Metrics, body, testStamp(t)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("point of kind %d with a field 0: %v", kind, err)
+		}
+	}
+}
+
 func TestX4HostileBytesAreRefused(t *testing.T) {
 	long := func(b byte) []byte { return append(bytes.Repeat([]byte{0x80 | b}, 9), 0x7f) }
 	groups := bytes.Repeat(protowire.AppendTag(nil, 9, protowire.StartGroupType), 200_000)
