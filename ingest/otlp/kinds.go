@@ -114,6 +114,7 @@ type kindColumn struct {
 	few   uint64
 	list  kindList
 	known [16][2]knownKinds // by a hash, the one that came last first
+	used  bool              // there is one in known
 }
 
 type knownKinds struct {
@@ -133,7 +134,10 @@ func newKindColumn() *kindColumn { return &kindColumn{LowCardinality: native.New
 // Reset implements native.Column.
 func (c *kindColumn) Reset() {
 	c.LowCardinality.Reset()
-	clear(c.known[:])
+	if c.used {
+		clear(c.known[:])
+		c.used = false
+	}
 	c.forget()
 }
 
@@ -192,6 +196,7 @@ func (c *kindColumn) take(n int) (index uint32) {
 		known[0], known[1] = known[1], known[0]
 		if !known[0].are(few, n) {
 			c.spill()
+			c.used = true
 			known[0] = knownKinds{few: few, values: n, index: c.Index(c.list.text(n)) + 1}
 			c.list.reset()
 		}

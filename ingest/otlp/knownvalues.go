@@ -33,21 +33,6 @@ var leading = func() (masks [maxKnownValue + 1][maxKnownValue / 8]uint64) {
 	return masks
 }()
 
-// find returns the place of the AnyValue that is the first n bytes of wire, beside the key with the hash key, and whether it is
-// there. What is behind the n bytes does not matter. If it is not there, its size is to be set when all else is.
-func (k *knownValues) find(key uint64, wire *[maxKnownValue]byte, n int) (*knownValue, bool) {
-	mask := &leading[n]
-	a := binary.LittleEndian.Uint64(wire[:]) & mask[0]
-	b := binary.LittleEndian.Uint64(wire[8:]) & mask[1]
-	c := binary.LittleEndian.Uint64(wire[16:]) & mask[2]
-	v := &k[(key^a*resourcePart^b*keyFactor^c*scopePart)*scopePart>>56]
-	if (v.key^key)|(v.wire[0]^a)|(v.wire[1]^b)|(v.wire[2]^c)|uint64(v.size^n) == 0 {
-		return v, true
-	}
-	v.key, v.wire, v.size = key, [...]uint64{a, b, c}, 0
-	return v, false
-}
-
 // addHashed is addCommon for a column of points: it adds the hash of the pair to the sum. key is the hash of the key.
 func (m *attrMap) addHashed(key uint64, val []byte) bool {
 	if len(val) > maxKnownValue || cap(val) < maxKnownValue {
@@ -58,15 +43,21 @@ func (m *attrMap) addHashed(key uint64, val []byte) bool {
 		m.sum += rowHash(key, m.Vals.From(row))
 		return true
 	}
-	known, ok := m.hashed.find(key, (*[maxKnownValue]byte)(val[:maxKnownValue]), len(val))
-	if !ok {
-		return m.learn(known, val)
+	// Three words, whatever the size: what is behind the value is masked.
+	wire, mask := (*[maxKnownValue]byte)(val[:maxKnownValue]), &leading[len(val)]
+	a := binary.LittleEndian.Uint64(wire[:]) & mask[0]
+	b := binary.LittleEndian.Uint64(wire[8:]) & mask[1]
+	c := binary.LittleEndian.Uint64(wire[16:]) & mask[2]
+	v := &m.hashed[(key^a*resourcePart^b*keyFactor^c*scopePart)*scopePart>>56]
+	if (v.key^key)|(v.wire[0]^a)|(v.wire[1]^b)|(v.wire[2]^c)|uint64(v.size^len(val)) != 0 {
+		v.key, v.wire, v.size = key, [...]uint64{a, b, c}, 0
+		return m.learn(v, val)
 	}
-	m.Vals.AppendShort(&known.row)
-	if known.kind != kindString {
-		m.kinds.note(m.pairs, known.kind)
+	m.Vals.AppendShort(&v.row)
+	if v.kind != kindString {
+		m.kinds.note(m.pairs, v.kind)
 	}
-	m.sum += known.hash
+	m.sum += v.hash
 	return true
 }
 

@@ -50,6 +50,8 @@ type tracesTable struct {
 	droppedEvents  *native.Runs[uint32]
 	links          *linkColumns
 	droppedLinks   *native.Runs[uint32]
+
+	names recentTexts // of spanName
 }
 
 func newTracesTable() *tracesTable {
@@ -118,7 +120,7 @@ func (d *Decoder) span(b []byte, wire int) error {
 	appendID(t.parent, s.parent, spanIDBytes)
 	d.setSparse(t.state, row, s.state)
 	t.flags.Set(row, s.flags)
-	t.spanName.AppendIndex(d.intern(t.spanName, s.name))
+	t.spanName.AppendIndex(t.names.index(d, t.spanName, s.name))
 	t.kind.append(d, s.kind)
 	t.dropped.Set(row, s.dropped)
 	t.status.append(d, s.status)

@@ -47,3 +47,27 @@ func TestTextIsCleanedAsTheStandardLibraryDoes(t *testing.T) {
 		}
 	}
 }
+
+// Names that are looked for in one place are told apart, also from those of earlier requests.
+func TestNamesWithEqualEndsAreToldApart(t *testing.T) {
+	d, st := NewDecoder(Limits{}), testStamp(t)
+	for _, names := range [][]string{
+		{"GET /api/cart/items", "GET /api/user/items", "GET /api/cart/items", "GET /api/longer/items", ""},
+		{"GET /api/user/items", "GET /api/user/items", "GET", "POST", "GET /api/\xff/items", "GET /api/\xfe/items", "GET /api/cart/items"},
+	} {
+		var spans []byte
+		for _, name := range names {
+			spans = append(spans, spanWith(goodTrace, goodSpan, stringField(5, name))...)
+		}
+		body := message(1, message(2, spans))
+		res, err := d.Decode(Traces, body, st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := reference(Traces, body, st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compareSets(t, readRows(t, res), want)
+	}
+}

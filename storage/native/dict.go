@@ -141,6 +141,9 @@ func (d *dict) grow() {
 }
 
 func (d *dict) reset() {
+	if len(d.spans) == 0 {
+		return // most dictionaries of a table are not used by a request
+	}
 	if len(d.slots) > minSlots && len(d.spans) < len(d.slots)/16 {
 		d.slots = nil // far larger than what is used: clearing it every time would cost more than growing again
 	}
