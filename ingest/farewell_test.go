@@ -91,6 +91,34 @@ func TestH26UnreadBodyIsClosedForWritingFirst(t *testing.T) {
 	}
 }
 
+// TestH26LargeHeadersAreClosedForWritingFirst: who still writes headers gets to read that they are too large.
+func TestH26LargeHeadersAreClosedForWritingFirst(t *testing.T) {
+	g := start(t, Options{})
+	client, end := net.Pipe()
+	defer client.Close()
+	if err := client.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	stopping, did := make(chan struct{}), make(chan string, 2)
+	close(stopping)
+	origin := newConn(recordedConn{end, did}, nil, time.Minute, stopping, func() {})
+	served := make(chan error, 1)
+	go func() {
+		served <- newHTTP1Server(g.server.receiver).ServeConn(&rereadConn{Conn: origin, origin: origin})
+	}()
+	go func() { // ends with the connection
+		_, _ = io.WriteString(client, "POST /v1/logs HTTP/1.1\r\nHost: x\r\nX-Token: "+strings.Repeat("x", 2*maxHeaderBytes1)+"\r\n\r\n")
+	}()
+	wantStatus(t, readAnswer(t, bufio.NewReader(client)), http.StatusRequestHeaderFieldsTooLarge, jsonType, "headers-too-large")
+	<-served // with the error that the client has read of
+	if first := <-did; first != "closed for writing" {
+		t.Fatalf("the connection is %s first", first)
+	}
+	if last := <-did; last != "closed" {
+		t.Errorf("then it is %s", last)
+	}
+}
+
 // recordedConn tells how it is closed.
 type recordedConn struct {
 	net.Conn

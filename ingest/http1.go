@@ -62,6 +62,9 @@ func (r *receiver) giveUp(ctx *fasthttp.RequestCtx, f *failure) {
 	r.metrics.refuse(transportHTTP, signalUnknown, f)
 	a := failureReply(jsonEncoding, f)
 	a.close = true
+	if from := originOf(ctx.Conn()); from != nil {
+		from.partial.Store(true) // its client may still write: of headers that are too large, the rest
+	}
 	writeHTTP1(ctx, a)
 }
 
