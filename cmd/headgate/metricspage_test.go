@@ -15,6 +15,7 @@ import (
 
 	"github.com/headgate-io/headgate/internal/pgtest"
 	"github.com/headgate-io/headgate/internal/tlsfiles/tlstest"
+	"github.com/headgate-io/headgate/storage/schema"
 )
 
 var (
@@ -25,8 +26,8 @@ var (
 	familySuffix    = regexp.MustCompile(`_(bucket|sum|count)$`)
 )
 
-// noMetrics are names in the pages that begin as metrics do: a cookie and a table.
-var noMetrics = []string{"headgate_session", "headgate_missing_"}
+// noMetrics are names in the pages that begin as metrics do: a cookie and tables.
+var noMetrics = []string{"headgate_session", "headgate_missing_", schema.AppliedMigrations}
 
 // registered returns the labels of every metric that a headgate with all its parts registers, by name.
 func registered(t *testing.T) map[string]string {
