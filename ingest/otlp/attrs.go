@@ -371,7 +371,8 @@ type seenKeys struct {
 // note marks the key with index i and reports whether it came before.
 func (s *seenKeys) note(i uint32) bool {
 	var again bool
-	if bit := uint64(1) << i; i < 64 {
+	if i < 64 {
+		bit := uint64(1) << (i % 64)
 		again = s.low&bit != 0
 		s.low |= bit
 	} else {
