@@ -8,20 +8,21 @@ import (
 
 // Records of one sender have much the same attributes in much the same order. So a column expects after each key the one that
 // came after it last, and reads runs of attributes whose keys are expected and whose forms are common in one loop, without
-// parsing a key, hashing it or calling anything for it. All else is read one by one, see attrMap.add.
+// parsing a key, hashing it or calling anything for it. A key that comes out of order is looked up and expected from then on. All
+// else is read one by one, see attrMap.add.
 
 // expectedKey is the key that came after another one when that came last.
 type expectedKey struct {
 	field [maxExpectedKey / 8]uint64 // its field as it stands on the wire, then zeros
 	mask  [maxExpectedKey / 8]uint64 // ones where field has the key's field
-	size  uint32                     // of the field; 0: the key is too long to be looked for
-	next  uint32                     // its index in the dictionary, plus one; 0 is none
 	hash  uint64                     // of the key, in a column of points
+	next  uint32                     // its index in the dictionary, plus one; 0 is none
+	size  uint32                     // of the field; 0: the key is too long to be looked for
 }
 
 const (
 	maxExpectedKey  = 32      // size of the longest fields of keys that are looked for, with tag and length
-	maxExpectations = 1 << 10 // of a column. Keys with higher indexes expect nothing
+	maxExpectations = 1 << 10 // of a column. Keys with higher indexes are not expected
 )
 
 func newExpectedKey(key []byte, i uint32) expectedKey {
@@ -51,18 +52,39 @@ func (e *expectedKey) begins(text *[maxExpectedKey]byte) bool {
 
 // expect notes that key, which has the index i, is the next key of the row in hand.
 func (m *attrMap) expect(key []byte, i uint32) {
-	if m.last < maxExpectations {
-		for int(m.last) >= len(m.expected) {
-			m.expected = append(m.expected, expectedKey{})
+	if i < maxExpectations && m.last < maxExpectations {
+		for int(max(i, m.last)) >= len(m.keys) {
+			m.keys, m.expected = append(m.keys, expectedKey{}), append(m.expected, expectedKey{})
+		}
+		if k := &m.keys[i]; k.next == 0 {
+			*k = newExpectedKey(key, i)
+			if m.hashed != nil {
+				k.hash = xxhash.Sum64(m.Keys.Value(i))
+			}
 		}
 		if e := &m.expected[m.last]; e.next != i+1 {
-			*e = newExpectedKey(key, i)
-			if m.hashed != nil {
-				e.hash = xxhash.Sum64(m.Keys.Value(i))
-			}
+			*e = m.keys[i]
 		}
 	}
 	m.last = i + 1
+}
+
+// expectKeyOf expects the key of the KeyValue pair, whatever was expected. It reports whether the next turn of run will find it.
+func (m *attrMap) expectKeyOf(pair []byte) bool {
+	k := secondShort(pair)
+	if k == 0 {
+		return false
+	}
+	key := pair[2:k]
+	if pair[0] == tagValue {
+		key = pair[k+2:]
+	}
+	i, ok := m.Keys.Find(key)
+	if !ok || int(i) >= len(m.keys) || m.keys[i].size == 0 {
+		return false
+	}
+	m.expected[m.last] = m.keys[i]
+	return true
 }
 
 // addRun adds the fields tag at b[i:], KeyValues, as far as they are of the common forms and have the expected keys. It returns
@@ -76,19 +98,27 @@ func (m *attrMap) addRun(b []byte, i int, tag byte) int {
 
 func (m *attrMap) run(b []byte, i int) int {
 	all := b[:cap(b)] // what is read behind b is masked
+	corrected := -1   // where a key was looked up
 	for tag := b[i]; i+1 < len(b) && b[i] == tag && int(m.last) < len(m.expected); {
 		e := &m.expected[m.last]
 		size, from := int(b[i+1]), i+2
 		to, n := from+size, size-int(e.size)-2 // n bytes are the value's
-		if size >= 0x80 || n < 2 || e.size == 0 || to > len(b) || to > len(all)-maxExpectedKey || m.pairs >= maxItems {
+		if size >= 0x80 || to > len(b) || to > len(all)-maxExpectedKey || m.pairs >= maxItems {
 			break
 		}
 		key, val := from, from+int(e.size) // SDKs write the key first, the collector the value
 		if all[from] == tagValue {
 			key, val = to-int(e.size), from
 		}
+		if n < 2 || e.size == 0 || !e.begins((*[maxExpectedKey]byte)(all[key:key+maxExpectedKey])) {
+			if corrected == i || !m.expectKeyOf(b[from:to]) {
+				break
+			}
+			corrected = i
+			continue
+		}
 		head := binary.LittleEndian.Uint32(all[val : val+4])
-		if uint16(head) != uint16(tagValue|n<<8) || !e.begins((*[maxExpectedKey]byte)(all[key:key+maxExpectedKey])) {
+		if uint16(head) != uint16(tagValue|n<<8) {
 			break
 		}
 		value := all[val+2 : val+2+n]

@@ -74,7 +74,12 @@ func (g regular) attrs(num protowire.Number) (b []byte) {
 			b = append(b, message(num, v, k)...)
 		}
 	}
-	for _, key := range g.keys {
+	keys := g.keys
+	if g.one(4) {
+		keys = slices.Clone(keys)
+		g.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	}
+	for _, key := range keys {
 		if !g.one(12) {
 			add(key)
 		}
@@ -153,7 +158,7 @@ func TestRunsOfAttributesBecomeTheRowsThatPdataSees(t *testing.T) {
 	}
 }
 
-// Keys beyond those that a column expects are found like all others.
+// Keys beyond those that a column expects are found like all others, and cost it no memory.
 func TestRowsOfManyKeysAreRead(t *testing.T) {
 	const keys = maxExpectations + 3
 	var row []byte
@@ -168,6 +173,14 @@ func TestRowsOfManyKeysAreRead(t *testing.T) {
 	}
 	if n := strings.Count(rows[1]["LogAttributes"], `:"v" `); n != keys {
 		t.Errorf("%d attributes, want %d", n, keys)
+	}
+	d := NewDecoder(Limits{})
+	record = message(2, fixedField(1, 5), attrField(6, fmt.Sprint("key-", keys-1), "v"), attrField(6, "key-0", "v"))
+	if _, err := d.Decode(Logs, message(1, message(2, message(2, fixedField(1, 5), row), record)), testStamp(t)); err != nil {
+		t.Fatal(err)
+	}
+	if m := d.logs.attrs; len(m.keys) > maxExpectations || len(m.expected) > maxExpectations {
+		t.Errorf("%d keys, %d expected", len(m.keys), len(m.expected))
 	}
 }
 

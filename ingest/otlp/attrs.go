@@ -80,6 +80,7 @@ func (d *Decoder) anyKeyValue(b []byte) (key, val []byte, err error) {
 type attrMap struct {
 	*native.Map[*native.String]
 	kinds    *kindColumn
+	keys     []expectedKey // by index, those that were expected
 	expected []expectedKey // by the index of a key plus one, what comes after it; in front what rows begin with
 	hashed   *knownValues  // of a column of points, whose pairs are hashed, else nil
 
@@ -102,7 +103,7 @@ func (m *attrMap) Reset() {
 	m.Map.Reset()
 	m.next()
 	m.sum = 0
-	m.expected = m.expected[:0] // SECURITY: the dictionary of keys is another one now
+	m.keys, m.expected = m.keys[:0], m.expected[:0] // SECURITY: the dictionary of keys is another one now
 }
 
 // add adds the KeyValue pair to the row in hand. What rejects the record is noted in d.bad.
@@ -135,10 +136,18 @@ func (m *attrMap) add(d *Decoder, pair []byte) error {
 		}
 	}
 	if m.hashed != nil {
-		m.sum += rowHash(xxhash.Sum64(m.Keys.Value(i)), m.Vals.From(row))
+		m.sum += rowHash(m.keyHash(i), m.Vals.From(row))
 	}
 	m.pairs++
 	return nil
+}
+
+// keyHash returns the hash of the key with the index i.
+func (m *attrMap) keyHash(i uint32) uint64 {
+	if int(i) < len(m.keys) && m.keys[i].next > 0 {
+		return m.keys[i].hash
+	}
+	return xxhash.Sum64(m.Keys.Value(i))
 }
 
 // addCommon adds the value val, an AnyValue, to the row in hand if it is of a common form: a short string, a number or a bool.

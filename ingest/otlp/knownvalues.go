@@ -69,9 +69,7 @@ func (m *attrMap) learn(known *knownValue, val []byte) bool {
 	}
 	known.hash = rowHash(known.key, m.Vals.From(row))
 	m.sum += known.hash
-	if known.kind, _ = numberValue(val); known.kind == kindEmpty {
-		known.kind = kindString
-	}
+	known.kind = kind(val[0] >> 3) // of the common forms, the field has the number of the kind
 	if m.Vals.Short(row, &known.row) {
 		known.size = len(val)
 	}

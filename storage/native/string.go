@@ -103,7 +103,11 @@ func (c *String) Short(from int, row *ShortRow) bool {
 	if len(b) > len(row.text) {
 		return false
 	}
-	row.size = copy(row.text[:], b)
+	if row.size = len(b); cap(b) >= len(row.text) { // three words, whatever the size
+		row.text = [24]byte(b[:len(row.text)])
+	} else {
+		copy(row.text[:], b)
+	}
 	return true
 }
 
