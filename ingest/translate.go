@@ -34,6 +34,9 @@ func (r *receiver) translate(ctx context.Context, q form, w *work) *failure {
 		converted, w.unknown, err = (otlp.Limits{}).AppendJSON(w.body.b, q.signal, source)
 	}
 	text.close()
+	if err != nil {
+		w.translated = w.inflated
+	}
 	switch {
 	case err != nil:
 		return r.bodyFailure(q, err)

@@ -30,9 +30,10 @@ const (
 	wasteShare   = 20                     // it may waste a twentieth of one processor
 	wasteDelay   = time.Second            // of the refusals beyond, on average
 
-	costOfRequest  = 200 * time.Microsecond
-	costOfByte     = 1 * time.Nanosecond // received
-	costOfInflated = 4 * time.Nanosecond // a byte that came out of a codec
+	costOfRequest    = 200 * time.Microsecond
+	costOfByte       = 1 * time.Nanosecond  // received
+	costOfInflated   = 4 * time.Nanosecond  // a byte that came out of a codec
+	costOfTranslated = 28 * time.Nanosecond // of JSON, where objects are dense
 )
 
 func newWaste(now func() time.Time) *waste {

@@ -27,6 +27,7 @@ type work struct {
 	beside    int64     // bytes of its rows that are not in the buffer of its body
 
 	came, inflated int64 // bytes
+	translated     int64 // bytes of JSON, in vain
 	unknown        int   // members of a body in JSON that are not known
 
 	quota  quotaFields // of a success
@@ -90,7 +91,8 @@ func (w *work) blame(f *failure, length int64) *failure {
 
 // inVain charges the key for what was done for the request.
 func (w *work) inVain() {
-	w.receiver.budget.waste.add(w.key, costOfRequest+time.Duration(w.came)*costOfByte+time.Duration(w.inflated)*costOfInflated)
+	w.receiver.budget.waste.add(w.key, costOfRequest+time.Duration(w.came)*costOfByte+time.Duration(w.inflated)*costOfInflated+
+		time.Duration(w.translated)*costOfTranslated)
 }
 
 // leave gives back everything that is held. It may be called more than once.
